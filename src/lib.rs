@@ -1,0 +1,11 @@
+//! gridlane: a declarative sweep orchestrator for deep-learning ablations.
+//!
+//! Data flows one way, and the folders stand in that order:
+//! sweep file -> [`spec`] -> [`plan`] -> dispatch -> executor -> worker -> train -> [`record`] ->
+//! aggregate -> report.
+
+
+/// Every allocation of the program and of its workers: glibc's allocator gives large blocks back
+/// to the system at once and pays for them with page faults in the next training step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,0 +1,3 @@
+//! The `gridlane` command.
+
+fn main() {}
