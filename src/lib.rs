@@ -4,6 +4,8 @@
 //! sweep file -> [`spec`] -> [`plan`] -> dispatch -> executor -> worker -> train -> [`record`] ->
 //! aggregate -> report.
 
+pub mod ids;
+pub mod units;
 
 /// Every allocation of the program and of its workers: glibc's allocator gives large blocks back
 /// to the system at once and pays for them with page faults in the next training step.
