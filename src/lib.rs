@@ -5,6 +5,7 @@
 //! aggregate -> report.
 
 pub mod ids;
+pub mod spec;
 pub mod units;
 
 /// Every allocation of the program and of its workers: glibc's allocator gives large blocks back

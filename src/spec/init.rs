@@ -1,0 +1,20 @@
+//! `init`: the distribution of the initial weights.
+
+use super::word::words;
+
+words! {
+    /// The distribution of the initial weights. Biases start at 0 unless said.
+    Init, "an initialisation" {
+        /// PyTorch's default for linear and convolution layers: weights and biases uniform in
+        /// +-1/sqrt(fan_in).
+        Pytorch = "pytorch",
+        /// N(0, 2 / fan_in) (He et al., 2015, equation 10).
+        KaimingNormal = "kaiming_normal",
+        /// Uniform in +-sqrt(6 / fan_in) (He et al., 2015).
+        KaimingUniform = "kaiming_uniform",
+        /// N(0, 2 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
+        XavierNormal = "xavier_normal",
+        /// Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010, equation 16).
+        XavierUniform = "xavier_uniform",
+    }
+}

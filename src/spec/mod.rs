@@ -1,0 +1,32 @@
+//! The sweep file: TOML in, a valid and typed [`SweepSpec`] out, or every error at once.
+//!
+//! One word or table of the file is one file here. Nothing in this folder reads a disk or knows
+//! what a run is.
+
+pub mod activation;
+pub mod augmentation;
+pub mod catalogue;
+pub mod condition;
+pub mod config;
+#[cfg(test)]
+mod corpus;
+pub mod dataset;
+pub mod diagnostics;
+pub mod init;
+pub mod metric;
+pub mod model;
+pub mod node;
+pub mod optimizer;
+pub(crate) mod read;
+pub mod reference;
+pub mod run_policy;
+pub mod schedule;
+pub mod schema;
+pub mod sweep;
+pub mod validate;
+pub mod value;
+pub(crate) mod word;
+
+pub use config::{Key, RunConfig, Setting};
+pub use diagnostics::{Sources, SpecError};
+pub use sweep::SweepSpec;

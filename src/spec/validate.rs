@@ -1,0 +1,246 @@
+//! What keys of one configuration must agree on: each value is legal by itself, together they may
+//! not be.
+//!
+//! In: one expanded configuration. Out: everything in it that does not fit. Called for every point
+//! of a sweep, up to a million times, so that a misfit in the last one shows before the first one
+//! starts; a configuration that fits costs no allocation.
+
+use super::config::{Key, RunConfig};
+use super::model::Model;
+use super::optimizer::Optimizer;
+use super::schedule::Schedule;
+
+/// Something about a configuration that keeps it from being trained.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Misfit {
+    /// The keys that do not go together.
+    pub keys: Vec<Key>,
+    /// What is wrong: lowercase, no full stop.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Misfit {
+    fn new(keys: &[Key], message: String, help: impl Into<String>) -> Self {
+        Self { keys: keys.to_vec(), message, help: Some(help.into()) }
+    }
+}
+
+/// Smallest height and width that alexnet32 takes: its first convolution (stride 2, padding 1)
+/// makes 4 of 7, its two poolings 2 and 1; of 6 nothing would be left.
+pub const ALEXNET32_MIN_SIDE: usize = 7;
+
+/// Everything in `config` that does not fit together; empty, without an allocation, when all does.
+pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    found.extend(devices(config));
+    found.extend(shares(config));
+    found.extend(warmup(config));
+    found.extend(image_size(config));
+    found.extend(nesterov(config));
+    let (train, validation) = split(config);
+    if let Some(misfit) = empty_part(config, train, validation) {
+        found.push(misfit);
+        return found;
+    }
+    found.extend(single_sample(config, train));
+    found.extend(steps(config, train));
+    found
+}
+
+/// Training and validation images. What is set aside is rounded to whole images.
+fn split(config: &RunConfig) -> (u64, u64) {
+    let all = config.dataset.training_images() as u64;
+    if config.dataset.has_validation() {
+        return (all, 1);
+    }
+    let validation = (config.validation_fraction * all as f64).round() as u64;
+    (all - validation.min(all), validation)
+}
+
+fn devices(config: &RunConfig) -> Option<Misfit> {
+    let devices = config.devices;
+    (devices > 1).then(|| {
+        let message = format!("devices = {devices}: this version trains a run on one device only");
+        let help = "data-parallel runs need a version with ranks; until then leave `devices` at 1";
+        Misfit::new(&[Key::Devices], message, help)
+    })
+}
+
+fn shares(config: &RunConfig) -> Option<Misfit> {
+    let (batch, devices) = (config.batch_size, config.devices);
+    (!batch.is_multiple_of(devices)).then(|| {
+        let message = format!("batch_size = {batch} cannot be shared equally by {devices} devices");
+        let multiple = batch.div_ceil(devices) * devices;
+        Misfit::new(
+            &[Key::BatchSize, Key::Devices],
+            message,
+            format!("take batch_size = {multiple}"),
+        )
+    })
+}
+
+fn warmup(config: &RunConfig) -> Option<Misfit> {
+    let Schedule::WarmupCosine { warmup_epochs, .. } = config.schedule else { return None };
+    let epochs = config.epochs;
+    (warmup_epochs >= epochs).then(|| {
+        let message = format!(
+            "a warm-up of {warmup_epochs} epochs leaves nothing of {epochs} epochs to train"
+        );
+        let help = "take more `epochs`, or schedule = { kind = \"warmup_cosine\", warmup_epochs = ... } with fewer";
+        Misfit::new(&[Key::Schedule, Key::Epochs], message, help)
+    })
+}
+
+fn image_size(config: &RunConfig) -> Option<Misfit> {
+    let [_, height, width] = config.dataset.image_shape();
+    let small = config.model == Model::Alexnet32 && height.min(width) < ALEXNET32_MIN_SIDE;
+    small.then(|| {
+        let message = format!(
+            "images of {height} x {width} px are too small for alexnet32, which needs {ALEXNET32_MIN_SIDE} x {ALEXNET32_MIN_SIDE}"
+        );
+        Misfit::new(&[Key::Model, Key::Dataset], message, "take model = \"mlp\" or larger images")
+    })
+}
+
+fn nesterov(config: &RunConfig) -> Option<Misfit> {
+    let Optimizer::Sgd { momentum, nesterov: true } = config.optimizer else { return None };
+    (momentum == 0.0).then(|| {
+        let message = "nesterov without momentum is plain SGD".to_owned();
+        let help = "write optimizer = { kind = \"sgd\", momentum = 0.9, nesterov = true }";
+        Misfit::new(&[Key::Optimizer], message, help)
+    })
+}
+
+fn empty_part(config: &RunConfig, train: u64, validation: u64) -> Option<Misfit> {
+    (train == 0 || validation == 0).then(|| {
+        let part = if train == 0 { "training" } else { "validation" };
+        let message = format!(
+            "validation_fraction = {} of {} images leaves no {part} image",
+            config.validation_fraction,
+            config.dataset.training_images()
+        );
+        let help = "take a fraction that leaves images in both parts, such as 0.1";
+        Misfit::new(&[Key::ValidationFraction, Key::Dataset], message, help)
+    })
+}
+
+/// Batch normalisation of one sample makes every unit 0, whatever it was: the variance is 0.
+fn single_sample(config: &RunConfig, train: u64) -> Option<Misfit> {
+    let lone =
+        |batch: u64| if batch >= train { train == 1 } else { train % batch == 1 || batch == 1 };
+    let batch = u64::from(config.batch_size);
+    if !config.batch_norm || !lone(batch) {
+        return None;
+    }
+    let message = if batch == 1 {
+        "batch_norm cannot normalise batches of one image".to_owned()
+    } else if train == 1 {
+        "batch_norm cannot normalise a single training image".to_owned()
+    } else {
+        format!(
+            "with batch_norm, {train} training images in batches of {batch} leave a last batch of one image"
+        )
+    };
+    let better = (1..=16).flat_map(|by| [batch + by, batch.saturating_sub(by)]);
+    let better = better.into_iter().find(|batch| *batch > 1 && !lone(*batch));
+    let help = match better {
+        Some(better) => format!("take batch_size = {better}, or batch_norm = false"),
+        None => "take more training images, or batch_norm = false".to_owned(),
+    };
+    Some(Misfit::new(&[Key::BatchNorm, Key::BatchSize], message, help))
+}
+
+/// Steps are counted in 32 bits, which random streams and records rely on.
+fn steps(config: &RunConfig, train: u64) -> Option<Misfit> {
+    let steps = train.div_ceil(u64::from(config.batch_size)) * u64::from(config.epochs);
+    (steps > u64::from(u32::MAX)).then(|| {
+        let message = format!("{steps} optimizer steps are more than {}", u32::MAX);
+        Misfit::new(&[Key::Epochs, Key::BatchSize], message, "take fewer epochs or larger batches")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::dataset::Dataset;
+
+    fn synthetic(train: u32, side: u32) -> Dataset {
+        Dataset::Synthetic { train, val: 8, test: 8, shape: vec![3, side, side], classes: 10 }
+    }
+
+    /// The default configuration with a change, and what does not fit in it.
+    fn found(change: impl Fn(&mut RunConfig)) -> Vec<String> {
+        let mut config = RunConfig::default();
+        change(&mut config);
+        let found = misfits(&config);
+        assert!(found.iter().all(|misfit| !misfit.keys.is_empty() && misfit.help.is_some()));
+        found
+            .into_iter()
+            .map(|misfit| format!("{} | {}", misfit.message, misfit.help.unwrap_or_default()))
+            .collect()
+    }
+
+    #[test]
+    fn every_misfit_is_found_with_advice() {
+        let warmup = |warmup_epochs| Schedule::WarmupCosine { warmup_epochs, final_factor: 0.0 };
+        let cases: Vec<Vec<String>> = vec![
+            found(|c| (c.batch_size, c.devices) = (100, 3)),
+            found(|c| c.devices = 2),
+            found(|c| (c.epochs, c.schedule) = (5, warmup(5))),
+            found(|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 6))),
+            found(|c| c.optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: true }),
+            found(|c| c.validation_fraction = 1e-5),
+            found(|c| (c.batch_norm, c.batch_size) = (true, 1)),
+            found(|c| (c.batch_norm, c.batch_size) = (true, 8999)),
+            found(|c| (c.batch_norm, c.dataset) = (true, synthetic(1, 28))),
+            found(|c| (c.epochs, c.batch_size) = (1_000_000, 1)),
+        ];
+        // Two devices that cannot share a batch are two mistakes; all other cases are one.
+        assert_eq!(cases[0].len(), 2, "{cases:?}");
+        assert!(cases[1..].iter().all(|case| case.len() == 1), "{cases:?}");
+        insta::assert_snapshot!(cases.concat().join("\n"), @r#"
+        devices = 3: this version trains a run on one device only | data-parallel runs need a version with ranks; until then leave `devices` at 1
+        batch_size = 100 cannot be shared equally by 3 devices | take batch_size = 102
+        devices = 2: this version trains a run on one device only | data-parallel runs need a version with ranks; until then leave `devices` at 1
+        a warm-up of 5 epochs leaves nothing of 5 epochs to train | take more `epochs`, or schedule = { kind = "warmup_cosine", warmup_epochs = ... } with fewer
+        images of 6 x 6 px are too small for alexnet32, which needs 7 x 7 | take model = "mlp" or larger images
+        nesterov without momentum is plain SGD | write optimizer = { kind = "sgd", momentum = 0.9, nesterov = true }
+        validation_fraction = 0.00001 of 10000 images leaves no validation image | take a fraction that leaves images in both parts, such as 0.1
+        batch_norm cannot normalise batches of one image | take batch_size = 2, or batch_norm = false
+        with batch_norm, 9000 training images in batches of 8999 leave a last batch of one image | take batch_size = 9000, or batch_norm = false
+        batch_norm cannot normalise a single training image | take more training images, or batch_norm = false
+        9000000000 optimizer steps are more than 4294967295 | take fewer epochs or larger batches
+        "#);
+    }
+
+    #[test]
+    fn what_fits_is_left_alone_and_costs_no_memory() {
+        let warmup = Schedule::WarmupCosine { warmup_epochs: 4, final_factor: 0.0 };
+        let good: [&dyn Fn(&mut RunConfig); 7] = [
+            &|_| {},
+            &|c| (c.epochs, c.schedule) = (5, warmup.clone()),
+            &|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 7)),
+            &|c| c.optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true },
+            &|c| (c.batch_norm, c.batch_size) = (true, 128),
+            &|c| (c.batch_norm, c.batch_size) = (true, 100_000),
+            &|c| (c.validation_fraction, c.dataset) = (1e-9, synthetic(64, 28)),
+        ];
+        for change in good {
+            let mut config = RunConfig::default();
+            change(&mut config);
+            let found = misfits(&config);
+            assert_eq!((found.len(), found.capacity()), (0, 0), "{found:?}");
+        }
+    }
+
+    /// The sides by the layers' own arithmetic: convolution k = 3, s = 2, p = 1, then two poolings.
+    #[test]
+    fn the_smallest_side_is_the_smallest_that_leaves_a_pixel() {
+        let window = |side: usize, kernel: usize, stride: usize| (side - kernel) / stride + 1;
+        let pooled = |side: usize| if side < 2 { 0 } else { window(side, 2, 2) };
+        let left = |side: usize| pooled(pooled(window(side + 2, 3, 2)));
+        assert_eq!((1..).find(|side| left(*side) > 0), Some(ALEXNET32_MIN_SIDE));
+    }
+}
