@@ -4,7 +4,9 @@
 //! sweep file -> [`spec`] -> [`plan`] -> dispatch -> executor -> worker -> train -> [`record`] ->
 //! aggregate -> report.
 
+pub mod event;
 pub mod ids;
+pub mod record;
 pub mod spec;
 pub mod units;
 

@@ -1,0 +1,215 @@
+//! The envelope of a checkpoint: which file, which checksum, and where the events stood.
+//!
+//! `checkpoint/step-N.safetensors` is written first, then `checkpoint/state.json` is replaced: that
+//! rename is the instant at which the new checkpoint counts. Whatever a kill leaves before it is
+//! ignored; older files are removed after it. What the tensors mean is the engine's business.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Durability};
+use super::error::RecordError;
+use super::layout::RunFolder;
+use crate::ids::RunId;
+
+/// Version of `state.json`'s format.
+pub const CHECKPOINT_FORMAT: u32 = 1;
+
+/// `checkpoint/state.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointState {
+    /// [`CHECKPOINT_FORMAT`] of the writer.
+    pub format: u32,
+    /// The run.
+    pub run_id: RunId,
+    /// The newest checkpoint, then older ones that are kept.
+    pub checkpoints: Vec<CheckpointEntry>,
+}
+
+/// One checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointEntry {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// BLAKE3 of the tensors' file.
+    pub blake3: String,
+    /// Bytes of `events.jsonl` that belong to it.
+    pub events_length: u64,
+    /// Seconds from the start so far, over all attempts.
+    pub wall_s: f64,
+    /// Seconds of training and validation so far, over all attempts.
+    pub elapsed_s: f64,
+    /// Seconds of training alone.
+    pub train_s: f64,
+    /// Largest resident memory so far.
+    pub peak_memory_bytes: u64,
+}
+
+/// A checkpoint as read back.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the envelope says.
+    pub entry: CheckpointEntry,
+    /// The tensors' file.
+    pub tensors: Vec<u8>,
+}
+
+/// What was found when looking for a checkpoint.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The newest one that is whole.
+    pub loaded: Option<Loaded>,
+    /// Why newer ones were passed over, if any were.
+    pub refused: Option<String>,
+}
+
+/// Writes a checkpoint and makes it the newest; keeps `keep` in all.
+///
+/// # Errors
+/// Whatever the system refuses; then the one before still counts.
+pub fn save(
+    folder: &RunFolder,
+    run_id: RunId,
+    mut entry: CheckpointEntry,
+    tensors: &[u8],
+    keep: u32,
+) -> Result<(), RecordError> {
+    let checkpoints = folder.checkpoints();
+    fs::create_dir_all(&checkpoints).map_err(RecordError::io("create", &checkpoints))?;
+    entry.blake3 = blake3::hash(tensors).to_hex().to_string();
+    let path = folder.checkpoint_tensors(entry.step);
+    atomic::replace(&path, tensors, Durability::Fact)?;
+    let mut entries = read_state(folder).ok().flatten().map_or_else(Vec::new, |s| s.checkpoints);
+    entries.retain(|older| older.step < entry.step);
+    entries.insert(0, entry);
+    entries.truncate(keep.max(1) as usize);
+    let kept: Vec<_> = entries.iter().map(|e| folder.checkpoint_tensors(e.step)).collect();
+    let state = CheckpointState { format: CHECKPOINT_FORMAT, run_id, checkpoints: entries };
+    atomic::replace_json(&folder.checkpoint_state(), &state, Durability::Fact)?;
+    remove_all_but(folder, &kept);
+    Ok(())
+}
+
+/// Removes what a kill has left beside the checkpoints that count: an older one that was to go, or
+/// a newer one that never came to count. Only the run's one writer may call this.
+pub fn tidy(folder: &RunFolder) {
+    let entries = read_state(folder).ok().flatten().map_or_else(Vec::new, |s| s.checkpoints);
+    let kept: Vec<_> = entries.iter().map(|e| folder.checkpoint_tensors(e.step)).collect();
+    remove_all_but(folder, &kept);
+}
+
+/// A file that will not go harms nothing.
+fn remove_all_but(folder: &RunFolder, kept: &[PathBuf]) {
+    let Ok(files) = fs::read_dir(folder.checkpoints()) else { return };
+    for path in files.flatten().map(|file| file.path()) {
+        if !kept.contains(&path) && path != folder.checkpoint_state() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn read_state(folder: &RunFolder) -> Result<Option<CheckpointState>, RecordError> {
+    atomic::read_json(&folder.checkpoint_state(), CHECKPOINT_FORMAT)
+}
+
+/// The newest checkpoint that is whole and belongs to `run_id`. Damaged ones are passed over with
+/// the reason, down to none at all: the run then starts anew and comes to the same result.
+///
+/// # Errors
+/// Only what the system refuses for another reason than a missing file.
+pub fn load(folder: &RunFolder, run_id: RunId) -> Result<Found, RecordError> {
+    let mut found = Found::default();
+    let state = match read_state(folder) {
+        Ok(None) => return Ok(found),
+        Ok(Some(state)) => state,
+        Err(error @ RecordError::Io { .. }) => return Err(error),
+        Err(error) => {
+            found.refused = Some(error.to_string());
+            return Ok(found);
+        }
+    };
+    if state.run_id != run_id {
+        found.refused = Some(format!("the checkpoint is of run {}, not {run_id}", state.run_id));
+        return Ok(found);
+    }
+    for entry in state.checkpoints {
+        let path = folder.checkpoint_tensors(entry.step);
+        let why = match fs::read(&path) {
+            Ok(tensors) if blake3::hash(&tensors).to_hex().as_str() == entry.blake3 => {
+                found.loaded = Some(Loaded { entry, tensors });
+                return Ok(found);
+            }
+            Ok(_) => "its checksum does not match".to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing".to_owned(),
+            Err(error) => return Err(RecordError::io("read", &path)(error)),
+        };
+        found.refused.get_or_insert_with(|| format!("checkpoint of step {}: {why}", entry.step));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(step: u64) -> CheckpointEntry {
+        CheckpointEntry {
+            step,
+            blake3: String::new(),
+            events_length: step * 10,
+            wall_s: 0.75,
+            elapsed_s: 0.5,
+            train_s: 0.25,
+            peak_memory_bytes: 1,
+        }
+    }
+
+    fn id() -> RunId {
+        RunId::of(b"a run")
+    }
+
+    #[test]
+    fn only_the_kept_ones_stay() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(temporary.path());
+        for step in [1, 2, 3] {
+            save(&folder, id(), entry(step), &[step as u8; 9], 2).unwrap();
+        }
+        let files = fs::read_dir(folder.checkpoints()).unwrap().count();
+        assert_eq!(files, 3, "two checkpoints and the state");
+        let loaded = load(&folder, id()).unwrap().loaded.unwrap();
+        assert_eq!((loaded.entry.step, loaded.tensors), (3, vec![3; 9]));
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_passed_over_for_an_older_one() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(temporary.path());
+        save(&folder, id(), entry(1), b"one", 2).unwrap();
+        save(&folder, id(), entry(2), b"two", 2).unwrap();
+        fs::write(folder.checkpoint_tensors(2), b"tw0").unwrap();
+        let found = load(&folder, id()).unwrap();
+        assert_eq!(found.loaded.unwrap().entry.step, 1);
+        assert_eq!(found.refused.unwrap(), "checkpoint of step 2: its checksum does not match");
+        fs::remove_file(folder.checkpoint_tensors(1)).unwrap();
+        assert!(load(&folder, id()).unwrap().loaded.is_none());
+    }
+
+    #[test]
+    fn a_torn_state_or_another_runs_checkpoint_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(temporary.path());
+        assert!(load(&folder, id()).unwrap().refused.is_none());
+        save(&folder, id(), entry(1), b"one", 1).unwrap();
+        let other = load(&folder, RunId::of(b"another")).unwrap();
+        assert!(other.loaded.is_none() && other.refused.is_some());
+        fs::write(folder.checkpoint_state(), b"{\"format\":1").unwrap();
+        let torn = load(&folder, id()).unwrap();
+        assert!(torn.loaded.is_none() && torn.refused.unwrap().contains("damaged"));
+    }
+}

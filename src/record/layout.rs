@@ -1,0 +1,126 @@
+//! The names of everything on disk. No other file spells one.
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::{RunId, SweepName};
+
+/// `runs/<sweep>/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepFolder {
+    root: PathBuf,
+}
+
+impl SweepFolder {
+    /// The folder of `sweep` under `runs`.
+    pub fn new(runs: &Path, sweep: &SweepName) -> Self {
+        Self { root: runs.join(sweep.as_str()) }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The sweep file as it was when last run.
+    pub fn sweep_file(&self) -> PathBuf {
+        self.root.join("sweep.toml")
+    }
+
+    /// What the command line changed of it: a JSON list.
+    pub fn overrides(&self) -> PathBuf {
+        self.root.join("overrides.json")
+    }
+
+    /// The plan that was last run.
+    pub fn plan(&self) -> PathBuf {
+        self.root.join("plan.json")
+    }
+
+    /// What the dispatcher did, a line for each act.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.jsonl")
+    }
+
+    /// Held while a dispatcher works here.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// A row for every run.
+    pub fn runs_csv(&self) -> PathBuf {
+        self.root.join("runs.csv")
+    }
+
+    /// A row for every configuration, ranked.
+    pub fn leaderboard_csv(&self) -> PathBuf {
+        self.root.join("leaderboard.csv")
+    }
+
+    /// A row for every run, epoch and metric.
+    pub fn curves_csv(&self) -> PathBuf {
+        self.root.join("curves.csv")
+    }
+
+    /// The folder of a run.
+    pub fn run(&self, id: RunId) -> RunFolder {
+        RunFolder { root: self.root.join(id.to_string()) }
+    }
+}
+
+/// `runs/<sweep>/<run_id>/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    root: PathBuf,
+}
+
+impl RunFolder {
+    /// The run folder at `path`, as a worker is told it.
+    pub fn at(path: &Path) -> Self {
+        Self { root: path.to_owned() }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// [`RunRecord`](super::RunRecord).
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    /// [`RunEvent`](crate::event::RunEvent)s.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
+    /// [`RunResult`](super::RunResult).
+    pub fn result(&self) -> PathBuf {
+        self.root.join("result.json")
+    }
+
+    /// The worker's output.
+    pub fn stdout(&self) -> PathBuf {
+        self.root.join("stdout.log")
+    }
+
+    /// The worker's error output.
+    pub fn stderr(&self) -> PathBuf {
+        self.root.join("stderr.log")
+    }
+
+    /// The folder of checkpoints; the last one holds the final weights.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoint")
+    }
+
+    /// The state that the newest checkpoint's envelope holds.
+    pub fn checkpoint_state(&self) -> PathBuf {
+        self.checkpoints().join("state.json")
+    }
+
+    /// Weights and optimizer state after `step` optimizer steps.
+    pub fn checkpoint_tensors(&self, step: u64) -> PathBuf {
+        self.checkpoints().join(format!("step-{step:09}.safetensors"))
+    }
+}

@@ -1,0 +1,83 @@
+//! Kernel locks: they die with their holder, so none is ever stale.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::error::RecordError;
+
+/// An exclusive lock on a file, until it is dropped or its process dies in whatever way.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock at `path` or says who has it.
+    ///
+    /// The file descriptor is not inherited by children: a worker does not keep its sweep locked.
+    ///
+    /// # Errors
+    /// [`RecordError::Locked`] when another process has it, or what the system refuses.
+    pub fn take(path: &Path) -> Result<Self, RecordError> {
+        let mut file = open_to_write(path)?;
+        if let Err(error) = lock_exclusively(&file, path) {
+            let RecordError::Locked { path, .. } = error else { return Err(error) };
+            let mut holder = String::new();
+            let _ = file.take(64).read_to_string(&mut holder);
+            return Err(RecordError::Locked { path, holder: holder.trim().to_owned() });
+        }
+        // Only for the message above; a failure to write it harms nobody.
+        let _ = file.set_len(0);
+        let _ = file.seek(SeekFrom::Start(0));
+        let _ = writeln!(file, "{}", std::process::id());
+        Ok(Self { _file: file })
+    }
+}
+
+/// Opens a file for reading and writing, and makes it where there is none; what it holds stays.
+///
+/// # Errors
+/// What the system refuses.
+pub(super) fn open_to_write(path: &Path) -> Result<File, RecordError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(RecordError::io("open", path))
+}
+
+/// Locks an open file for as long as it is open.
+///
+/// # Errors
+/// [`RecordError::Locked`] when another process has it, or what the system refuses.
+pub(super) fn lock_exclusively(file: &File, path: &Path) -> Result<(), RecordError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(RecordError::Locked { path: path.to_owned(), holder: "unknown".to_owned() })
+        }
+        Err(error) => Err(RecordError::io("lock", path)(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::take(&path).unwrap();
+        let error = Lock::take(&path).unwrap_err();
+        let pid = std::process::id().to_string();
+        assert!(matches!(&error, RecordError::Locked { holder, .. } if *holder == pid), "{error}");
+        drop(held);
+        Lock::take(&path).unwrap();
+    }
+}

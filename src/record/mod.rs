@@ -1,0 +1,18 @@
+//! Facts on disk: names, formats and the ways of writing that survive a kill at any instant.
+
+pub mod atomic;
+pub mod checkpoint;
+pub mod crash_point;
+pub mod error;
+pub mod journal;
+pub mod layout;
+pub mod lines;
+pub mod lock;
+pub mod result;
+
+pub use atomic::Durability;
+pub use error::RecordError;
+pub use layout::{RunFolder, SweepFolder};
+pub use lines::{LineFollower, LineWriter};
+pub use lock::Lock;
+pub use result::{RECORD_FORMAT, RunRecord, RunResult, RunStatus};
