@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod ids;
+pub mod plan;
 pub mod record;
 pub mod spec;
 pub mod units;

@@ -1,0 +1,277 @@
+//! What the record says of planned runs.
+//!
+//! In: the sweep's folder, listed once, and the planned ids. Out: a state for each planned run that
+//! has a folder, and the ids that have a folder but are not planned. A file that cannot be
+//! understood never ends a plan: its run counts as unfinished and a warning says so. Only a record
+//! of a newer program is refused, since starting over in it would lose results.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::error::PlanError;
+use crate::event::RunEvent;
+use crate::ids::RunId;
+use crate::record::{RECORD_FORMAT, RunFolder, RunRecord, RunStatus, SweepFolder, lines};
+
+/// What is known of a planned run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunState {
+    /// Nothing is recorded.
+    New,
+    /// It finished or diverged; nothing is left to do.
+    Done,
+    /// Every attempt failed; it is tried again.
+    Failed {
+        /// Why, as recorded.
+        reason: String,
+    },
+    /// It began and has no result; it is carried on from its checkpoint.
+    Partial {
+        /// Complete epochs that its events tell of.
+        epochs_done: u32,
+    },
+}
+
+impl RunState {
+    /// As tables and JSON spell it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Done => "done",
+            Self::Failed { .. } => "failed",
+            Self::Partial { .. } => "partial",
+        }
+    }
+}
+
+/// Something in the record that was not understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The run whose folder it is in.
+    pub run_id: RunId,
+    /// What it is and what follows: lowercase, no full stop.
+    pub message: String,
+}
+
+/// How long the finished runs took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Durations {
+    /// How many runs these are.
+    pub runs: usize,
+    /// Mean of their `wall_s`.
+    pub mean_s: f64,
+    /// Sample standard deviation; 0 for one run.
+    pub std_s: f64,
+}
+
+/// What a record says of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    /// Place in the plan and state of every planned run that has a folder.
+    pub(crate) states: Vec<(usize, RunState)>,
+    /// Runs with a folder that are not planned, sorted.
+    pub(crate) strangers: Vec<RunId>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) durations: Option<Durations>,
+}
+
+/// Compares `planned` ids with what is in `folder`.
+///
+/// # Errors
+/// The folder or a file cannot be read, or a newer program wrote it.
+pub(crate) fn compare(
+    folder: &SweepFolder,
+    planned: impl Iterator<Item = RunId>,
+) -> Result<Recorded, PlanError> {
+    let mut found = run_folders(folder)?;
+    if found.is_empty() {
+        return Ok(Recorded::default());
+    }
+    let known: Vec<(usize, RunId)> =
+        planned.enumerate().filter(|(_, id)| found.remove(id)).collect();
+    let judged: Vec<Judged> = known
+        .par_iter()
+        .map(|(_, id)| judge(*id, &folder.run(*id)))
+        .collect::<Result<_, PlanError>>()?;
+    let mut recorded = Recorded::default();
+    let mut wall_s = Vec::new();
+    for ((place, _), judged) in known.into_iter().zip(judged) {
+        recorded.states.push((place, judged.state));
+        recorded.warnings.extend(judged.warnings);
+        wall_s.extend(judged.wall_s);
+    }
+    recorded.strangers = found.into_iter().collect();
+    recorded.strangers.sort_unstable();
+    recorded.durations = durations(&wall_s);
+    Ok(recorded)
+}
+
+/// The run folders of a sweep; none if it was never run.
+fn run_folders(folder: &SweepFolder) -> Result<HashSet<RunId>, PlanError> {
+    let failed = |source| PlanError::Record { path: folder.path().to_owned(), source };
+    let entries = match std::fs::read_dir(folder.path()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut ids = HashSet::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        ids.extend(name.to_str().and_then(|name| name.parse::<RunId>().ok()));
+    }
+    Ok(ids)
+}
+
+/// What one run folder says.
+struct Judged {
+    state: RunState,
+    /// Duration, if the run finished.
+    wall_s: Option<f64>,
+    warnings: Vec<Warning>,
+}
+
+/// The part of `result.json` that a plan needs; the rest is skipped, not stored.
+#[derive(Deserialize)]
+struct ResultHead {
+    format: u32,
+    run_id: RunId,
+    status: RunStatus,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    wall_s: Option<f64>,
+}
+
+fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
+    let mut warnings = Vec::new();
+    let result = match read_versioned::<ResultHead>(&folder.result(), |head| head.format)? {
+        Read::Missing => None,
+        Read::Good(head) if head.run_id == id => Some(head),
+        Read::Good(head) => {
+            let message =
+                format!("result.json belongs to {}; the run counts as unfinished", head.run_id);
+            warnings.push(Warning { run_id: id, message });
+            None
+        }
+        Read::Bad(why) => {
+            let message = format!("result.json is damaged ({why}); the run counts as unfinished");
+            warnings.push(Warning { run_id: id, message });
+            None
+        }
+    };
+    let Some(result) = result else {
+        let state = unfinished(id, folder, &mut warnings)?;
+        return Ok(Judged { state, wall_s: None, warnings });
+    };
+    // A diverged run stops early: its duration forecasts nothing.
+    let wall_s = result.wall_s.filter(|_| result.status == RunStatus::Finished);
+    let state = if result.status.is_final() {
+        RunState::Done
+    } else {
+        RunState::Failed { reason: result.reason.unwrap_or_else(|| "no reason recorded".into()) }
+    };
+    Ok(Judged { state, wall_s, warnings })
+}
+
+/// State of a run without a usable result.
+fn unfinished(
+    id: RunId,
+    folder: &RunFolder,
+    warnings: &mut Vec<Warning>,
+) -> Result<RunState, PlanError> {
+    let record = read_versioned::<RunRecord>(&folder.run(), |record| record.format)?;
+    let wrong = match &record {
+        Read::Bad(why) => Some(format!("is damaged ({why})")),
+        Read::Good(record) if record.run_id != id => Some(format!("belongs to {}", record.run_id)),
+        Read::Good(_) | Read::Missing => None,
+    };
+    warnings.extend(wrong.map(|wrong| Warning {
+        run_id: id,
+        message: format!("run.json {wrong}; it is written anew"),
+    }));
+    let began = !matches!(record, Read::Missing)
+        || !warnings.is_empty()
+        || folder.events().exists()
+        || folder.checkpoints().exists();
+    if !began {
+        return Ok(RunState::New);
+    }
+    Ok(RunState::Partial { epochs_done: epochs_done(&folder.events()) })
+}
+
+/// The last complete epoch that events tell of; 0 where none can be read. Damaged events are passed
+/// over: how far a run came is only shown, the checkpoint decides.
+fn epochs_done(events: &Path) -> u32 {
+    let events: Vec<RunEvent> = lines::read(events).unwrap_or_default();
+    let last = events.iter().rev().find_map(|event| match event {
+        RunEvent::Epoch(epoch) => Some(epoch.epoch),
+        _ => None,
+    });
+    last.unwrap_or(0)
+}
+
+/// A JSON file of the record.
+pub(crate) enum Read<T> {
+    /// There is none.
+    Missing,
+    /// It was understood.
+    Good(T),
+    /// It was not, and why.
+    Bad(String),
+}
+
+#[derive(Deserialize)]
+struct FormatHead {
+    format: u32,
+}
+
+/// Reads a JSON file that carries a format version.
+///
+/// # Errors
+/// The file is there but cannot be read, or its format is newer than this program.
+pub(crate) fn read_versioned<T: DeserializeOwned>(
+    path: &Path,
+    format: fn(&T) -> u32,
+) -> Result<Read<T>, PlanError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok(Read::Missing),
+            ErrorKind::IsADirectory => return Ok(Read::Bad("it is a folder".to_owned())),
+            _ => return Err(PlanError::Record { path: path.to_owned(), source: error }),
+        },
+    };
+    let read = serde_json::from_slice::<T>(&bytes);
+    // A newer format may well not be understood, so that its number is looked for on its own.
+    let found = match &read {
+        Ok(value) => format(value),
+        Err(_) => serde_json::from_slice(&bytes).map_or(0, |head: FormatHead| head.format),
+    };
+    if found > RECORD_FORMAT {
+        return Err(PlanError::NewerRecord { path: path.to_owned(), found, known: RECORD_FORMAT });
+    }
+    Ok(match read {
+        Ok(value) => Read::Good(value),
+        Err(error) => Read::Bad(error.to_string()),
+    })
+}
+
+fn durations(wall_s: &[f64]) -> Option<Durations> {
+    if wall_s.is_empty() {
+        return None;
+    }
+    let runs = wall_s.len();
+    let mean_s = wall_s.iter().sum::<f64>() / runs as f64;
+    let squares: f64 = wall_s.iter().map(|s| (s - mean_s).powi(2)).sum();
+    let std_s = (squares / (runs - 1).max(1) as f64).sqrt();
+    Some(Durations { runs, mean_s, std_s })
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
