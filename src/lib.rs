@@ -9,6 +9,7 @@ pub mod ids;
 pub mod plan;
 pub mod record;
 pub mod spec;
+pub mod train;
 pub mod units;
 
 /// Every allocation of the program and of its workers: glibc's allocator gives large blocks back

@@ -1,0 +1,95 @@
+//! The validation part: a random part of the published training images, set aside.
+//!
+//! Which images those are depends on their number and the fraction only, never on a run's seed:
+//! every configuration and every seed is compared on the same images. A smaller fraction takes a
+//! subset of what a larger one takes.
+
+use crate::train::rng::{Purpose, Stream};
+
+use super::error::DataError;
+use super::splits::Images;
+
+/// Takes `fraction` of the images (rounded) out of `images` and returns them; both keep the
+/// published order.
+///
+/// # Errors
+/// If either part would be empty.
+pub fn set_aside(images: &mut Images, fraction: f64) -> Result<Images, DataError> {
+    let total = images.len();
+    let validation = (fraction * total as f64).round() as usize;
+    if validation == 0 || validation >= total {
+        return Err(DataError::Split { fraction, images: total, validation });
+    }
+    let mut aside = vec![false; total];
+    let order = Stream::new(0, Purpose::Split, 0, 0).reader().permutation(total);
+    order[..validation].iter().for_each(|&image| aside[image as usize] = true);
+
+    let size = images.pixels.len() / total;
+    let mut taken = Images {
+        pixels: Vec::with_capacity(validation * size),
+        labels: Vec::with_capacity(validation),
+    };
+    // The rest moves up in place: a copy of a large training part would double the memory.
+    let mut kept = 0;
+    for (image, aside) in aside.into_iter().enumerate() {
+        let pixels = image * size..(image + 1) * size;
+        if aside {
+            taken.labels.push(images.labels[image]);
+            taken.pixels.extend_from_slice(&images.pixels[pixels]);
+        } else {
+            images.labels[kept] = images.labels[image];
+            images.pixels.copy_within(pixels, kept * size);
+            kept += 1;
+        }
+    }
+    images.labels.truncate(kept);
+    images.pixels.truncate(kept * size);
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two pixels an image, that tell its number.
+    fn numbered(n: u16) -> Images {
+        Images {
+            pixels: (0..n).flat_map(u16::to_be_bytes).collect(),
+            labels: (0..n).map(|i| (i % 10) as u8).collect(),
+        }
+    }
+
+    fn numbers(images: &Images) -> Vec<u16> {
+        images.pixels.chunks(2).map(|two| u16::from_be_bytes([two[0], two[1]])).collect()
+    }
+
+    #[test]
+    fn every_image_goes_to_one_part_with_its_label() {
+        let mut train = numbered(1000);
+        let val = set_aside(&mut train, 0.1).unwrap();
+        assert_eq!((train.len(), val.len()), (900, 100));
+        let mut all = [numbers(&train), numbers(&val)].concat();
+        for (part, numbers) in [(&train, numbers(&train)), (&val, numbers(&val))] {
+            assert!(numbers.is_sorted());
+            assert!(numbers.iter().zip(&part.labels).all(|(n, l)| n % 10 == u16::from(*l)));
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..1000).collect::<Vec<u16>>());
+    }
+
+    #[test]
+    fn a_smaller_fraction_takes_a_subset() {
+        let large = numbers(&set_aside(&mut numbered(500), 0.3).unwrap());
+        let small = numbers(&set_aside(&mut numbered(500), 0.1).unwrap());
+        assert_eq!(small.len(), 50);
+        assert!(small.iter().all(|image| large.contains(image)));
+    }
+
+    #[test]
+    fn an_empty_part_is_an_error() {
+        for (n, fraction) in [(4, 0.1), (4, 0.9), (1, 0.5), (0, 0.5)] {
+            let error = set_aside(&mut numbered(n), fraction).unwrap_err();
+            assert!(matches!(error, DataError::Split { .. }), "{n} {fraction}");
+        }
+    }
+}
