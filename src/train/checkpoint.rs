@@ -1,0 +1,281 @@
+//! The state of a training as a safetensors file, and back.
+//!
+//! Tensors are named `lane0/conv1.weight`, `lane0/norm1.running_mean`,
+//! `lane0/optim/momentum/conv1.weight` and have PyTorch's shapes. What is not a tensor stands in
+//! one JSON text under the metadata's key `gridlane`: a single key, because several would come in
+//! an order that changes from save to save.
+//!
+//! Reading checks everything before anything is changed. Whether the bytes are the ones that were
+//! written is not checked here; the envelope on disk does that.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::error::TrainError;
+use super::model::Network;
+use super::optim::Optimizer;
+use super::progress::Progress;
+use crate::spec::RunConfig;
+use crate::spec::config::ENGINE_NUMERICS;
+
+/// Version of this format.
+const FORMAT: u32 = 1;
+
+/// The metadata's key.
+const KEY: &str = "gridlane";
+
+/// What a checkpoint says besides its tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    format: u32,
+    engine: u32,
+    /// Canonical configuration of every lane.
+    configurations: Vec<serde_json::Value>,
+    training_images: usize,
+    /// How far the run had come.
+    pub progress: Progress,
+}
+
+impl Header {
+    /// The header of a trainer.
+    pub fn new(lanes: &[RunConfig], training_images: usize, progress: Progress) -> Self {
+        let canonical = |lane: &RunConfig| {
+            lane.canonical().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        };
+        Self {
+            format: FORMAT,
+            engine: ENGINE_NUMERICS,
+            configurations: lanes.iter().map(canonical).map(serde_json::Value::Object).collect(),
+            training_images,
+            progress,
+        }
+    }
+
+    /// Does this header, read from a checkpoint, belong to the trainer that `expected` is of?
+    ///
+    /// # Errors
+    /// Names the first thing that differs.
+    pub fn check(&self, expected: &Self, steps_per_epoch: u64) -> Result<(), TrainError> {
+        same("version of the format", expected.format, self.format)?;
+        same("version of the engine", expected.engine, self.engine)?;
+        same("number of lanes", expected.configurations.len(), self.configurations.len())?;
+        for (lane, (expected, found)) in
+            expected.configurations.iter().zip(&self.configurations).enumerate()
+        {
+            same(&format!("configuration of lane {lane}"), expected, found)?;
+        }
+        same("number of training images", expected.training_images, self.training_images)?;
+        self.check_progress(expected, steps_per_epoch)
+    }
+
+    fn check_progress(&self, expected: &Self, steps_per_epoch: u64) -> Result<(), TrainError> {
+        let progress = &self.progress;
+        same("sums of the epoch, lanes", expected.progress.sums.len(), progress.sums.len())?;
+        let epochs = expected.configurations.first().and_then(|c| {
+            c.get("epochs").map_or(Some(u64::from(RunConfig::default().epochs)), |e| e.as_u64())
+        });
+        let epochs = epochs.unwrap_or_default();
+        let begun = u64::from(progress.epochs_done).saturating_mul(steps_per_epoch);
+        let last =
+            begun.saturating_add(steps_per_epoch).min(epochs.saturating_mul(steps_per_epoch));
+        if begun > last || !(begun..=last).contains(&progress.steps_done) {
+            return Err(TrainError::Checkpoint {
+                what: format!("steps done after {} epochs", progress.epochs_done),
+                expected: format!("at most {epochs} epochs of {steps_per_epoch} steps"),
+                found: progress.steps_done.to_string(),
+            });
+        }
+        let most = self.training_images as u64;
+        for (lane, sums) in progress.sums.iter().enumerate() {
+            if !sums.loss.is_finite() || sums.right > most {
+                return Err(TrainError::Checkpoint {
+                    what: format!("sums of lane {lane}"),
+                    expected: format!("a finite loss and at most {most} right"),
+                    found: format!("{sums:?}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error unless both are the same.
+fn same<T: PartialEq + std::fmt::Display>(
+    what: &str,
+    expected: T,
+    found: T,
+) -> Result<(), TrainError> {
+    if expected == found {
+        return Ok(());
+    }
+    let (expected, found) = (expected.to_string(), found.to_string());
+    Err(TrainError::Checkpoint { what: what.to_owned(), expected, found })
+}
+
+/// Where one tensor of a checkpoint belongs.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Parameter { parameter: usize },
+    Memory { parameter: usize, memory: usize },
+    State { state: usize },
+}
+
+/// One tensor of a checkpoint.
+struct Entry {
+    name: String,
+    lane: usize,
+    shape: Vec<usize>,
+    place: Place,
+}
+
+/// Every tensor that a checkpoint of this network and optimizer has.
+fn entries(network: &Network<f32>, optimizer: &Optimizer<f32>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for lane in 0..network.lanes() {
+        for (parameter, p) in network.parameters().enumerate() {
+            let shape = p.shape.clone();
+            let name = format!("lane{lane}/{}", p.name);
+            entries.push(Entry { name, lane, shape, place: Place::Parameter { parameter } });
+            for (memory, kind) in optimizer.memory_names(lane).iter().enumerate() {
+                let name = format!("lane{lane}/optim/{kind}/{}", p.name);
+                let place = Place::Memory { parameter, memory };
+                entries.push(Entry { name, lane, shape: p.shape.clone(), place });
+            }
+        }
+        for (state, s) in network.states().enumerate() {
+            let (name, shape) = (format!("lane{lane}/{}", s.name), vec![s.value.lane_len()]);
+            entries.push(Entry { name, lane, shape, place: Place::State { state } });
+        }
+    }
+    entries
+}
+
+/// The checkpoint's bytes. The same state gives the same bytes.
+///
+/// # Errors
+/// When the tensor library fails.
+pub fn save(
+    network: &Network<f32>,
+    optimizer: &Optimizer<f32>,
+    header: &Header,
+) -> Result<Vec<u8>, TrainError> {
+    let mut tensors = Vec::new();
+    for entry in entries(network, optimizer) {
+        let lane = entry.lane;
+        let parameter = |i: usize| {
+            network.parameters().nth(i).expect("invariant: entries come from this network")
+        };
+        let numbers = match entry.place {
+            Place::Parameter { parameter: i } => {
+                let p = parameter(i);
+                p.to_saved(p.value.read()?.lane(lane, p.len()))
+            }
+            Place::Memory { parameter: i, memory } => {
+                let p = parameter(i);
+                p.to_saved(optimizer.memory(i, memory).read()?.lane(lane, p.len()))
+            }
+            Place::State { state } => {
+                let s = network.states().nth(state);
+                let s = s.expect("invariant: entries come from this network");
+                s.value.read()?.lane(lane, s.value.lane_len()).to_vec()
+            }
+        };
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        tensors.push((entry.name, entry.shape, bytes));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        })
+        .collect::<Result<Vec<_>, TrainError>>()?;
+    let text = serde_json::to_string(header).expect("invariant: a header is finite numbers");
+    let metadata = HashMap::from([(KEY.to_owned(), text)]);
+    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+/// A checkpoint that has been read and whose tensors fit the network.
+pub struct Checkpoint {
+    /// What it says besides.
+    pub header: Header,
+    entries: Vec<(Entry, Vec<f32>)>,
+}
+
+/// Reads a checkpoint for this network and optimizer.
+///
+/// # Errors
+/// When the bytes are no checkpoint or have other tensors.
+pub fn read(
+    bytes: &[u8],
+    network: &Network<f32>,
+    optimizer: &Optimizer<f32>,
+) -> Result<Checkpoint, TrainError> {
+    let header = read_header(bytes)?;
+    let file = SafeTensors::deserialize(bytes)?;
+    let expected = entries(network, optimizer);
+    same("number of tensors", expected.len(), file.len())?;
+    let entries = expected
+        .into_iter()
+        .map(|entry| {
+            let tensor = file.tensor(&entry.name)?;
+            let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
+            same(&entry.name, format!("{:?} {:?}", Dtype::F32, entry.shape), found)?;
+            let numbers = tensor
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect();
+            Ok((entry, numbers))
+        })
+        .collect::<Result<_, TrainError>>()?;
+    Ok(Checkpoint { header, entries })
+}
+
+fn read_header(bytes: &[u8]) -> Result<Header, TrainError> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+    let problem = |found: String| TrainError::Checkpoint {
+        what: format!("metadata `{KEY}`"),
+        expected: "the state of a training".to_owned(),
+        found,
+    };
+    let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let text = text.ok_or_else(|| problem("none".to_owned()))?;
+    serde_json::from_str(text).map_err(|error| problem(error.to_string()))
+}
+
+impl Checkpoint {
+    /// Puts the tensors into the network and the optimizer that they were read for.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn apply(
+        &self,
+        network: &mut Network<f32>,
+        optimizer: &mut Optimizer<f32>,
+    ) -> Result<(), TrainError> {
+        for (entry, saved) in &self.entries {
+            let place = entry.lane * saved.len()..(entry.lane + 1) * saved.len();
+            let mut stored = saved.clone();
+            if let Place::Parameter { parameter } | Place::Memory { parameter, .. } = entry.place {
+                let p = network.parameters().nth(parameter);
+                let p = p.expect("invariant: entries come from this network");
+                p.load_saved(saved, &mut stored);
+            }
+            let buffer = match entry.place {
+                Place::Parameter { parameter } => {
+                    network.parameters_mut().nth(parameter).map(|p| &mut p.value)
+                }
+                Place::Memory { parameter, memory } => {
+                    Some(optimizer.memory_mut(parameter, memory))
+                }
+                Place::State { state } => network.states_mut().nth(state).map(|s| &mut s.value),
+            };
+            let buffer = buffer.expect("invariant: entries come from this network");
+            buffer.write(|data| data[place].copy_from_slice(&stored))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong in training.
+
+/// Why training cannot start, go on, be saved or be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The network does not fit the images.
+    #[error("{layer} needs an input of at least {expected}, found {found}")]
+    Shape {
+        /// The layer.
+        layer: String,
+        /// What it needs.
+        expected: String,
+        /// What it would get.
+        found: String,
+    },
+    /// Nothing to train.
+    #[error("a trainer needs at least 1 configuration, found none")]
+    NoLanes,
+    /// Lanes that cannot be one network.
+    #[error("lanes of one network share `{key}`: lane 0 has {first}, lane {lane} has {found}")]
+    LanesDiffer {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Value of lane 0.
+        first: String,
+        /// The lane that differs.
+        lane: usize,
+        /// Its value.
+        found: String,
+    },
+    /// A configuration for several devices.
+    #[error("this trainer works on 1 device, found devices = {found}")]
+    Devices {
+        /// Value of the key.
+        found: u32,
+    },
+    /// Data that contradicts itself.
+    #[error("the {part} part has {what}: expected {expected}, found {found}")]
+    Data {
+        /// Which part.
+        part: &'static str,
+        /// What is wrong with it.
+        what: &'static str,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// Every epoch is done already.
+    #[error("all {epochs} epochs are trained already")]
+    NothingLeft {
+        /// Epochs of the run.
+        epochs: u32,
+    },
+    /// A checkpoint that does not fit or is damaged.
+    #[error("checkpoint: {what}: expected {expected}, found {found}")]
+    Checkpoint {
+        /// The part of it that is wrong.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// A checkpoint that is no safetensors file, or cannot be made one.
+    #[error("checkpoint: not a whole safetensors file")]
+    Safetensors(#[from] safetensors::SafeTensorError),
+    /// A CPU kernel was given memory of another device.
+    #[error("a kernel of the CPU needs a tensor in main memory, found one on another device")]
+    NotOnCpu,
+    /// The tensor library failed.
+    #[error("the tensor library failed")]
+    Candle(#[from] candle_core::Error),
+}

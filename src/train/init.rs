@@ -1,0 +1,123 @@
+//! The initial weights.
+//!
+//! Numbers are drawn in the order in which a parameter is saved, so they do not depend on how it
+//! lies in memory, and a layer's stream is named by the layer's number among those with weights, so
+//! adding a batch normalisation or a dropout changes no other layer's start.
+
+use super::error::TrainError;
+use super::kernel::Real;
+use super::layer::Parameter;
+use super::layer::parameter::Start;
+use super::rng::{Purpose, Reader, Stream};
+use crate::spec::init::Init;
+
+/// Fills one lane of a parameter with its start.
+///
+/// # Errors
+/// When the tensor library fails.
+pub fn start<T: Real>(
+    parameter: &mut Parameter<T>,
+    lane: usize,
+    init: &Init,
+    seed: u64,
+) -> Result<(), TrainError> {
+    let len = parameter.len();
+    // Two streams a layer: its weight and its bias.
+    let reader =
+        |layer: u32, part: u32| Stream::new(seed, Purpose::Init, 0, 2 * layer + part).reader();
+    let saved: Vec<T> = match parameter.start {
+        Start::Constant(value) => vec![T::of(value); len],
+        Start::Weight { layer, fan_in, fan_out } => {
+            weight(init, [fan_in as f64, fan_out as f64], &mut reader(layer, 0), len)
+        }
+        Start::Bias { layer, fan_in } => match init {
+            Init::Pytorch => uniform((1.0 / fan_in as f64).sqrt(), &mut reader(layer, 1), len),
+            _ => vec![T::ZERO; len],
+        },
+    };
+    let mut stored = vec![T::ZERO; len];
+    parameter.load_saved(&saved, &mut stored);
+    parameter.value.write(|value| value[lane * len..][..len].copy_from_slice(&stored))
+}
+
+/// Draws weights.
+fn weight<T: Real>(
+    init: &Init,
+    [fan_in, fan_out]: [f64; 2],
+    reader: &mut Reader,
+    len: usize,
+) -> Vec<T> {
+    match init {
+        Init::Pytorch => uniform((1.0 / fan_in).sqrt(), reader, len),
+        Init::KaimingUniform => uniform((6.0 / fan_in).sqrt(), reader, len),
+        Init::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt(), reader, len),
+        Init::KaimingNormal => normal((2.0 / fan_in).sqrt(), reader, len),
+        Init::XavierNormal => normal((2.0 / (fan_in + fan_out)).sqrt(), reader, len),
+    }
+}
+
+/// Uniform in +-`bound`.
+fn uniform<T: Real>(bound: f64, reader: &mut Reader, len: usize) -> Vec<T> {
+    (0..len).map(|_| T::of(bound * (2.0 * f64::from(reader.uniform()) - 1.0))).collect()
+}
+
+/// Normal with mean 0 and deviation `std`.
+fn normal<T: Real>(std: f64, reader: &mut Reader, len: usize) -> Vec<T> {
+    (0..len).map(|_| T::of(std * f64::from(reader.normal()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::layer::parameter::StorageOrder;
+
+    fn drawn(init: &Init, start_: Start, seed: u64, order: StorageOrder) -> Vec<f32> {
+        let shape = vec![50, 20, 3, 3];
+        let mut parameter = Parameter::<f32>::new("w".to_owned(), 1, shape, order, start_).unwrap();
+        start(&mut parameter, 0, init, seed).unwrap();
+        let values = parameter.value.read().unwrap().to_vec();
+        parameter.to_saved(&values)
+    }
+
+    const WEIGHT: Start = Start::Weight { layer: 1, fan_in: 180, fan_out: 450 };
+
+    #[test]
+    fn every_distribution_has_its_mean_deviation_and_bounds() {
+        let cases = [
+            (Init::Pytorch, (1.0_f64 / 180.0 / 3.0).sqrt(), Some((1.0_f64 / 180.0).sqrt())),
+            (Init::KaimingUniform, (2.0_f64 / 180.0).sqrt(), Some((6.0_f64 / 180.0).sqrt())),
+            (Init::XavierUniform, (2.0_f64 / 630.0).sqrt(), Some((6.0_f64 / 630.0).sqrt())),
+            (Init::KaimingNormal, (2.0_f64 / 180.0).sqrt(), None),
+            (Init::XavierNormal, (2.0_f64 / 630.0).sqrt(), None),
+        ];
+        for (init, std, bound) in cases {
+            let values = drawn(&init, WEIGHT, 5, StorageOrder::Saved);
+            let n = values.len() as f64;
+            let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+            let square = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n;
+            assert!(mean.abs() < 5.0 * std / n.sqrt(), "{init:?} {mean}");
+            assert!((square.sqrt() / std - 1.0).abs() < 0.04, "{init:?} {}", square.sqrt());
+            if let Some(bound) = bound {
+                assert!(values.iter().all(|&x| f64::from(x).abs() <= bound + 1e-7));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_depend_on_seed_and_layer_but_not_on_memory() {
+        let saved = drawn(&Init::Pytorch, WEIGHT, 5, StorageOrder::Saved);
+        assert_eq!(drawn(&Init::Pytorch, WEIGHT, 5, StorageOrder::ChannelsLast), saved);
+        assert_ne!(drawn(&Init::Pytorch, WEIGHT, 6, StorageOrder::Saved), saved);
+        let other = Start::Weight { layer: 2, fan_in: 180, fan_out: 450 };
+        assert_ne!(drawn(&Init::Pytorch, other, 5, StorageOrder::Saved), saved);
+    }
+
+    #[test]
+    fn biases_are_drawn_only_where_pytorch_draws_them() {
+        let bias = Start::Bias { layer: 0, fan_in: 16 };
+        let pytorch = drawn(&Init::Pytorch, bias, 0, StorageOrder::Saved);
+        assert!(pytorch.iter().all(|x| x.abs() <= 0.25) && pytorch.iter().any(|x| x.abs() > 0.2));
+        let zeros = drawn(&Init::KaimingNormal, bias, 0, StorageOrder::Saved);
+        assert!(zeros.iter().all(|&x| x == 0.0));
+    }
+}

@@ -1,0 +1,9 @@
+//! What layers are made of on a CPU: numbers, buffers, matrix products and vectorised loops.
+
+pub mod buffer;
+pub mod gemm;
+pub mod real;
+pub mod simd;
+
+pub use buffer::Buffer;
+pub use real::Real;

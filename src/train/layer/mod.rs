@@ -1,0 +1,146 @@
+//! The layers: each knows how to compute its output and, from the loss's gradient with respect to
+//! the output, the gradients of its parameters and of its input. No tape records anything; a layer
+//! keeps what its own backward needs.
+//!
+//! Every tensor has a leading lane axis L. Activations are (L, N, H, W, C): channels last, because
+//! the rows of a convolution's matrix are then runs of memory; linear layers see H = W = 1.
+//! Parameters are saved in PyTorch's shapes.
+
+pub mod activation;
+pub mod adaptive_avg_pool2d;
+pub mod batch_norm;
+pub mod conv2d;
+pub mod dropout;
+pub mod flatten;
+#[cfg(test)]
+pub(crate) mod gradient_check;
+pub mod linear;
+pub mod max_pool2d;
+pub mod parameter;
+pub mod patches;
+
+use super::error::TrainError;
+use super::kernel::{Buffer, Real};
+pub use parameter::{Parameter, State};
+
+/// Shape of one sample between two layers; in memory (height, width, channels), row-major.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows of pixels; 1 for the input of a linear layer.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// Channels, or units of a linear layer.
+    pub channels: usize,
+}
+
+impl Shape {
+    /// A plain vector.
+    pub fn flat(units: usize) -> Self {
+        Self { height: 1, width: 1, channels: units }
+    }
+
+    /// Pixels.
+    pub fn area(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Numbers in one sample.
+    pub fn units(&self) -> usize {
+        self.area() * self.channels
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} x {} x {}", self.channels, self.height, self.width)
+    }
+}
+
+/// What a pass through the network is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// To learn, in the optimizer step of that number (from 0): batch statistics, dropout.
+    Train {
+        /// The step, over the whole run.
+        step: u64,
+    },
+    /// To measure: running statistics, no dropout.
+    Evaluate,
+}
+
+/// One pass of one batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    /// What it is for.
+    pub mode: Mode,
+    /// Samples in the batch of each lane; at most the capacity that the network was built for.
+    pub samples: usize,
+    /// Position of the first of them in the step's global batch.
+    pub first_sample: usize,
+}
+
+/// What backward works on; each of shape (L, capacity, …), with `samples` samples in use.
+pub struct Flow<'a, T> {
+    /// What forward was given.
+    pub input: &'a Buffer<T>,
+    /// What forward made of it.
+    pub output: &'a Buffer<T>,
+    /// Gradient of the loss with respect to the output.
+    pub gradient: &'a Buffer<T>,
+    /// Where the gradient with respect to the input goes; `None` if nobody needs it.
+    pub input_gradient: Option<&'a mut Buffer<T>>,
+}
+
+/// Is called with every parameter as soon as its gradient is complete, in the order in which
+/// backward completes them. A data-parallel run starts its all-reduce here.
+pub type GradientReady<'a, T> = dyn FnMut(&mut Parameter<T>) -> Result<(), TrainError> + 'a;
+
+/// A layer of a sequential network.
+pub trait Layer<T: Real>: Send {
+    /// Computes `output` from `input`.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    fn forward(
+        &mut self,
+        input: &Buffer<T>,
+        output: &mut Buffer<T>,
+        pass: &Pass,
+    ) -> Result<(), TrainError>;
+
+    /// Overwrites the gradients of the parameters and of the input. Follows a forward in
+    /// [`Mode::Train`] of the same batch.
+    ///
+    /// # Errors
+    /// When the tensor library fails, or what `ready` fails with.
+    fn backward(
+        &mut self,
+        flow: Flow<'_, T>,
+        pass: &Pass,
+        ready: &mut GradientReady<'_, T>,
+    ) -> Result<(), TrainError>;
+
+    /// Shape of one sample of the output.
+    fn output_shape(&self) -> Shape;
+
+    /// What is trained, in a fixed order.
+    fn parameters(&self) -> &[Parameter<T>] {
+        &[]
+    }
+
+    /// What is trained, to change it.
+    fn parameters_mut(&mut self) -> &mut [Parameter<T>] {
+        &mut []
+    }
+
+    /// What is kept from step to step but not trained, in a fixed order.
+    fn states(&self) -> &[State<T>] {
+        &[]
+    }
+
+    /// The same, to change it.
+    fn states_mut(&mut self) -> &mut [State<T>] {
+        &mut []
+    }
+}

@@ -1,0 +1,137 @@
+//! Strings layers together, giving each its number, its name and the shape that arrives.
+
+use super::network::{InputOrder, Network};
+use crate::spec::RunConfig;
+use crate::train::error::TrainError;
+use crate::train::kernel::Real;
+use crate::train::layer::activation::Activation;
+use crate::train::layer::adaptive_avg_pool2d::AdaptiveAvgPool2d;
+use crate::train::layer::batch_norm::BatchNorm;
+use crate::train::layer::conv2d::Conv2d;
+use crate::train::layer::dropout::{Dropout, DropoutLane};
+use crate::train::layer::flatten::Flatten;
+use crate::train::layer::linear::{Bias, Linear};
+use crate::train::layer::max_pool2d::MaxPool2d;
+use crate::train::layer::patches::Window;
+use crate::train::layer::{Layer, Shape};
+
+/// A network under construction. Lanes share all but the seed, the dropout probability, the rates
+/// and the like, so lane 0 decides the layers.
+pub struct Builder<'a, T> {
+    lanes: &'a [RunConfig],
+    capacity: usize,
+    input: (Shape, InputOrder),
+    /// What the next layer is given.
+    shape: Shape,
+    layers: Vec<Box<dyn Layer<T>>>,
+    convolutions: usize,
+    linears: usize,
+    norms: usize,
+    dropouts: u32,
+}
+
+impl<'a, T: Real> Builder<'a, T> {
+    /// A network without layers for samples of shape `input`.
+    pub fn new(lanes: &'a [RunConfig], capacity: usize, input: (Shape, InputOrder)) -> Self {
+        Self {
+            lanes,
+            capacity,
+            input,
+            shape: input.0,
+            layers: Vec::new(),
+            convolutions: 0,
+            linears: 0,
+            norms: 0,
+            dropouts: 0,
+        }
+    }
+
+    fn push(&mut self, layer: impl Layer<T> + 'static) {
+        self.shape = layer.output_shape();
+        self.layers.push(Box::new(layer));
+    }
+
+    /// Number of the next layer with weights.
+    fn weights(&self) -> u32 {
+        (self.convolutions + self.linears) as u32
+    }
+
+    /// A convolution.
+    pub fn convolution(
+        &mut self,
+        channels: usize,
+        window: Window,
+        bias: Bias,
+    ) -> Result<(), TrainError> {
+        let numbers = (self.convolutions + 1, self.weights());
+        let shape = (self.shape, channels);
+        self.push(Conv2d::new(self.lanes.len(), numbers, shape, window, bias)?);
+        self.convolutions += 1;
+        Ok(())
+    }
+
+    /// A linear layer.
+    pub fn linear(&mut self, outputs: usize, bias: Bias) -> Result<(), TrainError> {
+        let numbers = (self.linears + 1, self.weights());
+        let shape = (self.shape.units(), outputs);
+        self.push(Linear::new(self.lanes.len(), numbers, shape, bias)?);
+        self.linears += 1;
+        Ok(())
+    }
+
+    /// Batch normalisation.
+    pub fn batch_norm(&mut self) -> Result<(), TrainError> {
+        self.norms += 1;
+        self.push(BatchNorm::new(self.lanes.len(), self.norms, self.shape)?);
+        Ok(())
+    }
+
+    /// The configuration's activation.
+    pub fn activation(&mut self) {
+        self.push(Activation::new(self.lanes[0].activation.clone(), self.shape));
+    }
+
+    /// Dropout, unless no lane drops anything.
+    pub fn dropout(&mut self) -> Result<(), TrainError> {
+        if self.lanes.iter().any(|lane| lane.dropout > 0.0) {
+            let lanes: Vec<DropoutLane> = self
+                .lanes
+                .iter()
+                .map(|lane| DropoutLane { seed: lane.seed, probability: lane.dropout })
+                .collect();
+            self.push(Dropout::new(&lanes, self.capacity, self.shape, self.dropouts)?);
+        }
+        self.dropouts += 1;
+        Ok(())
+    }
+
+    /// Max pooling.
+    pub fn max_pool(&mut self, size: usize, stride: usize) -> Result<(), TrainError> {
+        let shape = (size, stride);
+        self.push(MaxPool2d::new(self.lanes.len(), self.capacity, self.shape, shape)?);
+        Ok(())
+    }
+
+    /// Average pooling to a fixed size; nothing where the image has that size already.
+    pub fn adaptive_avg_pool(&mut self, size: [usize; 2]) {
+        if [self.shape.height, self.shape.width] != size {
+            self.push(AdaptiveAvgPool2d::new(self.shape, size));
+        }
+    }
+
+    /// From images to vectors.
+    pub fn flatten(&mut self) {
+        self.push(Flatten::new(self.shape));
+    }
+
+    /// The network.
+    pub fn finish(self) -> Result<Network<T>, TrainError> {
+        Network::new(self.layers, self.lanes.len(), self.capacity, self.input)
+    }
+}
+
+/// `units` times the factor `width`, rounded down, but not below `least` (nor below `units` itself
+/// where that is less already).
+pub fn scaled(units: usize, width: f64, least: usize) -> usize {
+    ((units as f64 * width) as usize).max(least.min(units))
+}

@@ -1,0 +1,233 @@
+//! A sequence of layers with the memory that a pass through it needs, allocated once.
+
+use crate::train::error::TrainError;
+use crate::train::kernel::{Buffer, Real};
+use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
+use crate::train::loss::{BatchLoss, cross_entropy};
+
+/// How the network wants its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputOrder {
+    /// (C, H, W), the order of data sets and of PyTorch.
+    ChannelsFirst,
+    /// (H, W, C), the order of the convolutions' kernels.
+    ChannelsLast,
+}
+
+/// A network of L lanes for batches of up to `capacity` samples in each.
+pub struct Network<T> {
+    layers: Vec<Box<dyn Layer<T>>>,
+    lanes: usize,
+    capacity: usize,
+    input_order: InputOrder,
+    /// The images, (L, capacity, units).
+    input: Buffer<T>,
+    /// What each layer makes, (L, capacity, units).
+    outputs: Vec<Buffer<T>>,
+    /// The gradient that arrives at a layer and the one that leaves it, in turn; with room for the
+    /// largest layer.
+    gradients: [Buffer<T>; 2],
+    /// The first layer with parameters; nobody needs a gradient before it.
+    first_trained: usize,
+}
+
+impl<T: Real> Network<T> {
+    /// A network of `layers`, the first of which takes samples of shape `input`.
+    ///
+    /// # Errors
+    /// When the tensor library cannot allocate.
+    pub fn new(
+        layers: Vec<Box<dyn Layer<T>>>,
+        lanes: usize,
+        capacity: usize,
+        (input, input_order): (Shape, InputOrder),
+    ) -> Result<Self, TrainError> {
+        let shapes: Vec<Shape> = layers.iter().map(|layer| layer.output_shape()).collect();
+        let outputs = shapes
+            .iter()
+            .map(|shape| Buffer::zeros(lanes, &[capacity, shape.units()]))
+            .collect::<Result<_, _>>()?;
+        let largest = shapes.iter().map(Shape::units).max().unwrap_or(0);
+        let gradient = || Buffer::zeros(lanes, &[capacity, largest]);
+        let first_trained =
+            layers.iter().position(|layer| !layer.parameters().is_empty()).unwrap_or(layers.len());
+        Ok(Self {
+            lanes,
+            capacity,
+            input_order,
+            input: Buffer::zeros(lanes, &[capacity, input.units()])?,
+            outputs,
+            gradients: [gradient()?, gradient()?],
+            first_trained,
+            layers,
+        })
+    }
+
+    /// Samples of a lane that fit in one pass.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Number of lanes.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// How images are to be put into [`input_mut`](Self::input_mut).
+    pub fn input_order(&self) -> InputOrder {
+        self.input_order
+    }
+
+    /// Where the images go, (L, capacity, units).
+    pub fn input_mut(&mut self) -> &mut Buffer<T> {
+        &mut self.input
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.output_shape().units())
+    }
+
+    /// Computes the logits of the images in the input.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn forward(&mut self, pass: &Pass) -> Result<(), TrainError> {
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            let (before, after) = self.outputs.split_at_mut(i);
+            let input = before.last().unwrap_or(&self.input);
+            layer.forward(input, &mut after[0], pass)?;
+        }
+        Ok(())
+    }
+
+    /// The loss of every lane, after [`forward`](Self::forward), with its gradient for
+    /// [`backward`](Self::backward).
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn loss_and_gradient(
+        &mut self,
+        labels: &[u8],
+        results: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
+        let classes = self.classes();
+        let logits = self.outputs.last().expect("invariant: a network has layers");
+        cross_entropy(logits, labels, classes, Some(&mut self.gradients[0]), results)
+    }
+
+    /// The loss of every lane, after [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn loss(&self, labels: &[u8], results: &mut [BatchLoss]) -> Result<(), TrainError> {
+        let logits = self.outputs.last().expect("invariant: a network has layers");
+        cross_entropy(logits, labels, self.classes(), None, results)
+    }
+
+    /// Overwrites the gradients of all parameters, after
+    /// [`loss_and_gradient`](Self::loss_and_gradient), and tells `ready` of each.
+    ///
+    /// # Errors
+    /// When the tensor library fails, or what `ready` fails with.
+    pub fn backward(
+        &mut self,
+        pass: &Pass,
+        ready: &mut GradientReady<'_, T>,
+    ) -> Result<(), TrainError> {
+        let [arriving, leaving] = &mut self.gradients;
+        let (mut arriving, mut leaving) = (arriving, leaving);
+        for i in (self.first_trained..self.layers.len()).rev() {
+            let flow = Flow {
+                input: if i == 0 { &self.input } else { &self.outputs[i - 1] },
+                output: &self.outputs[i],
+                gradient: arriving,
+                input_gradient: (i > self.first_trained).then_some(&mut *leaving),
+            };
+            self.layers[i].backward(flow, pass, ready)?;
+            std::mem::swap(&mut arriving, &mut leaving);
+        }
+        Ok(())
+    }
+
+    /// All parameters, in their fixed order: from the input to the output.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter<T>> {
+        self.layers.iter().flat_map(|layer| layer.parameters())
+    }
+
+    /// The same, to change them.
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<T>> {
+        self.layers.iter_mut().flat_map(|layer| layer.parameters_mut())
+    }
+
+    /// All running statistics, in a fixed order.
+    pub fn states(&self) -> impl Iterator<Item = &State<T>> {
+        self.layers.iter().flat_map(|layer| layer.states())
+    }
+
+    /// The same, to change them.
+    pub fn states_mut(&mut self) -> impl Iterator<Item = &mut State<T>> {
+        self.layers.iter_mut().flat_map(|layer| layer.states_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::layer::Mode;
+    use crate::train::layer::parameter::{Start, StorageOrder};
+    use std::sync::{Arc, Mutex};
+
+    /// Notes whether an input gradient was asked of it.
+    struct Probe {
+        name: &'static str,
+        parameters: Vec<Parameter<f64>>,
+        asked: Arc<Mutex<Vec<(&'static str, bool)>>>,
+    }
+
+    impl Layer<f64> for Probe {
+        fn forward(
+            &mut self,
+            _: &Buffer<f64>,
+            _: &mut Buffer<f64>,
+            _: &Pass,
+        ) -> Result<(), TrainError> {
+            Ok(())
+        }
+
+        fn backward(
+            &mut self,
+            flow: Flow<'_, f64>,
+            _: &Pass,
+            _: &mut GradientReady<'_, f64>,
+        ) -> Result<(), TrainError> {
+            self.asked.lock().unwrap().push((self.name, flow.input_gradient.is_some()));
+            Ok(())
+        }
+
+        fn output_shape(&self) -> Shape {
+            Shape::flat(2)
+        }
+
+        fn parameters(&self) -> &[Parameter<f64>] {
+            &self.parameters
+        }
+    }
+
+    #[test]
+    fn no_input_gradient_is_computed_for_the_first_trained_layer_or_before_it() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let probe = |name: &'static str, trained: bool| -> Box<dyn Layer<f64>> {
+            let (order, start) = (StorageOrder::Saved, Start::Constant(0.0));
+            let parameter = || Parameter::new("w".to_owned(), 1, vec![1], order, start).unwrap();
+            let parameters = if trained { vec![parameter()] } else { Vec::new() };
+            Box::new(Probe { name, parameters, asked: Arc::clone(&asked) })
+        };
+        let layers = vec![probe("a", false), probe("b", true), probe("c", false)];
+        let input = (Shape::flat(2), InputOrder::ChannelsFirst);
+        let mut network = Network::new(layers, 1, 3, input).unwrap();
+        let pass = Pass { mode: Mode::Train { step: 0 }, samples: 3, first_sample: 0 };
+        network.backward(&pass, &mut |_| Ok(())).unwrap();
+        assert_eq!(*asked.lock().unwrap(), [("c", true), ("b", false)]);
+    }
+}

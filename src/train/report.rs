@@ -1,0 +1,88 @@
+//! What a trainer tells.
+
+use super::data::{DataSplits, Images};
+
+/// Which images are measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What configurations are compared on.
+    Validation,
+    /// What is measured once, at the end.
+    Test,
+}
+
+impl Part {
+    /// Its images.
+    pub fn of(self, data: &DataSplits) -> &Images {
+        match self {
+            Self::Validation => &data.val,
+            Self::Test => &data.test,
+        }
+    }
+}
+
+/// One lane on one part.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share classified right, in 0 ..= 1.
+    pub accuracy: f64,
+}
+
+/// An optimizer step that has just been done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport<'a> {
+    /// Its number, from 0, over the whole run.
+    pub step: u64,
+    /// Its epoch, from 1.
+    pub epoch: u32,
+    /// Every lane.
+    pub lanes: &'a [LaneStep],
+}
+
+/// One lane in one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LaneStep {
+    /// Mean training loss of the batch, before the update.
+    pub loss: f64,
+    /// Learning rate of the update.
+    pub lr: f64,
+}
+
+/// How a call to train an epoch ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EpochEnd {
+    /// All steps of the epoch are done.
+    Complete(EpochStats),
+    /// It was asked to stop. Another call goes on, even if the last step of the epoch is done: that
+    /// call then completes the epoch without a step.
+    Stopped,
+    /// A loss was not finite. The step's update was not done.
+    Diverged {
+        /// The first lane that diverged.
+        lane: usize,
+        /// The step, from 0, over the whole run.
+        step: u64,
+    },
+}
+
+/// A complete epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochStats {
+    /// Which, from 1.
+    pub epoch: u32,
+    /// Every lane.
+    pub lanes: Vec<LaneEpoch>,
+}
+
+/// One lane in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LaneEpoch {
+    /// Mean loss over the training images, while the weights moved.
+    pub train_loss: f64,
+    /// Share of the training images classified right, while the weights moved.
+    pub train_accuracy: f64,
+    /// Learning rate of the last step.
+    pub lr: f64,
+}

@@ -1,0 +1,346 @@
+//! What a trainer promises, tried on small networks and generated images.
+
+use super::*;
+use crate::spec::activation::Activation;
+use crate::spec::model::Model;
+use crate::spec::optimizer::Optimizer as Rule;
+use crate::spec::schedule::Schedule;
+use crate::train::data::Images;
+use crate::train::rng::{Purpose, Stream};
+
+/// Images whose class shows in the bright rows, with noise.
+fn part(images: usize, [channels, height, width]: [usize; 3], number: u32) -> Images {
+    let mut reader = Stream::new(0, Purpose::Synthetic, number, 0).reader();
+    let mut part = Images::default();
+    for image in 0..images {
+        let label = image % 4;
+        for pixel in 0..channels * height * width {
+            let bright = pixel / width % height % 4 == label;
+            part.pixels.push((reader.below(120) + if bright { 120 } else { 0 }) as u8);
+        }
+        part.labels.push(label as u8);
+    }
+    part
+}
+
+fn data(train: usize, shape: [usize; 3]) -> Arc<DataSplits> {
+    Arc::new(DataSplits {
+        shape,
+        classes: 4,
+        mean: vec![0.35; shape[0]],
+        std: vec![0.3; shape[0]],
+        train: part(train, shape, 0),
+        val: part(60, shape, 1),
+        test: part(40, shape, 2),
+    })
+}
+
+fn mlp() -> RunConfig {
+    RunConfig {
+        model: Model::Mlp { hidden: vec![24, 16] },
+        batch_size: 16,
+        epochs: 4,
+        lr: 0.05,
+        optimizer: Rule::Sgd { momentum: 0.9, nesterov: false },
+        ..RunConfig::default()
+    }
+}
+
+fn alexnet32() -> RunConfig {
+    RunConfig {
+        model: Model::Alexnet32,
+        width: 0.03,
+        batch_norm: true,
+        dropout: 0.2,
+        activation: Activation::Tanh,
+        ..mlp()
+    }
+}
+
+/// Trains to the end; the losses of every step and the final checkpoint.
+fn train(trainer: &mut Trainer) -> (Vec<f64>, Vec<u8>) {
+    let mut losses = Vec::new();
+    while trainer.steps_done() < trainer.total_steps() {
+        let end = trainer.train_epoch(&mut |report| {
+            losses.extend(report.lanes.iter().map(|lane| lane.loss));
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(end.unwrap(), EpochEnd::Complete(_)));
+    }
+    (losses, trainer.save().unwrap())
+}
+
+#[test]
+fn a_small_mlp_learns_separable_images() {
+    let mut trainer = Trainer::new(&[mlp()], data(400, [1, 8, 8])).unwrap();
+    assert_eq!((trainer.steps_per_epoch(), trainer.total_steps()), (25, 100));
+    assert_eq!(trainer.parameters(), 65 * 24 + 25 * 16 + 17 * 4);
+    let (losses, _) = train(&mut trainer);
+    let test = trainer.evaluate(Part::Test).unwrap()[0];
+    assert!(test.accuracy > 0.9 && test.loss < 0.4, "{test:?}");
+    assert!(losses[99] < losses[0]);
+    assert_eq!((trainer.epochs_done(), trainer.steps_done()), (4, 100));
+    let again = trainer.train_epoch(&mut |_| ControlFlow::Continue(()));
+    assert!(matches!(again, Err(TrainError::NothingLeft { epochs: 4 })));
+}
+
+#[test]
+fn a_small_alexnet_learns_with_every_optimizer() {
+    let moments = |decoupled: bool| {
+        let (beta1, beta2, eps) = (0.9, 0.999, 1e-8);
+        if decoupled { Rule::Adamw { beta1, beta2, eps } } else { Rule::Adam { beta1, beta2, eps } }
+    };
+    for optimizer in [mlp().optimizer, moments(false), moments(true)] {
+        let lr = if matches!(optimizer, Rule::Sgd { .. }) { 0.05 } else { 0.005 };
+        let config = RunConfig { optimizer, lr, weight_decay: 1e-4, epochs: 12, ..alexnet32() };
+        let mut trainer = Trainer::new(&[config], data(320, [1, 16, 16])).unwrap();
+        train(&mut trainer);
+        let accuracy = trainer.evaluate(Part::Validation).unwrap()[0].accuracy;
+        assert!(accuracy > 0.9, "{accuracy}");
+    }
+}
+
+#[test]
+fn an_epoch_reports_the_means_over_its_images() {
+    let mut trainer = Trainer::new(&[mlp()], data(40, [1, 8, 8])).unwrap();
+    let mut losses = Vec::new();
+    let end = trainer.train_epoch(&mut |report| {
+        losses.push((report.step, report.epoch, report.lanes[0]));
+        ControlFlow::Continue(())
+    });
+    let EpochEnd::Complete(stats) = end.unwrap() else { panic!("not complete") };
+    // Batches of 16, 16 and the 8 that are left.
+    let mean = (16.0 * losses[0].2.loss + 16.0 * losses[1].2.loss + 8.0 * losses[2].2.loss) / 40.0;
+    assert!((stats.lanes[0].train_loss - mean).abs() < 1e-12);
+    assert_eq!(losses.iter().map(|l| (l.0, l.1)).collect::<Vec<_>>(), [(0, 1), (1, 1), (2, 1)]);
+    assert_eq!((stats.epoch, stats.lanes[0].lr), (1, 0.05));
+}
+
+#[test]
+fn lanes_equal_the_same_runs_alone_bit_for_bit() {
+    for base in [mlp(), alexnet32()] {
+        let data = data(70, [2, 12, 12]);
+        let adam = Rule::Adam { beta1: 0.8, beta2: 0.99, eps: 1e-6 };
+        let lanes = [
+            base.clone(),
+            RunConfig { seed: 5, dropout: 0.4, lr: 0.01, ..base.clone() },
+            RunConfig { optimizer: adam, weight_decay: 0.01, lr: 0.002, ..base.clone() },
+            RunConfig {
+                schedule: Schedule::Cosine { final_factor: 0.0 },
+                dropout: 0.0,
+                ..base.clone()
+            },
+        ];
+        let mut fused = Trainer::new(&lanes, Arc::clone(&data)).unwrap();
+        let (fused_losses, fused_bytes) = train(&mut fused);
+        let fused_test = fused.evaluate(Part::Test).unwrap();
+        let fused_file = safetensors::SafeTensors::deserialize(&fused_bytes).unwrap();
+        for (lane, config) in lanes.iter().enumerate() {
+            let mut alone = Trainer::new(std::slice::from_ref(config), Arc::clone(&data)).unwrap();
+            let (losses, bytes) = train(&mut alone);
+            let same: Vec<f64> = fused_losses.iter().skip(lane).step_by(4).copied().collect();
+            assert_eq!(losses, same, "lane {lane}");
+            assert_eq!(alone.evaluate(Part::Test).unwrap()[0], fused_test[lane]);
+            for (name, tensor) in safetensors::SafeTensors::deserialize(&bytes).unwrap().iter() {
+                let name = name.replace("lane0", &format!("lane{lane}"));
+                assert!(fused_file.tensor(&name).unwrap().data() == tensor.data(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_stopped_anywhere_and_restored_equals_an_unbroken_one() {
+    let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+    let schedule = Schedule::WarmupCosine { warmup_epochs: 1, final_factor: 0.1 };
+    let other = RunConfig { seed: 1, optimizer: adam, schedule, lr: 0.003, ..alexnet32() };
+    let lanes = [RunConfig { epochs: 3, ..alexnet32() }, RunConfig { epochs: 3, ..other }];
+    let data = data(40, [1, 12, 12]);
+    let new = || Trainer::new(&lanes, Arc::clone(&data)).unwrap();
+    let collect = |trainer: &mut Trainer, stop: Option<u64>| {
+        let mut reports = Vec::new();
+        let mut epochs = Vec::new();
+        while trainer.epochs_done() < 3 {
+            let end = trainer.train_epoch(&mut |report| {
+                reports.push((report.step, report.lanes.to_vec()));
+                if Some(report.step) == stop {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            match end.unwrap() {
+                EpochEnd::Complete(stats) => epochs.push(stats),
+                end => {
+                    assert_eq!(end, EpochEnd::Stopped);
+                    break;
+                }
+            }
+        }
+        (reports, epochs)
+    };
+    let mut unbroken = new();
+    let (reports, epochs) = collect(&mut unbroken, None);
+    // After the first step, in mid-epoch, at an epoch's last step, at the run's last step.
+    for stop in [0, 4, 5, 8] {
+        let mut first = new();
+        let (mut found, mut found_epochs) = collect(&mut first, Some(stop));
+        assert_eq!(first.steps_done(), stop + 1);
+        let saved = first.save().unwrap();
+        assert!(saved == first.save().unwrap(), "saving twice gives the same bytes");
+        let mut second = new();
+        second.restore(&saved).unwrap();
+        assert!(saved == second.save().unwrap(), "what is restored is what was saved");
+        let (rest, rest_epochs) = collect(&mut second, None);
+        found.extend(rest);
+        found_epochs.extend(rest_epochs);
+        assert_eq!((&found, &found_epochs), (&reports, &epochs));
+        assert!(second.save().unwrap() == unbroken.save().unwrap());
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_and_names_the_step() {
+    let wild = RunConfig { lr: 1e30, ..mlp() };
+    let mut trainer = Trainer::new(&[mlp(), wild], data(200, [1, 8, 8])).unwrap();
+    let mut last = None;
+    let end = trainer.train_epoch(&mut |report| {
+        assert!(report.lanes.iter().all(|lane| lane.loss.is_finite()));
+        last = Some(report.step);
+        ControlFlow::Continue(())
+    });
+    let expected = last.unwrap() + 1;
+    assert_eq!(end.unwrap(), EpochEnd::Diverged { lane: 1, step: expected });
+    assert_eq!(trainer.steps_done(), expected);
+}
+
+#[test]
+fn checkpoints_that_are_damaged_or_anothers_are_refused_and_change_nothing() {
+    let data = data(40, [1, 8, 8]);
+    let mut trainer = Trainer::new(&[mlp()], Arc::clone(&data)).unwrap();
+    let stop = &mut |_: &StepReport<'_>| ControlFlow::Break(());
+    trainer.train_epoch(stop).unwrap();
+    let saved = trainer.save().unwrap();
+    trainer.train_epoch(stop).unwrap();
+    let before = trainer.save().unwrap();
+    for length in (0..saved.len()).step_by(97) {
+        assert!(trainer.restore(&saved[..length]).is_err(), "{length} bytes");
+    }
+    let header = 8 + u64::from_le_bytes(saved[..8].try_into().unwrap()) as usize;
+    for place in 0..header {
+        let mut damaged = saved.clone();
+        damaged[place] ^= 1;
+        // Some bits leave a file that is whole and means the same, or another number of right
+        // answers: the envelope's checksum guards those. None may panic.
+        if trainer.restore(&damaged).is_ok() {
+            trainer.restore(&before).unwrap();
+        }
+        assert!(trainer.save().unwrap() == before, "byte {place}");
+    }
+    let refusal = |lanes: &[RunConfig]| {
+        let other = Trainer::new(lanes, Arc::clone(&data)).unwrap();
+        let mut trainer = Trainer::new(&[mlp()], Arc::clone(&data)).unwrap();
+        trainer.restore(&other.save().unwrap()).unwrap_err().to_string()
+    };
+    let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+    for (lanes, expected) in [
+        (vec![RunConfig { lr: 0.1, ..mlp() }], "configuration of lane 0"),
+        (vec![RunConfig { seed: 1, ..mlp() }], "configuration of lane 0"),
+        (vec![RunConfig { optimizer: adam, ..mlp() }], "number of tensors"),
+        (vec![mlp(), mlp()], "number of tensors"),
+        (
+            vec![RunConfig { model: Model::Mlp { hidden: vec![24, 17] }, ..mlp() }],
+            "lane0/linear2.weight: expected F32 [16, 24], found F32 [17, 24]",
+        ),
+    ] {
+        let refusal = refusal(&lanes);
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+}
+
+#[test]
+fn progress_that_cannot_be_is_refused() {
+    let data = data(40, [1, 8, 8]);
+    let mut trainer = Trainer::new(&[mlp()], data).unwrap();
+    for (steps_done, epochs_done) in [(4, 0), (2, 1), (13, 4), (12, 5), (u64::MAX, u32::MAX)] {
+        let mut header = trainer.header();
+        header.progress.steps_done = steps_done;
+        header.progress.epochs_done = epochs_done;
+        let bytes = checkpoint::save(&trainer.network, &trainer.optimizer, &header).unwrap();
+        let error = trainer.restore(&bytes).unwrap_err().to_string();
+        assert!(error.contains("steps done after"), "{error}");
+    }
+}
+
+#[test]
+fn configurations_and_data_that_do_not_fit_are_refused_by_name() {
+    let whole = data(40, [1, 8, 8]);
+    let refusal = |lanes: &[RunConfig], data: &Arc<DataSplits>| {
+        Trainer::new(lanes, Arc::clone(data)).err().unwrap().to_string()
+    };
+    assert_eq!(refusal(&[], &whole), "a trainer needs at least 1 configuration, found none");
+    let wider = RunConfig { batch_size: 8, ..mlp() };
+    assert_eq!(
+        refusal(&[mlp(), wider], &whole),
+        "lanes of one network share `batch_size`: lane 0 has 16, lane 1 has 8"
+    );
+    let two = RunConfig { devices: 2, ..mlp() };
+    assert_eq!(refusal(&[two], &whole), "this trainer works on 1 device, found devices = 2");
+    let mut torn = (*whole).clone();
+    torn.val.pixels.pop();
+    assert_eq!(
+        refusal(&[mlp()], &Arc::new(torn)),
+        "the validation part has a wrong number of bytes: expected 3840, found 3839"
+    );
+    let mut strange = (*whole).clone();
+    strange.test.labels[3] = 4;
+    assert_eq!(
+        refusal(&[mlp()], &Arc::new(strange)),
+        "the test part has a class out of range: expected below 4, found 4"
+    );
+}
+
+#[test]
+fn evaluating_changes_nothing() {
+    let mut trainer = Trainer::new(&[alexnet32()], data(40, [1, 16, 16])).unwrap();
+    trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+    let before = trainer.save().unwrap();
+    let first = trainer.evaluate(Part::Validation).unwrap();
+    assert_eq!(trainer.evaluate(Part::Validation).unwrap(), first);
+    assert!(trainer.save().unwrap() == before);
+}
+
+/// Not a test of behaviour: prints the median time of a training step of the networks that the
+/// peers are timed on. Run alone, in a build that optimises this crate.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "its purpose")]
+fn time_a_step() {
+    let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+    let plain = RunConfig { epochs: 100, lr: 1e-3, ..RunConfig::default() };
+    let cases = [
+        ("mlp adam", RunConfig { optimizer: adam, ..plain.clone() }),
+        ("mlp sgd", plain.clone()),
+        ("alexnet32 0.25", RunConfig { model: Model::Alexnet32, width: 0.25, ..plain.clone() }),
+        (
+            "alexnet32 0.25 bn",
+            RunConfig { model: Model::Alexnet32, width: 0.25, batch_norm: true, ..plain.clone() },
+        ),
+        ("alexnet32 1", RunConfig { model: Model::Alexnet32, ..plain }),
+    ];
+    let chosen = std::env::var("GRIDLANE_TIME").unwrap_or_default();
+    for (name, config) in cases.into_iter().filter(|case| case.0.contains(&chosen)) {
+        let steps = if config.width == 1.0 && config.model == Model::Alexnet32 { 6 } else { 60 };
+        let mut trainer = Trainer::new(&[config], data(128 * steps, [1, 28, 28])).unwrap();
+        let mut times = Vec::new();
+        let mut last = std::time::Instant::now();
+        let mut count = |_: &StepReport<'_>| {
+            times.push(last.elapsed().as_secs_f64() * 1e3);
+            last = std::time::Instant::now();
+            ControlFlow::Continue(())
+        };
+        trainer.train_epoch(&mut count).unwrap();
+        times.sort_by(f64::total_cmp);
+        println!("{name}: median {:.2} ms, least {:.2} ms", times[times.len() / 2], times[0]);
+    }
+}
