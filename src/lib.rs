@@ -5,6 +5,7 @@
 //! aggregate -> report.
 
 pub mod event;
+pub mod fetch;
 pub mod ids;
 pub mod plan;
 pub mod record;
