@@ -12,6 +12,7 @@ pub mod record;
 pub mod spec;
 pub mod train;
 pub mod units;
+pub mod worker;
 
 /// Every allocation of the program and of its workers: glibc's allocator gives large blocks back
 /// to the system at once and pays for them with page faults in the next training step.

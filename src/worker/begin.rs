@@ -1,0 +1,72 @@
+//! The beginning of an attempt: folder locked, data loaded, network built, checkpoint restored.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::clock::Clock;
+use super::error::WorkerError;
+use super::run::{Assignment, Attempt};
+use super::steps::PendingSteps;
+use crate::event::{EVENT_FORMAT, RunEvent};
+use crate::record::checkpoint::{self, Loaded};
+use crate::record::{LineWriter, RunFolder, RunRecord, atomic};
+use crate::spec::RunConfig;
+use crate::train::{Trainer, data};
+
+impl Attempt {
+    /// Takes the run's lock, loads the data, builds the network and goes back to the newest
+    /// checkpoint that is whole; without one, to the start.
+    pub(super) fn begin(
+        folder: RunFolder,
+        record: RunRecord,
+        assignment: &Assignment,
+        started: Instant,
+    ) -> Result<Self, WorkerError> {
+        let config = config_of(&record)?;
+        let checkpoint::Found { loaded, mut refused } = checkpoint::load(&folder, record.run_id)?;
+        let keep = loaded.as_ref().map_or(0, |loaded| loaded.entry.events_length);
+        // Whoever else would write this run is refused by the lock on its events.
+        let (mut events, mut lines) = LineWriter::open_until(&folder.events(), keep)?;
+        atomic::remove_litter(folder.path());
+        checkpoint::tidy(&folder);
+        let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
+        let images = splits.train.len() as u64;
+        let mut trainer = Trainer::new(std::slice::from_ref(&config), Arc::new(splits))?;
+        let mut clock = Clock::new(started);
+        if let Some(loaded) = loaded {
+            match restore(&mut trainer, &loaded, events.length()) {
+                Ok(()) => clock.carry_on(&loaded.entry),
+                Err(why) => {
+                    refused = Some(format!("checkpoint of step {}: {why}", loaded.entry.step));
+                    drop(events);
+                    (events, lines) = LineWriter::open_until(&folder.events(), 0)?;
+                }
+            }
+        }
+        events.append(&RunEvent::Started {
+            format: EVENT_FORMAT,
+            attempt: assignment.attempt,
+            resumed_at_step: trainer.steps_done(),
+            total_steps: trainer.total_steps(),
+            checkpoint_refused: refused,
+        })?;
+        let epochs = lines.into_iter().filter_map(RunEvent::into_epoch).collect();
+        let pending = PendingSteps::default();
+        Ok(Self { folder, record, trainer, events, pending, epochs, images, clock })
+    }
+}
+
+/// Puts the trainer where the checkpoint was taken, if the events up to there are whole.
+fn restore(trainer: &mut Trainer, loaded: &Loaded, events_length: u64) -> Result<(), String> {
+    if events_length != loaded.entry.events_length {
+        return Err("the events that belong to it are damaged".to_owned());
+    }
+    trainer.restore(&loaded.tensors).map_err(|error| error.to_string())
+}
+
+/// The recorded configuration, typed.
+fn config_of(record: &RunRecord) -> Result<RunConfig, WorkerError> {
+    let table: serde_json::Map<_, _> =
+        record.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok(RunConfig::from_canonical(&serde_json::Value::Object(table))?)
+}

@@ -1,0 +1,51 @@
+//! Why a worker could not come to a result, and what it tells the dispatcher by its exit code.
+
+use crate::event::WorkerExit;
+use crate::record::RecordError;
+use crate::spec::SpecError;
+use crate::train::TrainError;
+use crate::train::data::DataError;
+
+/// Why a worker could not come to a result.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The record could not be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// There is no `run.json`.
+    #[error("{0} holds no run: `run.json` is missing")]
+    NoRun(String),
+    /// `run.json` holds a configuration that this version does not take.
+    #[error("the recorded configuration is not valid: {0}")]
+    Config(#[from] SpecError),
+    /// `run.json` was made for another version of the engine's numerics.
+    #[error("the run is of engine numerics {found}, this program has {known}")]
+    Numerics {
+        /// Of the run.
+        found: u32,
+        /// Of this program.
+        known: u32,
+    },
+    /// The data set cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The engine refuses the configuration.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Signals could not be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[source] std::io::Error),
+}
+
+impl WorkerError {
+    /// The exit code that tells the dispatcher what to do about it.
+    pub fn exit(&self) -> WorkerExit {
+        match self {
+            Self::Record(error) if error.is_full_disk() => WorkerExit::DiskFull,
+            Self::Record(_) | Self::NoRun(_) | Self::Signals(_) => WorkerExit::RecordFailed,
+            Self::Config(_) | Self::Numerics { .. } | Self::Data(_) | Self::Train(_) => {
+                WorkerExit::Refused
+            }
+        }
+    }
+}

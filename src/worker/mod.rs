@@ -1,0 +1,10 @@
+//! Inside the process of a run: a run folder in, events, checkpoints and a result out.
+
+mod begin;
+mod clock;
+pub mod error;
+pub mod run;
+mod steps;
+
+pub use error::WorkerError;
+pub use run::{Assignment, work};
