@@ -4,7 +4,9 @@
 //! sweep file -> [`spec`] -> [`plan`] -> dispatch -> executor -> worker -> train -> [`record`] ->
 //! aggregate -> report.
 
+pub mod dispatch;
 pub mod event;
+pub mod executor;
 pub mod fetch;
 pub mod ids;
 pub mod plan;

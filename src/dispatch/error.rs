@@ -1,0 +1,17 @@
+//! Why a sweep cannot be executed.
+
+use crate::record::RecordError;
+
+/// Why a sweep cannot be executed (a failing *run* is no error of the sweep).
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The record could not be written or read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Signals could not be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[source] std::io::Error),
+    /// The program cannot find itself to start workers.
+    #[error("cannot find the program's own file to start workers: {0}")]
+    NoProgram(#[source] std::io::Error),
+}

@@ -1,0 +1,402 @@
+//! Executes a plan: starts runs, watches them, tries again, stops them, and writes it all down.
+//!
+//! In: the runs to execute and an [`Executor`]. Out: finished run folders, the journal, and
+//! [`SweepEvent`]s for whoever shows them. One event loop owns all state; threads only send
+//! messages. Every decision is [`Machine`]'s, which knows no clock; every judgement of an attempt
+//! is [`judge`]'s; this file does what they say.
+
+pub mod error;
+pub mod machine;
+pub mod signals;
+pub mod strays;
+pub mod verdict;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+pub use error::DispatchError;
+
+use crate::event::{AttemptEnd, Failure, FailureClass, RunEvent, SweepEvent};
+use crate::executor::{Ended, Executor, Job};
+use crate::record::crash_point::crash_point;
+use crate::record::journal::{JOURNAL_FORMAT, JournalEntry, now};
+use crate::record::{
+    Durability, LineFollower, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus,
+    SweepFolder, atomic, error::is_full_disk, lines,
+};
+use crate::spec::run_policy::RunPolicy;
+use machine::{Act, Machine};
+use verdict::{judge, log_tail};
+
+/// How often running workers' events are looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// How often a full disk is looked at again.
+const DISK_POLL: Duration = Duration::from_secs(2);
+/// What must fit on a disk before it counts as having room again.
+const DISK_PROBE: usize = 1 << 20;
+
+/// What the event loop is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// A worker's process is gone.
+    Ended(Ended),
+    /// Somebody wants the sweep to stop.
+    Interrupt,
+    /// The terminal is gone; nobody watches any more.
+    TerminalGone,
+}
+
+/// What to execute and how.
+pub struct Orders<'a> {
+    /// The sweep's folder.
+    pub folder: &'a SweepFolder,
+    /// Where data sets are.
+    pub data: PathBuf,
+    /// Indices into the plan of the runs to execute, in order.
+    pub runs: Vec<usize>,
+    /// Runs of the plan that were done before.
+    pub done_before: usize,
+    /// `run.json` of a run, by its index in the plan.
+    pub record_of: &'a dyn Fn(usize) -> RunRecord,
+    /// Timeouts, retries, grace.
+    pub policy: RunPolicy,
+    /// Runs at a time.
+    pub jobs: usize,
+    /// Stop at the first run that fails for good.
+    pub fail_fast: bool,
+}
+
+/// What a sweep's execution came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Runs that finished or diverged.
+    pub finished: usize,
+    /// Runs that failed for good.
+    pub failed: usize,
+    /// Runs that were not executed because the sweep was stopped.
+    pub left: usize,
+}
+
+/// Executes `orders`; returns when all runs are settled or the sweep was stopped.
+///
+/// # Errors
+/// When the sweep's own record cannot be written. Workers are stopped first.
+pub fn dispatch(
+    orders: &Orders<'_>,
+    executor: &mut dyn Executor,
+    messages: &Receiver<Message>,
+    observe: &mut dyn FnMut(&SweepEvent),
+) -> Result<Outcome, DispatchError> {
+    let journal = LineWriter::open(&orders.folder.journal())?.0;
+    let machine = Machine::new(
+        orders.runs.iter().copied(),
+        orders.jobs,
+        orders.policy.clone(),
+        orders.fail_fast,
+    );
+    let active = BTreeMap::new();
+    let begun = Instant::now();
+    let mut dispatcher = Dispatcher {
+        orders,
+        executor,
+        observe,
+        journal,
+        machine,
+        active,
+        begun,
+        disk_probed: begun,
+    };
+    dispatcher.run(messages)
+}
+
+/// An attempt under way.
+struct ActiveRun {
+    record: RunRecord,
+    folder: RunFolder,
+    events: LineFollower<RunEvent>,
+    /// Length of the error output before this attempt.
+    log_start: u64,
+}
+
+struct Dispatcher<'a> {
+    orders: &'a Orders<'a>,
+    executor: &'a mut dyn Executor,
+    observe: &'a mut dyn FnMut(&SweepEvent),
+    journal: LineWriter<JournalEntry>,
+    machine: Machine,
+    active: BTreeMap<usize, ActiveRun>,
+    begun: Instant,
+    disk_probed: Instant,
+}
+
+impl Dispatcher<'_> {
+    fn run(&mut self, messages: &Receiver<Message>) -> Result<Outcome, DispatchError> {
+        self.journal.append(&JournalEntry::SweepStarted {
+            format: JOURNAL_FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: now(),
+            pid: std::process::id(),
+            runs: self.orders.runs.len() as u64,
+            jobs: u32::try_from(self.orders.jobs).unwrap_or(u32::MAX),
+        })?;
+        (self.observe)(&SweepEvent::Started {
+            runs: self.orders.runs.len(),
+            done_before: self.orders.done_before,
+            jobs: self.orders.jobs,
+        });
+        loop {
+            let acts = self.machine.tick(self.begun.elapsed());
+            self.perform(acts)?;
+            if self.machine.is_over() {
+                break;
+            }
+            match messages.recv_timeout(self.patience()) {
+                Ok(message) => self.receive(message)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("invariant: the executor holds a sender")
+                }
+            }
+            self.follow_all();
+            self.probe_disk();
+        }
+        self.end()
+    }
+
+    /// How long to wait for a message before looking at events and deadlines.
+    fn patience(&self) -> Duration {
+        let deadline = self.machine.next_deadline().unwrap_or(Duration::MAX);
+        let until = deadline.saturating_sub(self.begun.elapsed());
+        until.clamp(Duration::from_millis(1), POLL)
+    }
+
+    fn receive(&mut self, message: Message) -> Result<(), DispatchError> {
+        match message {
+            Message::Ended(ended) => self.ended(ended),
+            Message::Interrupt => {
+                let acts = self.machine.interrupt(self.begun.elapsed());
+                let notice = match acts.first() {
+                    Some(Act::Stop { how: crate::executor::Stop::AtOnce, .. }) => {
+                        "stopping at once: running runs go on from their last checkpoint next time"
+                    }
+                    _ => "stopping: running runs checkpoint and leave (again to stop at once)",
+                };
+                self.notice(notice);
+                self.perform(acts)
+            }
+            Message::TerminalGone => {
+                (self.observe)(&SweepEvent::TerminalGone);
+                Ok(())
+            }
+        }
+    }
+
+    fn perform(&mut self, acts: Vec<Act>) -> Result<(), DispatchError> {
+        for act in acts {
+            match act {
+                Act::Start { run, attempt } => self.start(run, attempt)?,
+                Act::Stop { run, how } => self.executor.stop(run, how),
+                Act::Settle { run, attempt, took, end } => self.settle(run, attempt, took, end)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, run: usize, attempt: u32) -> Result<(), DispatchError> {
+        let record = (self.orders.record_of)(run);
+        let folder = self.orders.folder.run(record.run_id);
+        let prepared = prepare(&folder, &record);
+        let log_start = fs::metadata(folder.stderr()).map_or(0, |metadata| metadata.len());
+        let events = LineFollower::new(folder.events());
+        let run_id = record.run_id;
+        self.active.insert(run, ActiveRun { record, folder: folder.clone(), events, log_start });
+        (self.observe)(&SweepEvent::RunStarted { run, attempt });
+        let job = Job { run, attempt, folder, data: self.orders.data.clone() };
+        crash_point();
+        let started = match prepared {
+            Ok(()) => self.executor.start(&job).map_err(|error| {
+                let reason = format!("cannot start a worker: {error}");
+                refused(is_full_disk(&error), FailureClass::NotStarted, reason)
+            }),
+            Err(error) => {
+                let reason = error.to_string();
+                Err(refused(error.is_full_disk(), FailureClass::RecordFailed, reason))
+            }
+        };
+        crash_point();
+        match started {
+            Ok(pid) => {
+                self.write(&JournalEntry::AttemptStarted { run_id, attempt, pid, at: now() })
+            }
+            Err(verdict) => self.attempt_over(run, verdict),
+        }
+    }
+
+    fn ended(&mut self, ended: Ended) -> Result<(), DispatchError> {
+        self.executor.settle(ended);
+        self.follow(ended.run);
+        let Some(active) = self.active.get(&ended.run) else { return Ok(()) };
+        let verdict = judge(&active.folder, active.record.run_id, ended.exit, active.log_start);
+        self.attempt_over(ended.run, verdict)
+    }
+
+    fn attempt_over(&mut self, run: usize, verdict: machine::Verdict) -> Result<(), DispatchError> {
+        if verdict == machine::Verdict::DiskFull && !self.machine.is_paused() {
+            self.notice("the disk is full: waiting for room, then the sweep goes on by itself");
+        }
+        let acts = self.machine.ended(self.begun.elapsed(), run, verdict);
+        self.perform(acts)
+    }
+
+    fn settle(
+        &mut self,
+        run: usize,
+        attempt: u32,
+        took: Duration,
+        end: AttemptEnd,
+    ) -> Result<(), DispatchError> {
+        let Some(active) = self.active.remove(&run) else { return Ok(()) };
+        let (outcome, reason) = match &end {
+            AttemptEnd::Result => ("result", None),
+            AttemptEnd::Interrupted => ("interrupted", None),
+            AttemptEnd::Retry { failure, .. } | AttemptEnd::Failed(failure) => {
+                (failure.class.as_str(), Some(failure.reason.clone()))
+            }
+        };
+        if let AttemptEnd::Failed(failure) = &end {
+            let result = failed_result(&active, failure);
+            self.patiently(&mut || {
+                atomic::replace_json(&active.folder.result(), &result, Durability::Fact)
+            })?;
+        }
+        self.write(&JournalEntry::AttemptEnded {
+            run_id: active.record.run_id,
+            attempt,
+            outcome: outcome.to_owned(),
+            reason,
+            at: now(),
+        })?;
+        (self.observe)(&SweepEvent::RunEnded { run, seconds: took.as_secs_f64(), end });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<Outcome, DispatchError> {
+        let (finished, failed, left) = self.machine.counts();
+        self.write(&JournalEntry::SweepEnded {
+            at: now(),
+            finished: finished as u64,
+            failed: failed as u64,
+            interrupted: left > 0,
+        })?;
+        self.journal.sync()?;
+        (self.observe)(&SweepEvent::Ended { finished, failed, left });
+        Ok(Outcome { finished, failed, left })
+    }
+
+    fn follow_all(&mut self) {
+        let runs: Vec<usize> = self.active.keys().copied().collect();
+        for run in runs {
+            self.follow(run);
+        }
+    }
+
+    /// Shows what a worker has written. What cannot be read is not shown; what it means for the run
+    /// is judged when the attempt is over.
+    fn follow(&mut self, run: usize) {
+        let Some(active) = self.active.get_mut(&run) else { return };
+        match active.events.poll() {
+            Ok(events) if !events.is_empty() => {
+                (self.observe)(&SweepEvent::RunProgress { run, events });
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn probe_disk(&mut self) {
+        if !self.machine.is_paused() || self.disk_probed.elapsed() < DISK_POLL {
+            return;
+        }
+        self.disk_probed = Instant::now();
+        let probe = self.orders.folder.path().join("probe");
+        let room = atomic::replace(&probe, &vec![1; DISK_PROBE], Durability::Fact).is_ok();
+        let _ = fs::remove_file(&probe);
+        if room {
+            self.notice("there is room on the disk again: going on");
+            self.machine.resume();
+        }
+    }
+
+    fn write(&mut self, entry: &JournalEntry) -> Result<(), DispatchError> {
+        let mut notified = false;
+        loop {
+            match self.journal.append(entry) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Writes a fact; on a full disk, waits for room.
+    fn patiently(
+        &mut self,
+        write: &mut dyn FnMut() -> Result<(), RecordError>,
+    ) -> Result<(), DispatchError> {
+        let mut notified = false;
+        loop {
+            match write() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wait_for_room(&mut self, notified: &mut bool, error: &RecordError) {
+        if !*notified {
+            self.notice(&format!("{error}; waiting for room on the disk"));
+            *notified = true;
+        }
+        std::thread::sleep(DISK_POLL);
+    }
+
+    fn notice(&mut self, text: &str) {
+        (self.observe)(&SweepEvent::Notice(text.to_owned()));
+    }
+}
+
+/// What it means that an attempt could not be started.
+fn refused(full_disk: bool, class: FailureClass, reason: String) -> machine::Verdict {
+    if full_disk {
+        return machine::Verdict::DiskFull;
+    }
+    machine::Verdict::Failed(Failure { class, reason })
+}
+
+/// Makes the folder of a run and writes `run.json`, which can be rebuilt from the sweep file and
+/// therefore costs no fsync. The result of a failed attempt before this one goes.
+fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
+    fs::create_dir_all(folder.path()).map_err(RecordError::io("create", folder.path()))?;
+    match fs::remove_file(folder.result()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(RecordError::io("remove", &folder.result())(error));
+        }
+        _ => {}
+    }
+    atomic::replace_json(&folder.run(), record, Durability::Derived)
+}
+
+/// What the record says of a run whose last attempt failed: the epochs it did complete, and why.
+fn failed_result(active: &ActiveRun, failure: &Failure) -> RunResult {
+    let events: Vec<RunEvent> = lines::read(&active.folder.events()).unwrap_or_default();
+    let tail = log_tail(&active.folder.stderr(), active.log_start);
+    RunResult {
+        reason: Some(format!("{}: {}", failure.class.as_str(), failure.reason)),
+        log_tail: Some(tail).filter(|tail| !tail.is_empty()),
+        epochs: events.into_iter().filter_map(RunEvent::into_epoch).collect(),
+        ..RunResult::new(active.record.run_id, RunStatus::Failed)
+    }
+}

@@ -1,0 +1,174 @@
+//! What became of an attempt: its exit, its folder and its error output, read together.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::machine::Verdict;
+use crate::event::{Failure, FailureClass, WorkerExit};
+use crate::executor::Exit;
+use crate::ids::RunId;
+use crate::record::result::RECORD_FORMAT;
+use crate::record::{RecordError, RunFolder, RunResult, atomic};
+
+/// Lines of error output that the record keeps of a failed attempt.
+const TAIL_LINES: usize = 20;
+/// Bytes that are searched for them.
+const TAIL_BYTES: u64 = 16 << 10;
+
+/// Judges an attempt whose process is gone; `log_start` is where its error output began.
+///
+/// A result that is there counts whatever the exit was: it was written whole and made durable.
+pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log_start: u64) -> Verdict {
+    match has_result(folder, run_id) {
+        Ok(true) => return Verdict::Result,
+        Ok(false) => {}
+        Err(error) => return failed(FailureClass::RecordFailed, error.to_string()),
+    }
+    let tail = log_tail(&folder.stderr(), log_start);
+    match exit {
+        Exit::Code(code) => match WorkerExit::from_code(code) {
+            Some(WorkerExit::Done) => failed(
+                FailureClass::NoResult,
+                "the worker ended well but left no result".to_owned(),
+            ),
+            Some(WorkerExit::Interrupted) => Verdict::Interrupted,
+            Some(WorkerExit::DiskFull) => Verdict::DiskFull,
+            Some(WorkerExit::Refused) => failed(FailureClass::Refused, last_line(&tail)),
+            Some(WorkerExit::RecordFailed) => failed(FailureClass::RecordFailed, last_line(&tail)),
+            None => {
+                failed(FailureClass::Crashed, format!("exit code {code}: {}", panic_line(&tail)))
+            }
+        },
+        Exit::Signal(signal) => by_signal(signal, &tail),
+    }
+}
+
+fn by_signal(signal: i32, tail: &str) -> Verdict {
+    let name = match signal {
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        _ => "a signal",
+    };
+    if tail.contains("memory allocation of") {
+        return failed(FailureClass::OutOfMemory, last_line(tail));
+    }
+    let reason = match signal {
+        9 => "killed by signal 9 (SIGKILL), not by gridlane: perhaps by the kernel for want of memory \
+              (`dmesg` tells), perhaps by hand"
+            .to_owned(),
+        _ => format!("killed by signal {signal} ({name})"),
+    };
+    failed(FailureClass::Crashed, reason)
+}
+
+fn failed(class: FailureClass, reason: String) -> Verdict {
+    Verdict::Failed(Failure { class, reason })
+}
+
+fn has_result(folder: &RunFolder, run_id: RunId) -> Result<bool, RecordError> {
+    let result: Option<RunResult> = atomic::read_json(&folder.result(), RECORD_FORMAT)?;
+    // A failed one is what an earlier dispatcher wrote for an attempt before this one.
+    Ok(result.is_some_and(|result| result.run_id == run_id && result.status.is_final()))
+}
+
+/// The last lines of a log from `start` on; empty where there is none.
+pub fn log_tail(path: &Path, start: u64) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(start.max(length.saturating_sub(TAIL_BYTES))))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+fn last_line(tail: &str) -> String {
+    tail.lines().last().unwrap_or("it left no message").trim().to_owned()
+}
+
+/// The message of a Rust panic stands in the line after `panicked at`.
+fn panic_line(tail: &str) -> String {
+    let mut lines = tail.lines().skip_while(|line| !line.contains("panicked at"));
+    match (lines.next(), lines.next()) {
+        (Some(at), Some(message)) => {
+            let place = at.rsplit_once("panicked at ").map_or("", |(_, place)| place);
+            format!("{} ({})", message.trim(), place.trim_end_matches(':'))
+        }
+        _ => last_line(tail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(exit: Exit, log: &str) -> Verdict {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(temporary.path());
+        std::fs::write(folder.stderr(), format!("an earlier attempt's words\n{log}")).unwrap();
+        judge(&folder, RunId::of(b"a"), exit, 27)
+    }
+
+    fn reason(verdict: Verdict) -> (FailureClass, String) {
+        match verdict {
+            Verdict::Failed(failure) => (failure.class, failure.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_way_to_end_has_its_class() {
+        let panic = "thread 'main' panicked at src/train/x.rs:3:5:\nindex out of bounds\nnote: run";
+        let cases = [
+            (Exit::Code(0), "", FailureClass::NoResult, "the worker ended well but left no result"),
+            (Exit::Code(65), "error: no data", FailureClass::Refused, "error: no data"),
+            (Exit::Code(74), "cannot write x", FailureClass::RecordFailed, "cannot write x"),
+            (
+                Exit::Code(101),
+                panic,
+                FailureClass::Crashed,
+                "exit code 101: index out of bounds (src/train/x.rs:3:5)",
+            ),
+            (Exit::Code(3), "", FailureClass::Crashed, "exit code 3: it left no message"),
+            (Exit::Signal(11), "", FailureClass::Crashed, "killed by signal 11 (SIGSEGV)"),
+            (
+                Exit::Signal(6),
+                "memory allocation of 9 bytes failed",
+                FailureClass::OutOfMemory,
+                "memory allocation of 9 bytes failed",
+            ),
+        ];
+        for (exit, log, class, text) in cases {
+            assert_eq!(reason(judged(exit, log)), (class, text.to_owned()));
+        }
+        assert_eq!(judged(Exit::Code(75), ""), Verdict::Interrupted);
+        assert_eq!(judged(Exit::Code(73), ""), Verdict::DiskFull);
+        assert!(reason(judged(Exit::Signal(9), "")).1.contains("SIGKILL"));
+    }
+
+    #[test]
+    fn a_result_counts_whatever_the_exit_was() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(temporary.path());
+        let run_id = RunId::of(b"a");
+        let mut result = RunResult::new(run_id, crate::record::RunStatus::Finished);
+        atomic::replace_json(&folder.result(), &result, crate::record::Durability::Derived)
+            .unwrap();
+        assert_eq!(judge(&folder, run_id, Exit::Signal(9), 0), Verdict::Result);
+        result.status = crate::record::RunStatus::Failed;
+        atomic::replace_json(&folder.result(), &result, crate::record::Durability::Derived)
+            .unwrap();
+        assert_ne!(judge(&folder, run_id, Exit::Signal(9), 0), Verdict::Result);
+    }
+}
