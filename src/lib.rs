@@ -4,6 +4,7 @@
 //! sweep file -> [`spec`] -> [`plan`] -> dispatch -> executor -> worker -> train -> [`record`] ->
 //! aggregate -> report.
 
+pub mod aggregate;
 pub mod dispatch;
 pub mod event;
 pub mod executor;
@@ -11,6 +12,7 @@ pub mod fetch;
 pub mod ids;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod spec;
 pub mod train;
 pub mod units;

@@ -1,0 +1,22 @@
+//! Records in, tables out: what the runs of a sweep came to.
+//!
+//! A [`SweepTable`] holds a row for every planned run and is the one input of everything shown or
+//! written: `runs.csv` as it stands, a [`Leaderboard`] over the seeds,
+//! the curves of every run. The dispatcher builds it row by row as runs finish; [`reader`], the
+//! only file here that touches a disk, rebuilds it from the run folders.
+
+pub mod curves;
+pub mod error;
+pub mod leaderboard;
+pub mod metrics;
+pub mod reader;
+pub mod row;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod statistics;
+pub mod table;
+
+pub use error::AggregateError;
+pub use leaderboard::Leaderboard;
+pub use row::{AxisValue, PlannedRun, RowStatus, RunRow, RunState};
+pub use table::SweepTable;

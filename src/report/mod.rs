@@ -1,0 +1,5 @@
+//! Tables in, bytes out. Nothing here opens a file: whoever calls decides where the bytes go and
+//! writes them atomically.
+
+pub mod cell;
+pub mod csv;
