@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod dispatch;
+pub mod display;
 pub mod event;
 pub mod executor;
 pub mod fetch;

@@ -1,0 +1,312 @@
+//! The head of a leaderboard as terminal text.
+//!
+//! In: a [`Leaderboard`], the width of the terminal and what it can show. Out: lines that fit.
+//! Pure: the caller asks the terminal and prints.
+
+use console::{Style, measure_text_width, pad_str, truncate_str};
+
+use crate::aggregate::leaderboard::{Entry, Leaderboard};
+use crate::aggregate::statistics::Summary;
+use crate::spec::metric::{Goal, MetricName};
+use crate::units::show_bytes;
+
+/// Configurations that are shown.
+pub const HEAD: usize = 10;
+
+/// Columns that a name of a configuration is never cut below.
+const NARROWEST_NAME: usize = 12;
+
+const GAP: &str = "  ";
+
+/// The characters that a terminal can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Symbols {
+    /// All of Unicode.
+    Unicode,
+    /// Nothing beyond ASCII but what names bring along.
+    Ascii,
+}
+
+/// Is the text coloured?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// With escape sequences.
+    On,
+    /// Plain.
+    Off,
+}
+
+/// What the terminal can do.
+#[derive(Debug, Clone, Copy)]
+pub struct TableStyle {
+    /// Its width in columns.
+    pub width: usize,
+    /// Its characters.
+    pub symbols: Symbols,
+    /// Its colours.
+    pub colour: Colour,
+}
+
+/// The best configurations: rank, name, mean and standard deviation over the seeds, difference to
+/// the best with its corrected p-value, and the result on the test part. On a narrow terminal the
+/// last columns go first, then the names are cut. Every line ends with a line feed.
+pub fn leaderboard_table(board: &Leaderboard, style: &TableStyle) -> String {
+    let head = &board.entries()[..board.entries().len().min(HEAD)];
+    let mut columns = columns(board, head, style);
+    fit(&mut columns, style);
+    let mut lines = vec![paint(&title(board), Style::new().bold(), style)];
+    let header = line(&columns, 0);
+    lines.push(paint(&header, Style::new().dim(), style));
+    for (row, entry) in head.iter().enumerate() {
+        let look = match (entry.tied_with_best, entry.rank) {
+            (Some(true), _) => Style::new().green(),
+            (_, None) => Style::new().red(),
+            _ => Style::new(),
+        };
+        lines.push(paint(&line(&columns, row + 1), look, style));
+    }
+    let rest = board.entries().len() - head.len();
+    if rest > 0 {
+        lines.push(format!("{} and {rest} more", ellipsis(style.symbols)));
+    }
+    let tail = ellipsis(style.symbols);
+    lines.iter().map(|line| format!("{}\n", truncate_str(line, style.width, tail))).collect()
+}
+
+/// One column: the header, then a cell for every row.
+struct Column {
+    cells: Vec<String>,
+    to_the_right: bool,
+}
+
+fn columns(board: &Leaderboard, head: &[Entry], style: &TableStyle) -> Vec<Column> {
+    let metric = board.metric().name;
+    let test = test_metric(metric);
+    let column = |name: &str, to_the_right, cell: &dyn Fn(&Entry) -> String| Column {
+        cells: std::iter::once(name.to_owned()).chain(head.iter().map(cell)).collect(),
+        to_the_right,
+    };
+    let mut columns = vec![
+        column("rank", true, &|entry| entry.rank.map_or("-".to_owned(), |rank| rank.to_string())),
+        column("configuration", false, &|entry| printable(&entry.configuration)),
+        column(metric.as_str(), false, &|entry| spread(entry, metric, style.symbols)),
+        column("difference to best", false, &|entry| difference(entry, metric)),
+    ];
+    if test != metric {
+        let show_test = |entry: &Entry| {
+            entry.summary(test).mean.map_or("-".to_owned(), |mean| show(mean, test))
+        };
+        columns.push(column(test.as_str(), true, &show_test));
+    }
+    columns
+}
+
+fn title(board: &Leaderboard) -> String {
+    let better = match board.metric().goal {
+        Goal::Maximize => "more is better",
+        Goal::Minimize => "less is better",
+    };
+    let count = board.entries().len();
+    let plural = if count == 1 { "" } else { "s" };
+    let sum = |of: fn(&Entry) -> usize| board.entries().iter().map(of).sum::<usize>();
+    let mut title =
+        format!("{count} configuration{plural} by {}, {better}", board.metric().name.as_str());
+    for (number, what) in
+        [(sum(|entry| entry.failed), "failed"), (sum(|entry| entry.unfinished), "unfinished")]
+    {
+        if number > 0 {
+            let plural = if number == 1 { "" } else { "s" };
+            title.push_str(&format!("; {number} run{plural} {what}"));
+        }
+    }
+    title
+}
+
+/// Drops the last columns, then cuts the names, until the table is as narrow as the terminal.
+fn fit(columns: &mut Vec<Column>, style: &TableStyle) {
+    let total = |columns: &[Column]| {
+        columns.iter().map(Column::width).sum::<usize>() + GAP.len() * (columns.len() - 1)
+    };
+    let with_shortest_name = |columns: &[Column]| {
+        total(columns) - columns[1].width() + columns[1].width().min(NARROWEST_NAME)
+    };
+    while columns.len() > 3 && with_shortest_name(columns) > style.width {
+        columns.pop();
+    }
+    let excess = total(columns).saturating_sub(style.width);
+    let names = columns[1].width().saturating_sub(excess).max(NARROWEST_NAME);
+    for cell in &mut columns[1].cells {
+        *cell = truncate_str(cell, names, ellipsis(style.symbols)).into_owned();
+    }
+}
+
+impl Column {
+    fn width(&self) -> usize {
+        self.cells.iter().map(|cell| measure_text_width(cell)).max().unwrap_or(0)
+    }
+}
+
+fn line(columns: &[Column], row: usize) -> String {
+    let cells = columns.iter().map(|column| {
+        let side =
+            if column.to_the_right { console::Alignment::Right } else { console::Alignment::Left };
+        pad_str(&column.cells[row], column.width(), side, None)
+    });
+    cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+}
+
+/// `0.9523 ± 0.0012 (3)`.
+fn spread(entry: &Entry, name: MetricName, symbols: Symbols) -> String {
+    let Summary { n, mean, std, .. } = entry.summary(name);
+    let Some(mean) = mean else {
+        return "-".to_owned();
+    };
+    let plus_minus = match symbols {
+        Symbols::Unicode => "±",
+        Symbols::Ascii => "+/-",
+    };
+    match std {
+        Some(std) => format!("{} {plus_minus} {} ({n})", show(mean, name), show(std, name)),
+        None => format!("{} ({n})", show(mean, name)),
+    }
+}
+
+/// `-0.0012 (p 0.21, tied)`.
+fn difference(entry: &Entry, name: MetricName) -> String {
+    let Some(difference) = entry.difference else {
+        return if entry.rank == Some(1) { "best" } else { "-" }.to_owned();
+    };
+    let sign = if difference.mean < 0.0 { "-" } else { "+" };
+    let shown = format!("{sign}{}", show(difference.mean.abs(), name));
+    let tied = if entry.tied_with_best == Some(true) { ", tied" } else { "" };
+    match entry.p_value_holm {
+        Some(p) if p < 0.001 => format!("{shown} (p < 0.001{tied})"),
+        Some(p) => format!("{shown} (p {p:.3}{tied})"),
+        None => shown,
+    }
+}
+
+/// A value with as many digits as one compares by.
+fn show(value: f64, name: MetricName) -> String {
+    match name {
+        MetricName::PeakMemoryBytes => show_bytes(value.max(0.0) as u64),
+        MetricName::ImagesPerS => format!("{value:.0}"),
+        MetricName::EpochsToTarget | MetricName::SecondsToTarget | MetricName::WallS => {
+            format!("{value:.1}")
+        }
+        // A loss can be enormous just before it diverges.
+        _ if value.abs() >= 1e6 => format!("{value:.3e}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// The test metric that goes with a ranking metric.
+fn test_metric(name: MetricName) -> MetricName {
+    match name {
+        MetricName::ValLoss | MetricName::TrainLoss | MetricName::TestLoss => MetricName::TestLoss,
+        _ => MetricName::TestAccuracy,
+    }
+}
+
+/// A name without what a terminal would obey instead of show.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn ellipsis(symbols: Symbols) -> &'static str {
+    match symbols {
+        Symbols::Unicode => "…",
+        Symbols::Ascii => "...",
+    }
+}
+
+fn paint(text: &str, look: Style, style: &TableStyle) -> String {
+    match style.colour {
+        Colour::On => look.force_styling(true).apply_to(text).to_string(),
+        Colour::Off => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample;
+    use proptest::prelude::*;
+
+    fn board() -> Leaderboard {
+        Leaderboard::of(&sample::table(&[
+            ("activation=relu, schedule=warmup_cosine(warmup_epochs=2)", 0, Some(0.9512)),
+            ("activation=relu, schedule=warmup_cosine(warmup_epochs=2)", 1, Some(0.9523)),
+            ("activation=relu, schedule=warmup_cosine(warmup_epochs=2)", 2, Some(0.9498)),
+            ("活性化=形状, schedule=cosine", 0, Some(0.9501)),
+            ("活性化=形状, schedule=cosine", 1, Some(0.9520)),
+            ("活性化=形状, schedule=cosine", 2, None),
+            ("tanh", 0, Some(0.8)),
+            ("tanh", 1, Some(0.81)),
+            ("tanh", 2, Some(0.79)),
+            ("one seed", 5, Some(0.7)),
+            ("dead", 0, None),
+        ]))
+    }
+
+    fn plain(width: usize, symbols: Symbols) -> TableStyle {
+        TableStyle { width, symbols, colour: Colour::Off }
+    }
+
+    #[test]
+    fn wide_terminal() {
+        insta::assert_snapshot!(leaderboard_table(&board(), &plain(140, Symbols::Unicode)));
+    }
+
+    #[test]
+    fn narrow_ascii_terminal() {
+        insta::assert_snapshot!(leaderboard_table(&board(), &plain(80, Symbols::Ascii)));
+    }
+
+    #[test]
+    fn very_narrow_terminal() {
+        insta::assert_snapshot!(leaderboard_table(&board(), &plain(44, Symbols::Unicode)));
+    }
+
+    #[test]
+    fn only_the_head_is_shown() {
+        let names: Vec<String> = (0..13).map(|i| format!("lr={i}")).collect();
+        let runs: Vec<_> = names
+            .iter()
+            .zip(1..)
+            .map(|(name, i)| (name.as_str(), 0, Some(f64::from(i) / 16.0)))
+            .collect();
+        let board = Leaderboard::of(&sample::table(&runs));
+        let text = leaderboard_table(&board, &plain(80, Symbols::Unicode));
+        assert_eq!(text.lines().count(), 2 + HEAD + 1);
+        assert!(text.ends_with("… and 3 more\n"), "{text}");
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_the_colour() {
+        let coloured = TableStyle { colour: Colour::On, ..plain(100, Symbols::Unicode) };
+        let text = leaderboard_table(&board(), &coloured);
+        assert!(text.contains("\u{1b}[32m"), "the best is green");
+        assert_eq!(
+            console::strip_ansi_codes(&text),
+            leaderboard_table(&board(), &plain(100, Symbols::Unicode))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_terminal(
+            width in 20..160_usize,
+            names in prop::collection::vec(any::<String>(), 1..6),
+        ) {
+            let runs: Vec<_> = names.iter().map(|name| (name.as_str(), 0, Some(0.5))).collect();
+            let text = leaderboard_table(
+                &Leaderboard::of(&sample::table(&runs)),
+                &plain(width, Symbols::Unicode),
+            );
+            for line in text.split_terminator('\n') {
+                prop_assert!(measure_text_width(line) <= width, "{line:?}");
+            }
+        }
+    }
+}

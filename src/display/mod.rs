@@ -1,0 +1,8 @@
+//! The terminal: progress, tables, errors. In: events and tables. Out: text.
+
+pub mod forecast;
+pub mod leaderboard_table;
+pub mod plan_table;
+pub mod progress;
+
+pub use progress::Progress;
