@@ -5,6 +5,7 @@
 //! aggregate -> report.
 
 pub mod aggregate;
+pub mod cli;
 pub mod dispatch;
 pub mod display;
 pub mod event;

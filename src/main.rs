@@ -1,3 +1,5 @@
-//! The `gridlane` command.
+//! The `gridlane` command: all it does is in the library's `cli`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    gridlane::cli::run()
+}

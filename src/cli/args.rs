@@ -1,0 +1,154 @@
+//! The command line: clap only, no logic.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Declarative sweeps for deep-learning ablations: a TOML grid in, CSV leaderboards out.
+#[derive(Debug, Parser)]
+#[command(name = "gridlane", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all runs finished, 100 some failed, 4 nothing to do, \
+2 a bad command line or sweep file, 130 stopped, 1 anything else.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Execute what is missing of a sweep and rank the configurations.
+    Sweep(SweepArgs),
+    /// Say what a sweep would do: what is done, new, failed or stale, and why.
+    Plan(PlanArgs),
+    /// Print a sweep's leaderboard; makes its CSVs anew from the run folders.
+    Leaderboard(LeaderboardArgs),
+    /// Get data sets, or check those that are there.
+    Data {
+        /// What to do.
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// Print the JSON Schema of the sweep file, for editors.
+    Schema,
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Train one run (started by `sweep`).
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// The sweep file and what changes it.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// The sweep file.
+    pub file: PathBuf,
+    /// Changes to it: `key=value` fixes a key, `key=a,b,c` makes it an axis.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Runs at a time; the cores that this process may use where not said.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Folder of the data sets.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// `gridlane sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// The sweep.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Print the plan and stop.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Stop at the first run that fails for good.
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+/// `gridlane plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The sweep.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Print the plan as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gridlane leaderboard`.
+#[derive(Debug, Args)]
+pub struct LeaderboardArgs {
+    /// Name of the sweep, or its folder.
+    pub sweep: String,
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+}
+
+/// `gridlane data`.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Download a data set, check it and put it where sweeps find it.
+    Fetch(DataArgs),
+    /// Check the files of a data set against their published checksums.
+    Verify(DataArgs),
+    /// List the data sets and which of them are there.
+    List {
+        /// Folder of the data sets.
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+    },
+}
+
+/// A data set and where it is.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Name of the data set, as in a sweep file.
+    pub name: String,
+    /// Folder of the data sets.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// `gridlane worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Folder of the data sets.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Which attempt, from 1.
+    #[arg(long, default_value_t = 1)]
+    pub attempt: u32,
+    /// The process that started this one; without it the worker does not run.
+    #[arg(long)]
+    pub parent: u32,
+}
+
+/// Shells with completion scripts.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Shell {
+    /// Bourne-again shell.
+    Bash,
+    /// Elvish.
+    Elvish,
+    /// fish.
+    Fish,
+    /// PowerShell.
+    Powershell,
+    /// Z shell.
+    Zsh,
+}

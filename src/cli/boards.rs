@@ -1,0 +1,142 @@
+//! Keeps a sweep's CSVs up to date while it runs, so that they are of use at 3 a.m.
+//!
+//! In: [`SweepEvent`]s. Out: `runs.csv`, `leaderboard.csv` and `curves.csv`, each replaced as a
+//! whole. After every run, as long as that costs little: a sweep of ten thousand short runs spends
+//! at most a twentieth of its time on CSVs. The last state is always written.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::aggregate::leaderboard::Leaderboard;
+use crate::aggregate::reader::{read_histories, read_planned, read_result};
+use crate::aggregate::row::{PlannedRun, RunState};
+use crate::aggregate::{AggregateError, SweepTable};
+use crate::event::{AttemptEnd, SweepEvent};
+use crate::plan::Plan;
+use crate::record::{Durability, RecordError, SweepFolder, atomic};
+use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
+use crate::spec::run_policy::CurveDetail;
+use crate::spec::{Key, SweepSpec};
+
+/// Time between two writes, as a multiple of what a write costs.
+const SPARING: u32 = 20;
+
+/// The CSVs of a sweep under way.
+pub struct Boards<'a> {
+    folder: &'a SweepFolder,
+    plan: &'a Plan,
+    detail: CurveDetail,
+    table: SweepTable,
+    /// Files that could not be read when the sweep was opened.
+    pub problems: Vec<AggregateError>,
+    written: Option<Written>,
+    stale: bool,
+}
+
+/// The last write: when it ended and what it cost.
+struct Written {
+    at: Instant,
+    cost: Duration,
+}
+
+impl<'a> Boards<'a> {
+    /// Reads what is recorded of the planned runs.
+    pub fn open(spec: &SweepSpec, folder: &'a SweepFolder, plan: &'a Plan) -> Self {
+        let keys: Vec<Key> = plan.axes.iter().map(|axis| axis.key).collect();
+        let axes = keys.iter().map(|key| key.name().to_owned()).collect();
+        let runs = plan.runs.iter().map(|run| {
+            PlannedRun::of(run.id, plan.configuration_name(run), &plan.config(run), &keys)
+        });
+        let reading = read_planned(folder, axes, &spec.metric, runs.collect());
+        Self {
+            folder,
+            plan,
+            detail: spec.run.curves,
+            table: reading.table,
+            problems: reading.problems,
+            written: None,
+            stale: true,
+        }
+    }
+
+    /// Takes note of what happened, and writes if it is time. Says what went wrong with writing:
+    /// the sweep goes on, and the files are written again later.
+    pub fn observe(&mut self, event: &SweepEvent) -> Option<String> {
+        match event {
+            SweepEvent::RunStarted { run, .. } => {
+                self.update(*run, RunState::Running { epochs: &[] });
+                None
+            }
+            SweepEvent::RunEnded { run, end, .. } => {
+                self.ended(*run, end);
+                let due = self.written.as_ref().is_none_or(|w| w.at.elapsed() >= w.cost * SPARING);
+                due.then(|| self.write().err()).flatten().map(|error| error.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    fn ended(&mut self, run: usize, end: &AttemptEnd) {
+        let id = self.plan.runs[run].id;
+        match end {
+            AttemptEnd::Result | AttemptEnd::Failed(_) => {
+                match read_result(&self.folder.run(id), id) {
+                    Ok(Some(result)) => self.update(run, RunState::Ended(&result)),
+                    Ok(None) => {}
+                    Err(error) => {
+                        let reason = error.reason(self.folder.path());
+                        self.update(run, RunState::Pending { reason: Some(&reason) });
+                    }
+                }
+            }
+            AttemptEnd::Interrupted => {
+                self.update(run, RunState::Pending { reason: Some("interrupted") });
+            }
+            AttemptEnd::Retry { failure, .. } => {
+                let reason = format!(
+                    "to be tried again after {}: {}",
+                    failure.class.as_str(),
+                    failure.reason
+                );
+                self.update(run, RunState::Pending { reason: Some(&reason) });
+            }
+        }
+    }
+
+    fn update(&mut self, run: usize, state: RunState<'_>) {
+        self.table.update(self.plan.runs[run].id, state);
+        self.stale = true;
+    }
+
+    /// The leaderboard as it stands.
+    pub fn leaderboard(&self) -> Leaderboard {
+        Leaderboard::of(&self.table)
+    }
+
+    /// Writes all CSVs, unless nothing has changed since the last time.
+    ///
+    /// # Errors
+    /// What the system refuses; the files that could not be replaced are as they were.
+    pub fn write(&mut self) -> Result<(), RecordError> {
+        if !self.stale {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let derived = Durability::Derived;
+        atomic::replace(&self.folder.runs_csv(), &runs_csv(&self.table), derived)?;
+        let board = leaderboard_csv(&self.leaderboard());
+        atomic::replace(&self.folder.leaderboard_csv(), &board, derived)?;
+        atomic::replace_with(&self.folder.curves_csv(), derived, &mut |out| self.curves(out))?;
+        self.written = Some(Written { at: Instant::now(), cost: begun.elapsed() });
+        self.stale = false;
+        Ok(())
+    }
+
+    fn curves(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let mut csv = CurvesCsv::new(out, self.table.axes())?;
+        for (row, history) in read_histories(self.folder, self.table.rows(), self.detail) {
+            csv.run(row, history.points(self.detail))?;
+        }
+        csv.finish()?.flush()
+    }
+}

@@ -1,0 +1,106 @@
+//! What ends a command, with the exit code that says which kind of end it is.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use super::exit_code::ExitCode;
+use crate::aggregate::AggregateError;
+use crate::dispatch::DispatchError;
+use crate::fetch::FetchError;
+use crate::ids::BadSweepName;
+use crate::plan::PlanError;
+use crate::record::RecordError;
+use crate::spec::SpecError;
+use crate::train::data::DataError;
+
+/// What ends a command.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum CliError {
+    /// The sweep file cannot be read.
+    #[error("cannot read the sweep file {}: {source}", path.display())]
+    NoSweepFile {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The sweep file or an override is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Spec(#[from] SpecError),
+    /// The sweep file gives no plan.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Plan(#[from] PlanError),
+    /// A data set that the sweep needs is not there.
+    #[error(transparent)]
+    MissingData(DataError),
+    /// There is no such sweep.
+    #[error("there is no sweep `{name}` in {}", runs.display())]
+    #[diagnostic(help("{}", known_sweeps(known)))]
+    NoSweep {
+        /// As given.
+        name: String,
+        /// Where it was looked for.
+        runs: PathBuf,
+        /// The sweeps that are there.
+        known: Vec<String>,
+    },
+    /// The name of a sweep is none.
+    #[error(transparent)]
+    BadName(#[from] BadSweepName),
+    /// There is no such data set, or none that can be fetched.
+    #[error("{message}")]
+    #[diagnostic(help("{help}"))]
+    NoDataset {
+        /// What is wrong.
+        message: String,
+        /// What there is.
+        help: String,
+    },
+    /// The record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The execution.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// The tables.
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
+    /// A download or a check of data.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The standard output is gone.
+    #[error("cannot print: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+fn known_sweeps(known: &[String]) -> String {
+    if known.is_empty() {
+        return "there are none yet: `gridlane sweep FILE` makes one".to_owned();
+    }
+    format!("there are: {}", known.join(", "))
+}
+
+impl CliError {
+    /// The exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoSweepFile { .. }
+            | Self::Spec(_)
+            | Self::MissingData(_)
+            | Self::NoSweep { .. }
+            | Self::BadName(_)
+            | Self::NoDataset { .. } => ExitCode::Usage,
+            Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
+            Self::Plan(_)
+            | Self::Record(_)
+            | Self::Dispatch(_)
+            | Self::Aggregate(_)
+            | Self::Fetch(_)
+            | Self::Output(_) => ExitCode::Error,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `gridlane sweep`: execute what is missing, rank, say how it went.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+use super::args::SweepArgs;
+use super::boards::Boards;
+use super::error::CliError;
+use super::exit_code::ExitCode;
+use super::plan::print_plan;
+use super::session::Session;
+use super::terminal;
+use crate::dispatch::signals::SignalWatch;
+use crate::dispatch::{DispatchError, Message, Orders, Outcome, dispatch, strays};
+use crate::display::Progress;
+use crate::event::SweepEvent;
+use crate::executor::local::Local;
+use crate::plan::{PlanSummary, RunState};
+use crate::record::crash_point::{Role, set_role};
+use crate::record::{Durability, Lock, RecordError, atomic};
+
+/// Executes what is missing of a sweep.
+///
+/// # Errors
+/// A bad sweep file, a record that cannot be written. A failing run is none: it is counted.
+pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
+    set_role(Role::Dispatcher);
+    let session = Session::open(&args.file)?;
+    if args.dry_run {
+        print_plan(&session)?;
+        return Ok(ExitCode::Ok);
+    }
+    let folder = session.folder.path();
+    fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
+    let _lock = Lock::take(&session.folder.lock())?;
+    // Another sweep may have finished runs between the plan and the lock.
+    let session = Session::open(&args.file)?;
+    for warning in &session.plan.warnings {
+        terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
+    }
+    atomic::remove_litter(folder);
+    strays::kill_strays(&session.folder)?;
+    write_sources(&session, &args.file.overrides)?;
+    let mut boards = Boards::open(&session.spec, &session.folder, &session.plan);
+    boards.write()?;
+    let runs: Vec<usize> = missing(&session);
+    if runs.is_empty() {
+        return nothing_to_do(&session, &boards);
+    }
+    let outcome = execute(&session, runs, args.fail_fast, &mut boards)?;
+    boards.write()?;
+    print_outcome(&session, &boards, outcome)
+}
+
+/// Runs without a result, in the order of the plan.
+fn missing(session: &Session) -> Vec<usize> {
+    let runs = session.plan.runs.iter().enumerate();
+    runs.filter(|(_, run)| run.state != RunState::Done).map(|(index, _)| index).collect()
+}
+
+/// What the record needs to be read without the command line that made it.
+fn write_sources(session: &Session, overrides: &[String]) -> Result<(), RecordError> {
+    let folder = &session.folder;
+    atomic::replace(&folder.sweep_file(), &session.text, Durability::Derived)?;
+    atomic::replace_json(&folder.overrides(), &overrides, Durability::Derived)?;
+    atomic::replace_json(&folder.plan(), &PlanSummary(&session.plan), Durability::Derived)
+}
+
+fn execute(
+    session: &Session,
+    runs: Vec<usize>,
+    fail_fast: bool,
+    boards: &mut Boards<'_>,
+) -> Result<Outcome, CliError> {
+    let Session { spec, plan, folder, data, jobs, .. } = session;
+    let (sender, messages) = mpsc::channel();
+    let _signals = SignalWatch::start(sender.clone()).map_err(DispatchError::Signals)?;
+    let notify = Arc::new(move |ended| {
+        // Without a receiver the sweep is over, and nobody waits for this end.
+        let _ = sender.send(Message::Ended(ended));
+    });
+    let mut executor = Local::new(own_program()?, notify);
+    let checkpoint = spec.run.checkpoint;
+    let orders = Orders {
+        folder,
+        data: data.clone(),
+        done_before: plan.runs.len() - runs.len(),
+        runs,
+        record_of: &|run| plan.run_record(&plan.runs[run], checkpoint),
+        policy: spec.run.clone(),
+        jobs: *jobs,
+        fail_fast,
+    };
+    let name_of = |run: usize| {
+        let run = &plan.runs[run];
+        format!("{}  seed {}", plan.configuration_name(run), run.seed)
+    };
+    let mut progress = Progress::new(std::io::stderr().is_terminal(), Box::new(name_of));
+    let outcome = dispatch(&orders, &mut executor, &messages, &mut |event| {
+        progress.show(event);
+        if let Some(problem) = boards.observe(event) {
+            let notice = format!("a CSV could not be written, it is tried again later: {problem}");
+            progress.show(&SweepEvent::Notice(notice));
+        }
+    })?;
+    Ok(outcome)
+}
+
+/// The program's own file, by the name under which the kernel keeps it even when another build
+/// takes its place on disk in mid-sweep.
+fn own_program() -> Result<std::path::PathBuf, DispatchError> {
+    let link = Path::new("/proc/self/exe");
+    if link.exists() {
+        return Ok(link.to_owned());
+    }
+    std::env::current_exe().map_err(DispatchError::NoProgram)
+}
+
+fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, CliError> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
+    let done = session.plan.counts.done;
+    writeln!(out, "\nnothing to do: all {done} runs of `{}` are done", session.plan.name)?;
+    Ok(ExitCode::NothingToDo)
+}
+
+fn print_outcome(
+    session: &Session,
+    boards: &Boards<'_>,
+    outcome: Outcome,
+) -> Result<ExitCode, CliError> {
+    let code = match outcome {
+        Outcome { left: 1.., .. } => ExitCode::Stopped,
+        Outcome { failed: 1.., .. } => ExitCode::RunsFailed,
+        _ => ExitCode::Ok,
+    };
+    // With the terminal gone the sweep went on; there is nobody to print for.
+    let _ = print_board(session, boards, outcome);
+    Ok(code)
+}
+
+fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
+    let folder = terminal::short_path(&session.folder.leaderboard_csv());
+    writeln!(out, "\n{folder}  (beside it runs.csv and curves.csv)")?;
+    if outcome.failed > 0 {
+        writeln!(
+            out,
+            "{} runs failed: `status` and `reason` in runs.csv, logs in the run folders; the same \
+             command tries them again",
+            outcome.failed
+        )?;
+    }
+    if outcome.left > 0 {
+        writeln!(out, "{} runs are left: the same command goes on", outcome.left)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! What the terminal can show, asked once here.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use console::Term;
+
+use crate::aggregate::leaderboard::Leaderboard;
+use crate::display::leaderboard_table::{Colour, Symbols, TableStyle, leaderboard_table};
+
+/// Width of a table where there is no terminal to fit it into.
+const UNBOUNDED: usize = 160;
+
+/// The style of tables on the standard output.
+pub fn table_style() -> TableStyle {
+    let terminal = std::io::stdout().is_terminal();
+    let colour = terminal && console::colors_enabled() && std::env::var_os("NO_COLOR").is_none();
+    let width = terminal.then(|| Term::stdout().size_checked()).flatten();
+    TableStyle {
+        width: width.map_or(UNBOUNDED, |(_, columns)| usize::from(columns)),
+        symbols: if speaks_unicode() { Symbols::Unicode } else { Symbols::Ascii },
+        colour: if colour { Colour::On } else { Colour::Off },
+    }
+}
+
+/// Does the locale name UTF-8?
+fn speaks_unicode() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
+}
+
+/// The head of a leaderboard, as this terminal shows it.
+pub fn leaderboard(board: &Leaderboard) -> String {
+    leaderboard_table(board, &table_style())
+}
+
+/// Says something on the error output; a terminal that is gone does not matter.
+pub fn notice(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A path as seen from the current folder, where it is below it.
+pub fn short_path(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    short.unwrap_or(path).display().to_string()
+}

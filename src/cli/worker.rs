@@ -1,0 +1,44 @@
+//! `gridlane worker`: makes this process die with the one that started it, then trains.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use super::args::WorkerArgs;
+use crate::event::WorkerExit;
+use crate::record::crash_point::{Role, set_role};
+use crate::worker::{Assignment, WorkerError, work};
+
+/// Trains the run, and says how it went by the exit code.
+pub fn worker(args: &WorkerArgs) -> std::process::ExitCode {
+    set_role(Role::Worker);
+    let exit = attempt(args).unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        error.exit()
+    });
+    std::process::ExitCode::from(exit as u8)
+}
+
+fn attempt(args: &WorkerArgs) -> Result<WorkerExit, WorkerError> {
+    die_with_parent(args.parent);
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(WorkerError::Signals)?;
+    }
+    let assignment =
+        Assignment { folder: args.folder.clone(), data: args.data.clone(), attempt: args.attempt };
+    work(&assignment, &stop)
+}
+
+/// An orphan would go on writing a run that the next sweep starts again. The signal is asked for
+/// first and the parent looked at afterwards, so a parent that died in between is noticed.
+fn die_with_parent(parent: u32) {
+    let asked = set_parent_process_death_signal(Some(Signal::KILL));
+    let is_parent =
+        getppid().is_some_and(|pid| pid.as_raw_nonzero().get().cast_unsigned() == parent);
+    if asked.is_err() || !is_parent {
+        std::process::exit(i32::from(WorkerExit::Interrupted as u8));
+    }
+}
