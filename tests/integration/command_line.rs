@@ -1,0 +1,174 @@
+//! The commands as a person meets them: what they print, what they write, how they exit.
+
+use crate::sandbox::{Sandbox, TINY, read_csv};
+
+#[test]
+fn a_sweep_leaves_a_row_for_every_run_and_configuration() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&[]).expect_code(0).expect_stdout("lr=0.2").expect_no_panic();
+    let runs = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
+    assert_eq!(runs.len(), 4);
+    for run in &runs {
+        assert_eq!(run["status"], "finished");
+        assert_eq!(run["epochs_done"], "3");
+        assert_eq!(run["reason"], "");
+        let accuracy: f64 = run["val_accuracy"].parse().unwrap();
+        assert!((0.0..=1.0).contains(&accuracy));
+        let gap: f64 = run["generalization_gap"].parse().unwrap();
+        let losses: [f64; 2] = ["val_loss", "train_loss"].map(|name| run[name].parse().unwrap());
+        assert!((gap - (losses[0] - losses[1])).abs() < 1e-9);
+        assert!(run["peak_memory_bytes"].parse::<u64>().unwrap() > 1 << 20);
+        // 64 inputs, 16 hidden, 4 classes.
+        assert_eq!(run["parameters"], (64 * 16 + 16 + 16 * 4 + 4).to_string());
+    }
+    let board = read_csv(&sandbox.sweep_folder("tiny").join("leaderboard.csv"));
+    assert_eq!(board.len(), 2);
+    assert_eq!([&board[0]["rank"], &board[0]["n"], &board[0]["failed"]], ["1", "2", "0"]);
+    let curves = read_csv(&sandbox.sweep_folder("tiny").join("curves.csv"));
+    assert_eq!(curves.iter().filter(|row| row["metric"] == "val_loss").count(), 4 * 3);
+}
+
+#[test]
+fn the_columns_bear_the_promised_names() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&[]).expect_code(0);
+    let header = |csv: &str| {
+        let text = std::fs::read_to_string(sandbox.sweep_folder("tiny").join(csv)).unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        header("runs.csv"),
+        "run_id,configuration,lr,status,reason,seed,epochs_done,val_accuracy,val_loss,\
+         test_accuracy,test_loss,train_loss,generalization_gap,epochs_to_target,seconds_to_target,\
+         images_per_s,wall_s,peak_memory_bytes,parameters"
+    );
+    let board = header("leaderboard.csv");
+    assert!(
+        board.starts_with(
+            "rank,configuration,lr,n,failed,val_accuracy_mean,val_accuracy_std,\
+             val_accuracy_ci95_low,val_accuracy_ci95_high,"
+        ),
+        "{board}"
+    );
+}
+
+#[test]
+fn a_sweep_that_is_done_says_so_and_an_edited_axis_runs_only_what_is_missing() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&[]).expect_code(0);
+    sandbox.sweep(&[]).expect_code(4).expect_stdout("nothing to do");
+    sandbox.write("sweep.toml", &TINY.replace("lr = [0.05, 0.2]", "lr = [0.2, 0.4]"));
+    sandbox.sweep(&[]).expect_code(0).expect_stderr("2 runs to do, 2 done before");
+    let runs = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
+    assert_eq!(
+        runs.iter().filter(|run| run["lr"] == "0.05").count(),
+        0,
+        "not in the file any more"
+    );
+    assert_eq!(runs.len(), 4);
+    assert_eq!(sandbox.run_folders("tiny").len(), 6, "old results are kept");
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&["--dry-run"]).expect_code(0).expect_stdout("4 runs");
+    assert!(!sandbox.path("runs").exists());
+}
+
+#[test]
+fn a_plan_as_json_names_every_run() {
+    let sandbox = Sandbox::new(TINY);
+    let plan = sandbox.run(&["plan", "sweep.toml", "--json"]).expect_code(0).stdout();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["runs"].as_array().unwrap().len(), 4, "{plan}");
+}
+
+#[test]
+fn an_override_makes_an_axis() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&["epochs=1", "repeats.seeds=1", "batch_size=8,16"]).expect_code(0);
+    let board = read_csv(&sandbox.sweep_folder("tiny").join("leaderboard.csv"));
+    assert_eq!(board.len(), 4);
+    assert!(board.iter().all(|row| row.contains_key("batch_size")), "{board:?}");
+}
+
+#[test]
+fn csvs_are_made_anew_from_the_run_folders() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&[]).expect_code(0);
+    let folder = sandbox.sweep_folder("tiny");
+    let csvs = ["runs.csv", "leaderboard.csv", "curves.csv"].map(|csv| folder.join(csv));
+    let before = csvs.clone().map(|csv| std::fs::read_to_string(csv).unwrap());
+    for csv in &csvs {
+        std::fs::remove_file(csv).unwrap();
+    }
+    sandbox.run(&["leaderboard", "tiny"]).expect_code(0).expect_stdout("lr=0.2");
+    assert_eq!(before, csvs.map(|csv| std::fs::read_to_string(csv).unwrap()));
+}
+
+#[test]
+fn a_mistake_in_the_sweep_file_is_shown_where_it_is() {
+    let sandbox = Sandbox::new(&TINY.replace("batch_size", "batchsize"));
+    let stderr = sandbox.sweep(&[]).expect_code(2).expect_no_panic().stderr();
+    assert!(stderr.contains("sweep.toml:10:1"), "{stderr}");
+    assert!(stderr.contains("did you mean `batch_size`"), "{stderr}");
+    assert_eq!(stderr.matches("there is no key").count(), 1, "said once: {stderr}");
+    sandbox.run(&["sweep", "missing.toml"]).expect_code(2).expect_stderr("missing.toml");
+    sandbox.run(&["swep"]).expect_code(2);
+    sandbox.run(&["leaderboard", "never-run"]).expect_code(2).expect_stderr("never-run");
+}
+
+#[test]
+fn a_missing_data_set_is_refused_before_anything_starts() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox
+        .sweep(&["dataset=synthetic,mnist"])
+        .expect_code(2)
+        .expect_stderr("gridlane data fetch mnist");
+    assert!(!sandbox.path("runs").exists());
+}
+
+#[test]
+fn a_divergence_is_a_result_and_not_a_failure() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&["lr=0.05,1e30"]).expect_code(0);
+    let runs = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
+    let diverged: Vec<_> = runs.iter().filter(|run| run["status"] == "diverged").collect();
+    assert_eq!(diverged.len(), 2, "{runs:?}");
+    assert!(diverged[0]["reason"].contains("not a finite number"));
+    assert_eq!(diverged[0]["test_accuracy"], "");
+    sandbox.sweep(&["lr=0.05,1e30"]).expect_code(4);
+    let board = read_csv(&sandbox.sweep_folder("tiny").join("leaderboard.csv"));
+    assert_eq!([&board[1]["n"], &board[1]["failed"]], ["0", "2"], "{board:?}");
+}
+
+#[test]
+fn embedded_data_needs_no_file_and_plain_output_has_no_escapes() {
+    let sandbox = Sandbox::new(TINY);
+    let ran =
+        sandbox.sweep(&["dataset=mnist-10k", "epochs=1", "seeds=1", "lr=0.005"]).expect_code(0);
+    assert!(!ran.stderr().contains('\u{1b}') && !ran.stdout().contains('\u{1b}'));
+    let runs = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
+    let accuracy: f64 = runs[0]["test_accuracy"].parse().unwrap();
+    assert!(accuracy > 0.6, "real digits are learnt: {accuracy}");
+}
+
+#[test]
+fn the_schema_is_json_and_completions_are_a_script() {
+    let sandbox = Sandbox::new(TINY);
+    let schema = sandbox.run(&["schema"]).expect_code(0).stdout();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert!(schema["properties"]["grid"].is_object());
+    sandbox.run(&["completions", "bash"]).expect_code(0).expect_stdout("gridlane");
+}
+
+#[test]
+fn help_is_as_documented() {
+    let sandbox = Sandbox::new(TINY);
+    for command in ["sweep", "plan", "leaderboard", "data"] {
+        let help = sandbox.run(&[command, "--help"]).expect_code(0).stdout();
+        insta::assert_snapshot!(format!("help_{command}"), help);
+    }
+    insta::assert_snapshot!("help", sandbox.run(&["--help"]).expect_code(0).stdout());
+}

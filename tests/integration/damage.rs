@@ -1,0 +1,166 @@
+//! Damaged files, bad data and refused writes: a clear message, nothing lost, never a panic.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::sandbox::{Sandbox, TINY, read_csv};
+
+/// A finished sweep.
+fn swept() -> Sandbox {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.sweep(&[]).expect_code(0);
+    sandbox
+}
+
+fn truncate(path: &PathBuf, to: u64) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(to).unwrap();
+}
+
+#[test]
+fn a_torn_journal_is_cut_and_written_on() {
+    let sandbox = swept();
+    let before = sandbox.results("tiny");
+    let journal = sandbox.sweep_folder("tiny").join("journal.jsonl");
+    let length = fs::metadata(&journal).unwrap().len();
+    truncate(&journal, length - 7);
+    for run in &sandbox.run_folders("tiny")[..1] {
+        fs::remove_file(run.join("result.json")).unwrap();
+    }
+    sandbox.sweep(&[]).expect_code(0).expect_no_panic();
+    assert!(sandbox.results("tiny") == before);
+    let text = fs::read_to_string(&journal).unwrap();
+    assert!(text.ends_with('\n') && text.lines().all(|line| line.ends_with('}')), "{text}");
+}
+
+#[test]
+fn a_truncated_result_is_computed_again_and_comes_to_the_same() {
+    let sandbox = swept();
+    let before = sandbox.results("tiny");
+    truncate(&sandbox.run_folders("tiny")[0].join("result.json"), 40);
+    sandbox
+        .run(&["plan", "sweep.toml"])
+        .expect_code(0)
+        .expect_stdout("result.json")
+        .expect_no_panic();
+    sandbox.sweep(&[]).expect_code(0).expect_no_panic();
+    assert!(sandbox.results("tiny") == before);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_the_result_is_the_same() {
+    for damage in ["truncate", "flip", "state", "events"] {
+        let sandbox = swept();
+        let before = sandbox.results("tiny");
+        let run = sandbox.run_folders("tiny")[0].clone();
+        fs::remove_file(run.join("result.json")).unwrap();
+        let tensors = fs::read_dir(run.join("checkpoint"))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
+            .unwrap();
+        match damage {
+            "truncate" => truncate(&tensors, 100),
+            "flip" => {
+                let mut bytes = fs::read(&tensors).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&tensors, bytes).unwrap();
+            }
+            "state" => fs::write(run.join("checkpoint/state.json"), "{]").unwrap(),
+            _ => truncate(&run.join("events.jsonl"), 30),
+        }
+        sandbox.sweep(&[]).expect_code(0).expect_no_panic();
+        assert!(sandbox.results("tiny") == before, "{damage}");
+        let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
+        assert!(events.contains("checkpoint_refused"), "{damage} is written down: {events}");
+    }
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_refused_and_not_overwritten() {
+    let sandbox = swept();
+    let result = sandbox.run_folders("tiny")[0].join("result.json");
+    let newer =
+        fs::read_to_string(&result).unwrap().replace("\"format\":1", "\"format\":9,\"x\":1");
+    fs::write(&result, &newer).unwrap();
+    let ran = sandbox.sweep(&[]).expect_no_panic();
+    assert_eq!(fs::read_to_string(&result).unwrap(), newer, "{}", ran.stderr());
+    assert!(ran.stderr().contains("update gridlane"), "{}", ran.stderr());
+}
+
+#[test]
+fn a_bad_data_file_fails_its_runs_alone_and_with_the_reason() {
+    let sandbox = Sandbox::new(TINY);
+    let cache = sandbox.path("data/cache/cifar10");
+    fs::create_dir_all(&cache).unwrap();
+    for batch in 1..=5 {
+        fs::write(cache.join(format!("data_batch_{batch}.bin")), vec![255; 30_730_000]).unwrap();
+    }
+    fs::write(cache.join("test_batch.bin"), vec![255; 30_730_000]).unwrap();
+    let synthetic = "{kind=synthetic,train=64,val=32,test=32,shape=[1,8,8],classes=4}";
+    let datasets = format!("dataset={synthetic},cifar10");
+    sandbox.sweep(&[&datasets, "lr=0.1", "seeds=1"]).expect_code(100).expect_no_panic();
+    let runs = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
+    let failed: Vec<_> = runs.iter().filter(|run| run["status"] == "failed").collect();
+    assert_eq!((failed.len(), runs.len()), (1, 2), "{runs:?}");
+    assert!(failed[0]["reason"].contains("data_batch_1.bin"), "{}", failed[0]["reason"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.write("runs", "a file where the folder should be");
+    let stderr = sandbox.sweep(&[]).expect_code(1).expect_no_panic().stderr();
+    assert!(stderr.contains("runs"), "{stderr}");
+}
+
+#[test]
+fn two_sweeps_do_not_share_a_folder() {
+    let sandbox = Sandbox::new(&TINY.replace("epochs = 3", "epochs = 100000"));
+    let mut first = sandbox.command(&["sweep", "sweep.toml", "-j", "1"]).spawn().unwrap();
+    let journal = sandbox.sweep_folder("tiny").join("journal.jsonl");
+    crate::signals::wait_until("the sweep has begun", || journal.exists());
+    sandbox.sweep(&[]).expect_code(1).expect_stderr("another gridlane works here");
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+/// Fills a small disk but for 40 KiB, sweeps on it until the sweep says that it waits, then makes
+/// room.
+const ON_A_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=4m none disk || exit 77
+dd if=/dev/zero of=disk/filler bs=1k count=4056 2>/dev/null || exit 77
+timeout 60 "$GRIDLANE" sweep sweep.toml -j 1 --runs disk 2>err.log >out.log &
+tries=0
+until grep -q "room" err.log; do
+    kill -0 $! 2>/dev/null || exit 78
+    tries=$((tries + 1)); [ $tries -lt 3000 ] || exit 79
+    sleep 0.01
+done
+rm disk/filler
+wait $!
+code=$?
+mkdir runs && cp -r disk/tiny runs/
+exit $code
+"#;
+
+#[test]
+fn a_full_disk_pauses_the_sweep_until_there_is_room() {
+    let sandbox = Sandbox::new(TINY);
+    fs::create_dir(sandbox.path("disk")).unwrap();
+    let ran = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
+        .current_dir(sandbox.path(""))
+        .env("GRIDLANE", env!("CARGO_BIN_EXE_gridlane"))
+        .env("NO_COLOR", "1")
+        .status();
+    let code = ran.ok().and_then(|status| status.code());
+    let stderr = fs::read_to_string(sandbox.path("err.log")).unwrap_or_default();
+    // Without the right to mount there is no small disk: 77 is this script's own, 1 unshare's.
+    if !sandbox.path("err.log").exists() && matches!(code, None | Some(1 | 77)) {
+        eprintln!("skipped: no right to mount a small disk here");
+        return;
+    }
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(sandbox.results("tiny") == swept().results("tiny"), "{stderr}");
+}

@@ -1,0 +1,13 @@
+//! Everything that is tested from outside: the built program, as a person would use it, and the
+//! shape of the source.
+
+#![expect(clippy::unwrap_used, reason = "a test says what it means by failing")]
+#![expect(clippy::print_stderr, reason = "a test says what it could not do and how far it went")]
+
+mod architecture;
+mod command_line;
+mod crash;
+mod damage;
+mod identity_of_results;
+mod sandbox;
+mod signals;
