@@ -1,0 +1,42 @@
+# `just` alone lists what there is. Everything also works without just: see the README.
+
+gridlane := "cargo run --quiet --release --"
+
+[private]
+default:
+    @just --list
+
+# Execute a sweep: `just sweep sweeps/lr.toml`, `just sweep sweeps/lr.toml lr=0.1,0.01 -j 4`
+sweep FILE *ARGS:
+    @{{gridlane}} sweep {{FILE}} {{ARGS}}
+
+# Say what a sweep would do
+plan FILE *ARGS:
+    @{{gridlane}} plan {{FILE}} {{ARGS}}
+
+# Print a sweep's leaderboard and make its CSVs anew
+leaderboard SWEEP *ARGS:
+    @{{gridlane}} leaderboard {{SWEEP}} {{ARGS}}
+
+# Get a data set: mnist, fashion-mnist or cifar10
+data NAME *ARGS:
+    @{{gridlane}} data fetch {{NAME}} {{ARGS}}
+
+# All tests
+test *ARGS:
+    cargo test --release {{ARGS}}
+
+# Everything that must hold before a commit
+check: forbid
+    cargo fmt --check
+    cargo clippy --release --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
+    cargo test --release
+
+# Licences, sources and banned crates in the dependency tree
+deny:
+    cargo deny check licenses bans sources
+
+# Words that must not be in the tree
+forbid:
+    ! grep -rnE 'todo!|dbg!|FIXME|XXX|#\[allow\(clippy' src tests --include='*.rs'
