@@ -37,6 +37,10 @@ check: forbid
 deny:
     cargo deny check licenses bans sources
 
+# Seconds for a thousand one-step runs against as many empty jobs under Hydra (PYTHON has hydra-core)
+bench-orchestration:
+    benches/orchestration.sh
+
 # Words that must not be in the tree
 forbid:
     ! grep -rnE 'todo!|dbg!|FIXME|XXX|#\[allow\(clippy' src tests --include='*.rs'

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::RunId;
 use crate::record::RecordError;
+use crate::record::error::with_causes;
 use crate::spec::SpecError;
 
 /// Why a folder or a file in it gave nothing.
@@ -51,17 +52,7 @@ impl AggregateError {
     /// The error with its causes as the reason of a row: in one line, and with files named from
     /// `sweep` on, so that the text is the same wherever that folder lies.
     pub fn reason(&self, sweep: &Path) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            // Some errors have their cause in their own text.
-            let more = error.to_string();
-            if !text.ends_with(&more) {
-                text = format!("{text}: {more}");
-            }
-            cause = error.source();
-        }
-        let text = text.replace(&format!("{}{}", sweep.display(), std::path::MAIN_SEPARATOR), "");
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+        let folder = format!("{}{}", sweep.display(), std::path::MAIN_SEPARATOR);
+        with_causes(self).replace(&folder, "")
     }
 }

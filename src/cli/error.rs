@@ -18,7 +18,7 @@ use crate::train::data::DataError;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum CliError {
     /// The sweep file cannot be read.
-    #[error("cannot read the sweep file {}: {source}", path.display())]
+    #[error("cannot read the sweep file {}", path.display())]
     NoSweepFile {
         /// Which.
         path: PathBuf,

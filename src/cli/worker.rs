@@ -9,13 +9,14 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use super::args::WorkerArgs;
 use crate::event::WorkerExit;
 use crate::record::crash_point::{Role, set_role};
+use crate::record::error::with_causes;
 use crate::worker::{Assignment, WorkerError, work};
 
 /// Trains the run, and says how it went by the exit code.
 pub fn worker(args: &WorkerArgs) -> std::process::ExitCode {
     set_role(Role::Worker);
     let exit = attempt(args).unwrap_or_else(|error| {
-        let _ = writeln!(std::io::stderr(), "error: {error}");
+        let _ = writeln!(std::io::stderr(), "{}", with_causes(&error));
         error.exit()
     });
     std::process::ExitCode::from(exit as u8)

@@ -9,9 +9,9 @@ pub enum DispatchError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// Signals could not be caught.
-    #[error("cannot catch signals: {0}")]
+    #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
     /// The program cannot find itself to start workers.
-    #[error("cannot find the program's own file to start workers: {0}")]
+    #[error("cannot find the program's own file to start workers")]
     NoProgram(#[source] std::io::Error),
 }

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The system refused an operation on a file.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was tried: `write`, `read`, `lock`.
         action: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
+        /// What the system said. Part of the message and therefore no `source`: it would be said
+        /// twice where causes are listed, and not at all where they are not.
+        cause: io::Error,
     },
     /// A file does not hold what its name promises.
     #[error("{} is damaged: {reason}", path.display())]
@@ -49,13 +49,13 @@ impl RecordError {
     /// An [`io::Error`] with the file and what was tried.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |cause| Self::Io { action, path, cause }
     }
 
     /// Is the disk full, so that waiting may help?
     pub fn is_full_disk(&self) -> bool {
         match self {
-            Self::Io { source, .. } => is_full_disk(source),
+            Self::Io { cause, .. } => is_full_disk(cause),
             _ => false,
         }
     }
@@ -64,4 +64,19 @@ impl RecordError {
 /// Is the disk full, or the quota used up?
 pub fn is_full_disk(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// An error with its causes in one line, for a reason in the record. Some errors have their cause in
+/// their own text already: it is not said twice.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

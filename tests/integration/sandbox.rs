@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use gridlane::report::csv::is_timing_column;
 use tempfile::TempDir;
 
 /// A sweep that takes a fraction of a second: two rates, two seeds, three epochs of a tiny network.
@@ -30,10 +31,6 @@ seeds = 2
 name = "val_accuracy"
 target = 0.5
 "#;
-
-/// Columns, or beginnings of columns, that hold times and memory and may differ between two
-/// executions.
-const TIMINGS: &[&str] = &["seconds_to_target", "images_per_s", "wall_s", "peak_memory_bytes"];
 
 /// A folder with a sweep file `sweep.toml`.
 pub struct Sandbox {
@@ -179,9 +176,7 @@ pub fn read_csv(path: &Path) -> Vec<BTreeMap<String, String>> {
 fn without_timings(path: &Path) -> String {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let headers = reader.headers().unwrap().clone();
-    let kept: Vec<usize> = (0..headers.len())
-        .filter(|i| !TIMINGS.iter().any(|timing| headers[*i].starts_with(timing)))
-        .collect();
+    let kept: Vec<usize> = (0..headers.len()).filter(|i| !is_timing_column(&headers[*i])).collect();
     let row = |record: &csv::StringRecord| {
         kept.iter().map(|i| record[*i].to_owned()).collect::<Vec<_>>().join(",")
     };

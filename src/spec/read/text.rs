@@ -35,6 +35,15 @@ pub fn decode(bytes: &[u8]) -> Result<String, NotText> {
             help: "save it as UTF-8; in PowerShell: `Get-Content f.toml | Set-Content -Encoding utf8 g.toml`",
         });
     }
+    // A program or an image given by mistake: to show a line of it would mess up the terminal.
+    if bytes.contains(&0) {
+        return Err(NotText {
+            shown: String::new(),
+            at: 0,
+            message: "the file has zero bytes in it: it is no text".to_owned(),
+            help: "a sweep file is TOML, as UTF-8 text",
+        });
+    }
     match str::from_utf8(bytes) {
         Ok(text) => Ok(normalise(text).into_owned()),
         Err(error) => {
@@ -63,6 +72,12 @@ mod tests {
     #[test]
     fn marks_and_line_ends_of_other_systems_are_taken_off() {
         assert_eq!(decode(b"\xEF\xBB\xBFa = 1\r\nb = 2\r\n").unwrap(), "a = 1\nb = 2\n");
+    }
+
+    #[test]
+    fn a_program_is_not_shown() {
+        let bad = decode(b"\x7fELF\x02\x01\x00\xE9").unwrap_err();
+        assert_eq!((bad.shown.as_str(), bad.at), ("", 0));
     }
 
     #[test]
