@@ -37,7 +37,7 @@ check: forbid
 deny:
     cargo deny check licenses bans sources
 
-# Seconds for a thousand one-step runs against as many empty jobs under Hydra (PYTHON has hydra-core)
+# Seconds for two hundred one-step runs against as many empty jobs under Hydra (PYTHON has hydra-core)
 bench-orchestration:
     benches/orchestration.sh
 

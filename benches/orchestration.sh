@@ -18,7 +18,7 @@ seconds() {
 for round in 1 2 3; do
     ours=$(seconds target/release/gridlane sweep benches/orchestration.toml --runs "$scratch/runs$round")
     peer=$(cd "$scratch" && seconds "$python" "$OLDPWD/benches/orchestration_hydra.py" -m \
-        "hydra.sweep.dir=$scratch/hydra$round" '+lr=range(0,100)' '+seed=range(0,10)')
+        "hydra.sweep.dir=$scratch/hydra$round" '+lr=range(0,100)' '+seed=range(0,2)')
     awk -v o="$ours" -v p="$peer" -v r="$round" \
         'BEGIN { printf "round %d: gridlane %.2f s, Hydra %.2f s, ratio %.1f\n", r, o, p, p / o }'
 done

@@ -1,6 +1,6 @@
 """The peer of orchestration.toml: the same number of jobs under Hydra, each of which does nothing.
 
-    python orchestration_hydra.py -m "+lr=range(0,100)" "+seed=range(0,10)"
+    python orchestration_hydra.py -m "+lr=range(0,100)" "+seed=range(0,2)"
 """
 
 import hydra
