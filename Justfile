@@ -7,18 +7,22 @@ default:
     @just --list
 
 # Execute a sweep: `just sweep sweeps/lr.toml`, `just sweep sweeps/lr.toml lr=0.1,0.01 -j 4`
+[no-exit-message]
 sweep FILE *ARGS:
     @{{gridlane}} sweep {{FILE}} {{ARGS}}
 
 # Say what a sweep would do
+[no-exit-message]
 plan FILE *ARGS:
     @{{gridlane}} plan {{FILE}} {{ARGS}}
 
 # Print a sweep's leaderboard and make its CSVs anew
+[no-exit-message]
 leaderboard SWEEP *ARGS:
     @{{gridlane}} leaderboard {{SWEEP}} {{ARGS}}
 
 # Get a data set: mnist, fashion-mnist or cifar10
+[no-exit-message]
 data NAME *ARGS:
     @{{gridlane}} data fetch {{NAME}} {{ARGS}}
 
