@@ -17,7 +17,7 @@ use super::error::PlanError;
 use super::identity::DataPrints;
 use super::points::{Column, Points};
 use super::rule::Rule;
-use super::status::{Read, Warning, read_versioned};
+use super::status::{Read, Warning, read};
 use crate::ids::RunId;
 use crate::record::{RunRecord, SweepFolder};
 use crate::spec::config::ENGINE_NUMERICS;
@@ -123,7 +123,7 @@ pub(crate) fn explain(
         .par_iter()
         .map(|id| {
             let path = folder.run(*id).run();
-            Ok((*id, read_versioned::<RunRecord>(&path, |record| record.format)?))
+            Ok((*id, read::<RunRecord>(&path)?))
         })
         .collect::<Result<Vec<_>, PlanError>>()?;
     let mut warnings = Vec::new();

@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use super::error::PlanError;
 use crate::event::RunEvent;
 use crate::ids::RunId;
-use crate::record::{RECORD_FORMAT, RunFolder, RunRecord, RunStatus, SweepFolder, lines};
+use crate::record::{
+    RECORD_FORMAT, RecordError, RunFolder, RunRecord, RunStatus, SweepFolder, atomic, lines,
+};
 
 /// What is known of a planned run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +140,6 @@ struct Judged {
 /// The part of `result.json` that a plan needs; the rest is skipped, not stored.
 #[derive(Deserialize)]
 struct ResultHead {
-    format: u32,
     run_id: RunId,
     status: RunStatus,
     #[serde(default)]
@@ -149,7 +150,7 @@ struct ResultHead {
 
 fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
     let mut warnings = Vec::new();
-    let result = match read_versioned::<ResultHead>(&folder.result(), |head| head.format)? {
+    let result = match read::<ResultHead>(&folder.result())? {
         Read::Missing => None,
         Read::Good(head) if head.run_id == id => Some(head),
         Read::Good(head) => {
@@ -184,7 +185,7 @@ fn unfinished(
     folder: &RunFolder,
     warnings: &mut Vec<Warning>,
 ) -> Result<RunState, PlanError> {
-    let record = read_versioned::<RunRecord>(&folder.run(), |record| record.format)?;
+    let record = read::<RunRecord>(&folder.run())?;
     let wrong = match &record {
         Read::Bad(why) => Some(format!("is damaged ({why})")),
         Read::Good(record) if record.run_id != id => Some(format!("belongs to {}", record.run_id)),
@@ -225,40 +226,25 @@ pub(crate) enum Read<T> {
     Bad(String),
 }
 
-#[derive(Deserialize)]
-struct FormatHead {
-    format: u32,
-}
-
-/// Reads a JSON file that carries a format version.
+/// Reads a versioned JSON file of the record. What is in the way of one, a folder say, is a damaged
+/// one: its run is computed again.
 ///
 /// # Errors
 /// The file is there but cannot be read, or its format is newer than this program.
-pub(crate) fn read_versioned<T: DeserializeOwned>(
-    path: &Path,
-    format: fn(&T) -> u32,
-) -> Result<Read<T>, PlanError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok(Read::Missing),
-            ErrorKind::IsADirectory => return Ok(Read::Bad("it is a folder".to_owned())),
-            _ => return Err(PlanError::Record { path: path.to_owned(), source: error }),
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Read<T>, PlanError> {
+    match atomic::read_json(path, RECORD_FORMAT) {
+        Ok(value) => Ok(value.map_or(Read::Missing, Read::Good)),
+        Err(RecordError::Io { cause, .. }) => match cause.kind() {
+            ErrorKind::NotADirectory => Ok(Read::Missing),
+            ErrorKind::IsADirectory => Ok(Read::Bad("it is a folder".to_owned())),
+            _ => Err(PlanError::Record { path: path.to_owned(), source: cause }),
         },
-    };
-    let read = serde_json::from_slice::<T>(&bytes);
-    // A newer format may well not be understood, so that its number is looked for on its own.
-    let found = match &read {
-        Ok(value) => format(value),
-        Err(_) => serde_json::from_slice(&bytes).map_or(0, |head: FormatHead| head.format),
-    };
-    if found > RECORD_FORMAT {
-        return Err(PlanError::NewerRecord { path: path.to_owned(), found, known: RECORD_FORMAT });
+        Err(RecordError::NewerFormat { path, found, known }) => {
+            Err(PlanError::NewerRecord { path, found, known })
+        }
+        Err(RecordError::Damaged { reason, .. }) => Ok(Read::Bad(reason)),
+        Err(error @ RecordError::Locked { .. }) => Ok(Read::Bad(error.to_string())),
     }
-    Ok(match read {
-        Ok(value) => Read::Good(value),
-        Err(error) => Read::Bad(error.to_string()),
-    })
 }
 
 fn durations(wall_s: &[f64]) -> Option<Durations> {

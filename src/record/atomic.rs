@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::crash_point::crash_point;
 use super::error::RecordError;
@@ -124,24 +124,21 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(RecordError::io("read", path)(error)),
     };
-    let damaged = |reason: String| RecordError::Damaged { path: path.to_owned(), reason };
-    match serde_json::from_slice(&bytes) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => {
-            // A newer format may have other fields: say so rather than call it damaged.
-            let format = serde_json::from_slice::<serde_json::Value>(&bytes)
-                .ok()
-                .and_then(|value| value.get("format")?.as_u64());
-            match format {
-                Some(found) if found > u64::from(known) => Err(RecordError::NewerFormat {
-                    path: path.to_owned(),
-                    found: u32::try_from(found).unwrap_or(u32::MAX),
-                    known,
-                }),
-                _ => Err(damaged(error.to_string())),
-            }
-        }
+    // The format is looked for on its own and first: a newer one may have other fields, or the same
+    // with another meaning.
+    let found = serde_json::from_slice(&bytes).map_or(0, |head: FormatHead| head.format);
+    if found > known {
+        return Err(RecordError::NewerFormat { path: path.to_owned(), found, known });
     }
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| RecordError::Damaged { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// What every versioned file has; one without counts as older than any version.
+#[derive(Deserialize)]
+struct FormatHead {
+    format: u32,
 }
 
 #[cfg(test)]
@@ -173,6 +170,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.json");
         fs::write(&path, r#"{"format": 7, "new": true}"#).unwrap();
+        let error = read_json::<Old>(&path, 1).unwrap_err();
+        assert!(matches!(error, RecordError::NewerFormat { found: 7, known: 1, .. }), "{error}");
+        fs::write(&path, r#"{"format": 7}"#).unwrap();
         let error = read_json::<Old>(&path, 1).unwrap_err();
         assert!(matches!(error, RecordError::NewerFormat { found: 7, known: 1, .. }), "{error}");
         fs::write(&path, r#"{"format": 1"#).unwrap();
