@@ -24,7 +24,7 @@ pub struct Batches {
     /// Order of the training images for each seed among the lanes.
     orders: BTreeMap<u64, Vec<u32>>,
     /// Classes of the last batch, lane by lane.
-    labels: Vec<u8>,
+    labels: Vec<u16>,
     /// One image, channels first.
     image: Vec<f32>,
 }
@@ -49,7 +49,7 @@ impl Batches {
     }
 
     /// Classes of the last batch, (L, N).
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
@@ -160,7 +160,7 @@ mod tests {
     fn data() -> Arc<DataSplits> {
         let part = |n: usize| Images {
             pixels: (0..n * 12).map(|i| i as u8).collect(),
-            labels: (0..n).map(|i| i as u8).collect(),
+            labels: (0..n).map(|i| i as u16).collect(),
         };
         Arc::new(DataSplits {
             shape: [3, 2, 2],
@@ -188,7 +188,7 @@ mod tests {
             for labels in batches.labels().chunks(10) {
                 let mut sorted = labels.to_vec();
                 sorted.sort_unstable();
-                assert_eq!(sorted, (0..10).collect::<Vec<u8>>());
+                assert_eq!(sorted, (0..10).collect::<Vec<u16>>());
                 seen.push(labels.to_vec());
             }
         }

@@ -22,7 +22,7 @@ pub struct BatchLoss {
 /// When the tensor library fails.
 pub fn cross_entropy<T: Real>(
     logits: &Buffer<T>,
-    labels: &[u8],
+    labels: &[u16],
     classes: usize,
     gradient: Option<&mut Buffer<T>>,
     results: &mut [BatchLoss],
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn the_loss_equals_candles() {
         let logits = tensor(&[16, 10]).affine(5.0, 0.0).unwrap();
-        let labels: Vec<u8> = (0..16).map(|i| (i * 7 % 10) as u8).collect();
+        let labels: Vec<u16> = (0..16).map(|i| (i * 7 % 10) as u16).collect();
         let target = labels.iter().map(|&l| u32::from(l)).collect::<Vec<_>>();
         let target = candle_core::Tensor::new(target, &candle_core::Device::Cpu).unwrap();
         let expected: f32 =

@@ -18,7 +18,7 @@ fn part(images: usize, [channels, height, width]: [usize; 3], number: u32) -> Im
             let bright = pixel / width % height % 4 == label;
             part.pixels.push((reader.below(120) + if bright { 120 } else { 0 }) as u8);
         }
-        part.labels.push(label as u8);
+        part.labels.push(label as u16);
     }
     part
 }

@@ -25,7 +25,7 @@ pub fn append(
     let first = images.labels.len();
     images.pixels.reserve(count * PIXELS);
     for record in bytes.chunks_exact(RECORD) {
-        images.labels.push(record[0]);
+        images.labels.push(u16::from(record[0]));
         images.pixels.extend_from_slice(&record[1..]);
     }
     check_labels(&images.labels[first..], classes)

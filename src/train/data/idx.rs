@@ -27,8 +27,9 @@ pub fn images(gz: &[u8], count: usize, size: [usize; 2]) -> Result<Vec<u8>, Dama
 ///
 /// # Errors
 /// If a header, the length, the gzip stream or a label is not what is expected.
-pub fn labels(gz: &[u8], count: usize, classes: usize) -> Result<Vec<u8>, Damage> {
-    let labels = unpack(gz, LABELS_MAGIC, &[("labels", count)])?;
+pub fn labels(gz: &[u8], count: usize, classes: usize) -> Result<Vec<u16>, Damage> {
+    let labels: Vec<u16> =
+        unpack(gz, LABELS_MAGIC, &[("labels", count)])?.into_iter().map(u16::from).collect();
     check_labels(&labels, classes)?;
     Ok(labels)
 }
@@ -37,7 +38,7 @@ pub fn labels(gz: &[u8], count: usize, classes: usize) -> Result<Vec<u8>, Damage
 ///
 /// # Errors
 /// For the first label that is not.
-pub fn check_labels(labels: &[u8], classes: usize) -> Result<(), Damage> {
+pub fn check_labels(labels: &[u16], classes: usize) -> Result<(), Damage> {
     match labels.iter().enumerate().find(|(_, label)| usize::from(**label) >= classes) {
         None => Ok(()),
         Some((at, label)) => Err(Damage::new(
@@ -154,9 +155,11 @@ mod tests {
             images(&cut[..cut.len() - 9], 3, [2, 3]),
             images(b"not gzip at all", 3, [2, 3]),
             images(b"", 3, [2, 3]),
-            labels(&file(LABELS_MAGIC, &[2], &[1, 10]), 2, 10),
         ]
         .map(|result| result.unwrap_err().to_string())
+        .into_iter()
+        .chain([labels(&file(LABELS_MAGIC, &[2], &[1, 10]), 2, 10).unwrap_err().to_string()])
+        .collect::<Vec<_>>()
         .join("\n");
         insta::assert_snapshot!(report);
     }

@@ -55,7 +55,7 @@ mod tests {
     fn numbered(n: u16) -> Images {
         Images {
             pixels: (0..n).flat_map(u16::to_be_bytes).collect(),
-            labels: (0..n).map(|i| (i % 10) as u8).collect(),
+            labels: (0..n).map(|i| i % 10).collect(),
         }
     }
 
@@ -71,7 +71,7 @@ mod tests {
         let mut all = [numbers(&train), numbers(&val)].concat();
         for (part, numbers) in [(&train, numbers(&train)), (&val, numbers(&val))] {
             assert!(numbers.is_sorted());
-            assert!(numbers.iter().zip(&part.labels).all(|(n, l)| n % 10 == u16::from(*l)));
+            assert!(numbers.iter().zip(&part.labels).all(|(n, l)| n % 10 == *l));
         }
         all.sort_unstable();
         assert_eq!(all, (0..1000).collect::<Vec<u16>>());

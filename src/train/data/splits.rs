@@ -6,7 +6,7 @@ pub struct Images {
     /// Pixels as bytes, shape (N, C, H, W), row-major.
     pub pixels: Vec<u8>,
     /// Class of each image, shape (N).
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
 }
 
 impl Images {

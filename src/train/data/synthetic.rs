@@ -86,7 +86,7 @@ impl Patterns {
     fn images(&self, part: u32, count: usize) -> Images {
         let size = self.shape.iter().product::<usize>();
         let mut pixels = vec![0; count * size];
-        let labels: Vec<u8> = (0..count).map(|sample| (sample % self.classes) as u8).collect();
+        let labels: Vec<u16> = (0..count).map(|sample| (sample % self.classes) as u16).collect();
         for (sample, image) in pixels.chunks_exact_mut(size).enumerate() {
             self.draw(
                 Stream::new(0, Purpose::Synthetic, part, sample as u32),
@@ -98,7 +98,7 @@ impl Patterns {
     }
 
     /// Draws one image of class `label`.
-    fn draw(&self, stream: Stream, label: u8, image: &mut [u8]) {
+    fn draw(&self, stream: Stream, label: u16, image: &mut [u8]) {
         let [top, left, other_top, other_left] =
             stream.block(0).map(|bits| (bits % (2 * SHIFT as u32 + 1)) as usize);
         let [weight, other_weight, other, _] = stream.block(1);
@@ -169,7 +169,8 @@ mod tests {
         let splits = generate([64, 32, 16], [3, 9, 7], 5).unwrap();
         let mut hasher = blake3::Hasher::new();
         for part in [&splits.train, &splits.val, &splits.test] {
-            hasher.update(&part.pixels).update(&part.labels);
+            let labels: Vec<u8> = part.labels.iter().map(|&label| label as u8).collect();
+            hasher.update(&part.pixels).update(&labels);
         }
         insta::assert_snapshot!(hasher.finalize().to_hex()[..16].to_owned());
     }

@@ -17,7 +17,7 @@ fn check(config: &RunConfig, image: [usize; 3]) {
         .input_mut()
         .write(|x| x.iter_mut().enumerate().for_each(|(i, x)| *x = (i as f64 * 0.71).sin()))
         .unwrap();
-    let labels: Vec<u8> = (0..2 * SAMPLES).map(|i| (i % 3) as u8).collect();
+    let labels: Vec<u16> = (0..2 * SAMPLES).map(|i| (i % 3) as u16).collect();
     let pass = Pass { mode: Mode::Train { step: 0 }, samples: SAMPLES, first_sample: 0 };
     let mut results = [BatchLoss::default(); 2];
     network.forward(&pass).unwrap();

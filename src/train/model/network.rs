@@ -108,7 +108,7 @@ impl<T: Real> Network<T> {
     /// When the tensor library fails.
     pub fn loss_and_gradient(
         &mut self,
-        labels: &[u8],
+        labels: &[u16],
         results: &mut [BatchLoss],
     ) -> Result<(), TrainError> {
         let classes = self.classes();
@@ -120,7 +120,7 @@ impl<T: Real> Network<T> {
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn loss(&self, labels: &[u8], results: &mut [BatchLoss]) -> Result<(), TrainError> {
+    pub fn loss(&self, labels: &[u16], results: &mut [BatchLoss]) -> Result<(), TrainError> {
         let logits = self.outputs.last().expect("invariant: a network has layers");
         cross_entropy(logits, labels, self.classes(), None, results)
     }
