@@ -52,6 +52,14 @@ pub enum TrainError {
         /// Epochs of the run.
         epochs: u32,
     },
+    /// A benchmark whose training came to nothing.
+    #[error(
+        "the loss of step {step} is not a finite number: there is nothing to time; take a smaller lr"
+    )]
+    BenchDiverged {
+        /// The step, from 0.
+        step: u64,
+    },
     /// A checkpoint that does not fit or is damaged.
     #[error("checkpoint: {what}: expected {expected}, found {found}")]
     Checkpoint {
