@@ -31,9 +31,9 @@ pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
     let figures = Figures { config: &config, times: &times, threads };
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", figures.json())?
+        writeln!(out, "{}", figures.json())?;
     } else {
-        write!(out, "{}", figures.text())?
+        write!(out, "{}", figures.text())?;
     }
     Ok(ExitCode::Ok)
 }
