@@ -5,6 +5,8 @@ pub mod gemm;
 pub mod parallel;
 pub mod real;
 pub mod simd;
+pub mod workspace;
 
 pub use buffer::Buffer;
 pub use real::Real;
+pub use workspace::Workspace;

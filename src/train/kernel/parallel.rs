@@ -32,22 +32,22 @@ pub fn for_each_block<T: Send>(
     }
 }
 
-/// The same over two arrays of one length, cut alike.
+/// Calls `work` with the number and the blocks of two arrays, each with the length of its blocks;
+/// stops with the shorter one.
 ///
 /// # Panics
-/// If `block` is 0 or the lengths differ.
-pub fn for_each_block_of_two<A: Send, B: Send>(
-    (a, b): (&mut [A], &mut [B]),
-    block: usize,
+/// If a block's length is 0.
+pub fn for_each_pair<A: Send, B: Send>(
+    (a, a_block): (&mut [A], usize),
+    (b, b_block): (&mut [B], usize),
     work: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
-    assert_eq!(a.len(), b.len(), "invariant: arrays of one length");
-    if alone(a.len(), block) {
-        let blocks = a.chunks_mut(block).zip(b.chunks_mut(block));
-        blocks.enumerate().for_each(|(n, (a, b))| work(n * block, a, b));
+    if alone(a.len(), a_block) || alone(b.len(), b_block) {
+        let blocks = a.chunks_mut(a_block).zip(b.chunks_mut(b_block));
+        blocks.enumerate().for_each(|(n, (a, b))| work(n, a, b));
     } else {
-        let blocks = a.par_chunks_mut(block).zip(b.par_chunks_mut(block));
-        blocks.enumerate().for_each(|(n, (a, b))| work(n * block, a, b));
+        let blocks = a.par_chunks_mut(a_block).zip(b.par_chunks_mut(b_block));
+        blocks.enumerate().for_each(|(n, (a, b))| work(n, a, b));
     }
 }
 
@@ -78,8 +78,8 @@ mod tests {
                     for_each_block(&mut a, 8, |start, block| {
                         block.iter_mut().enumerate().for_each(|(i, x)| *x += start + i + 1);
                     });
-                    for_each_block_of_two((&mut a, &mut b), 8, |start, a, b| {
-                        assert_eq!((a.len(), start % 8), (b.len(), 0));
+                    for_each_pair((&mut a, 4), (&mut b, 4), |n, a, b| {
+                        assert_eq!((a.len(), a[0]), (b.len(), 4 * n + 1));
                         a.iter_mut().zip(b).for_each(|(a, b)| *b += 2 * *a);
                     });
                     (a, b, map_parts(len, |part| part * part))
