@@ -13,6 +13,21 @@ pub enum TrainError {
         /// What it would get.
         found: String,
     },
+    /// The groups of a convolution do not divide its channels.
+    #[error(
+        "{layer} cannot divide {input} input and {output} output channels into {groups} groups; \
+         give a number of groups that divides both",
+        input = .channels[0],
+        output = .channels[1]
+    )]
+    Groups {
+        /// The layer.
+        layer: String,
+        /// The groups asked for.
+        groups: usize,
+        /// Input and output channels.
+        channels: [usize; 2],
+    },
     /// Nothing to train.
     #[error("a trainer needs at least 1 configuration, found none")]
     NoLanes,
