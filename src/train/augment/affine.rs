@@ -11,9 +11,6 @@ use crate::train::rng::Reader;
 
 const ONE: f64 = 65_536.0;
 
-/// An index that no image has.
-const BLACK: u32 = u32::MAX;
-
 /// What is drawn, each uniform within its range; ranges that are ± a number are given by it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranges {
@@ -90,19 +87,24 @@ impl Affine {
     }
 
     /// For every pixel of the new image, which is as large as the window, its place in a plane of the
-    /// image behind the window, whose rows are `width` pixels; beyond every image where it is black.
-    pub fn indices(&self, window: &Window, width: usize, indices: &mut [u32]) {
+    /// image of size `behind` the window; one beyond the plane where it is black.
+    pub fn indices(&self, window: &Window, behind: [usize; 2], indices: &mut [u32]) {
         let [xx, xy, x, yx, yy, y] = self.matrix;
         // The middle of the first pixel.
         let start = [x + 0.5 * (xx + xy), y + 0.5 * (yx + yy)];
         if xy == 0.0 && yx == 0.0 {
             // Without a rotation Pillow does not round positions.
-            let line = |row: i32, column: i32| {
-                let x = start[0] + xx * f64::from(column);
-                let y = start[1] + yy * f64::from(row);
-                [x.floor() as i32, y.floor() as i32]
-            };
-            return place(window, width, indices, line);
+            return place(
+                window,
+                behind,
+                indices,
+                #[inline(always)]
+                |row, column| {
+                    let x = start[0] + xx * f64::from(column);
+                    let y = start[1] + yy * f64::from(row);
+                    [x.floor() as i32, y.floor() as i32]
+                },
+            );
         }
         let fixed = |value: f64| (value * ONE + 0.5).floor() as i64;
         let ([x, y], [xx, xy, yx, yy]) = (start.map(fixed), [xx, xy, yx, yy].map(fixed));
@@ -111,50 +113,114 @@ impl Affine {
             start.abs() + by_column.abs() * columns + by_row.abs() * rows
         };
         if farthest(x, xx, xy).max(farthest(y, yx, yy)) > i64::from(i32::MAX) {
-            let line = |row: i32, column: i32| {
-                let (row, column) = (i64::from(row), i64::from(column));
-                [x + xx * column + xy * row, y + yx * column + yy * row]
-                    .map(|position| (position >> 16).clamp(-1, i64::from(i32::MAX)) as i32)
-            };
-            return place(window, width, indices, line);
+            return place(
+                window,
+                behind,
+                indices,
+                #[inline(always)]
+                |row, column| {
+                    let (row, column) = (i64::from(row), i64::from(column));
+                    [x + xx * column + xy * row, y + yx * column + yy * row]
+                        .map(|position| (position >> 16).clamp(-1, i64::from(i32::MAX)) as i32)
+                },
+            );
         }
         let [x, y, xx, xy, yx, yy] = [x, y, xx, xy, yx, yy].map(|value| value as i32);
-        place(window, width, indices, |row, column| {
-            [x + xx * column + xy * row, y + yx * column + yy * row].map(|position| position >> 16)
-        });
+        place(
+            window,
+            behind,
+            indices,
+            #[inline(always)]
+            |row, column| {
+                [x + xx * column + xy * row, y + yx * column + yy * row]
+                    .map(|position| position >> 16)
+            },
+        );
     }
 }
 
 /// Fills `indices` for a map from (row, column) of the new image to (x, y) of the window.
 #[inline(always)]
-fn place(window: &Window, width: usize, indices: &mut [u32], map: impl Fn(i32, i32) -> [i32; 2]) {
+fn place(
+    window: &Window,
+    [height, width]: [usize; 2],
+    indices: &mut [u32],
+    map: impl Fn(i32, i32) -> [i32; 2],
+) {
     let look = window.lookup(width);
     let [columns, rows] = [look.columns, look.rows];
+    let black = (height * width) as u32;
     vectorized(
         #[inline(always)]
         || {
-            for (row, line) in indices.chunks_exact_mut(window.size()[1]).enumerate() {
-                for (column, index) in line.iter_mut().enumerate() {
-                    let [x, y] = map(row as i32, column as i32);
+            for (row, line) in (0..).zip(indices.chunks_exact_mut(window.size()[1])) {
+                for (column, index) in (0..).zip(line) {
+                    let [x, y] = map(row, column);
                     let lit = (x >= columns[0]) & (x < columns[1]) & (y >= rows[0]) & (y < rows[1]);
                     let at = look.origin.wrapping_add(y.wrapping_mul(look.step[0]));
                     let at = at.wrapping_add(x.wrapping_mul(look.step[1])) as u32;
-                    *index = if lit { at } else { BLACK };
+                    *index = if lit { at } else { black };
                 }
             }
         },
     );
 }
 
-/// Takes pixels of `from`, planes of `source` pixels each, into `to`, as `indices` say; black where
-/// an index is beyond.
-pub fn gather(from: &[u8], source: usize, indices: &[u32], to: &mut [u8]) {
+/// Takes pixels of `from`, planes of `source` bytes each, into `to`, as `indices` say; black where
+/// an index is beyond. Changes the indices; `packed` is memory to work in.
+pub fn gather(
+    from: &[u8],
+    source: usize,
+    indices: &mut [u32],
+    to: &mut [u8],
+    packed: &mut Vec<u32>,
+) {
+    let (mut from, mut to) = (from, to);
     let size = indices.len();
-    for (from, to) in from.chunks_exact(source).zip(to.chunks_exact_mut(size)) {
-        for (out, &index) in to.iter_mut().zip(indices) {
-            *out = from.get(index as usize).copied().unwrap_or(0);
-        }
+    if from.len() == 3 * source {
+        return gather_colours(from, indices, to, packed);
     }
+    while !from.is_empty() {
+        let (plane, rest) = from.split_at(source);
+        let (out, other) = to.split_at_mut(size);
+        for (out, &index) in out.iter_mut().zip(indices.iter()) {
+            *out = plane.get(index as usize).copied().unwrap_or(0);
+        }
+        (from, to) = (rest, other);
+    }
+}
+
+/// Three channels: red, green and blue side by side are one number, which is looked up once.
+fn gather_colours(from: &[u8], indices: &mut [u32], to: &mut [u8], packed: &mut Vec<u32>) {
+    let source = from.len() / 3;
+    packed.resize(source + 1, 0);
+    let (red, rest) = from.split_at(source);
+    let (green, blue) = rest.split_at(source);
+    let (to_red, rest) = to.split_at_mut(indices.len());
+    let (to_green, to_blue) = rest.split_at_mut(indices.len());
+    vectorized(
+        #[inline(always)]
+        || {
+            for (((out, &r), &g), &b) in packed.iter_mut().zip(red).zip(green).zip(blue) {
+                *out = u32::from(r) | u32::from(g) << 8 | u32::from(b) << 16;
+            }
+        },
+    );
+    packed[source] = 0;
+    for index in indices.iter_mut() {
+        *index = packed.get(*index as usize).copied().unwrap_or(0);
+    }
+    vectorized(
+        #[inline(always)]
+        || {
+            let out = to_red.iter_mut().zip(to_green).zip(to_blue);
+            for (((r, g), b), &pixel) in out.zip(indices.iter()) {
+                *r = pixel as u8;
+                *g = (pixel >> 8) as u8;
+                *b = (pixel >> 16) as u8;
+            }
+        },
+    );
 }
 
 #[cfg(test)]
@@ -165,8 +231,8 @@ mod tests {
     fn moved(motion: &Motion, image: &[u8], size: [usize; 2]) -> Vec<u8> {
         let plane = size[0] * size[1];
         let (mut out, mut indices) = (vec![99; image.len()], vec![0; plane]);
-        Affine::new(motion, size).indices(&Window::whole(size), size[1], &mut indices);
-        gather(image, plane, &indices, &mut out);
+        Affine::new(motion, size).indices(&Window::whole(size), size, &mut indices);
+        gather(image, plane, &mut indices, &mut out, &mut Vec::new());
         out
     }
 
@@ -214,9 +280,15 @@ mod tests {
 
     #[test]
     fn channels_move_together() {
-        let image: Vec<u8> = (1..=18).collect();
-        let out = moved(&turn(90.0, [0, 0]), &image, [3, 3]);
-        assert_eq!(out[9..], [12, 15, 18, 11, 14, 17, 10, 13, 16]);
+        for channels in 1..=4 {
+            let image: Vec<u8> = (1..=9 * channels).collect();
+            let out = moved(&turn(90.0, [1, 0]), &image, [3, 3]);
+            for (plane, first) in out.chunks(9).zip((0..).step_by(9)) {
+                let expected =
+                    [0, 3, 6, 0, 2, 5, 0, 1, 4].map(|x| if x > 0 { x + first } else { 0 });
+                assert_eq!(plane, expected);
+            }
+        }
     }
 
     /// Far out, 32 bits do not hold a position; the picture's middle pixel then covers the frame.

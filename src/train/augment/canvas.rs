@@ -19,6 +19,7 @@ pub struct Memory {
     spare: Vec<u8>,
     numbers: Vec<f32>,
     indices: Vec<u32>,
+    packed: Vec<u32>,
     resizer: Resizer,
 }
 
@@ -76,12 +77,12 @@ impl<'a> Canvas<'a> {
         self.back_to_bytes();
         let [height, width] = self.window.size();
         let plane = height * width;
-        let Memory { bytes, spare, indices, .. } = &mut *self.memory;
+        let Memory { bytes, spare, indices, packed, .. } = &mut *self.memory;
         let from = if self.form == Form::Given { self.given } else { bytes.as_slice() };
         indices.resize(plane, 0);
         spare.resize(self.channels * plane, 0);
-        affine.indices(&self.window, self.behind[1], indices);
-        gather(from, self.behind[0] * self.behind[1], indices, spare);
+        affine.indices(&self.window, self.behind, indices);
+        gather(from, self.behind[0] * self.behind[1], indices, spare, packed);
         self.keep_spare();
     }
 
