@@ -83,7 +83,7 @@ def ours():
     shape = f"[3,{options.side},{options.side}]"
     command = [options.gridlane, "bench", "augment", "--json", f"augmentation={options.level}",
                f"dataset={{kind=synthetic,shape={shape}}}", f"batch_size={options.batch}"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["images_per_s"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["images_per_cpu_s"]
 
 
 ways = {"batch": lambda: rate(on_batches), "tensor": lambda: rate(on_tensors),

@@ -20,11 +20,9 @@ mod pipeline;
 mod resize;
 mod resized_crop;
 mod step;
-mod throughput;
 #[cfg(test)]
 mod torchvision;
 mod window;
 
 pub use mixup::Mixup;
 pub use pipeline::{Pipeline, Place, View};
-pub use throughput::Rounds;
