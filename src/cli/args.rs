@@ -133,6 +133,25 @@ pub struct DataArgs {
 pub enum BenchCommand {
     /// Time training steps of one configuration on images of noise.
     Step(BenchStepArgs),
+    /// Time the augmentation of one configuration on images of noise, on one thread.
+    Augment(BenchAugmentArgs),
+}
+
+/// `gridlane bench augment`.
+#[derive(Debug, Args)]
+pub struct BenchAugmentArgs {
+    /// Keys of the configuration, as in a sweep file's `[base]`: `augmentation=[random_crop,cutout]`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Images of one round, rounded up to whole batches.
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub images: u32,
+    /// Rounds to time, after one that is not.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gridlane bench step`.
