@@ -305,7 +305,7 @@ mod tests {
         let config = RunConfig::from_canonical(&json).unwrap();
         insta::assert_snapshot!(identity_text(&config, "a \"b\""), @r#"
         gridlane run 1
-        engine 1
+        engine 2
         data "a \"b\""
         lr=1e-8
         schedule={"gamma":0.5,"kind":"step"}
