@@ -34,9 +34,9 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] PlanError),
-    /// A data set that the sweep needs is not there.
+    /// A data set that the sweep needs is not there, or not whole.
     #[error(transparent)]
-    MissingData(DataError),
+    MissingData(#[from] DataError),
     /// There is no such sweep.
     #[error("there is no sweep `{name}` in {}", runs.display())]
     #[diagnostic(help("{}", known_sweeps(known)))]

@@ -11,7 +11,9 @@ pub mod config;
 #[cfg(test)]
 mod corpus;
 pub mod dataset;
+pub mod dataset_fit;
 pub mod diagnostics;
+pub mod folder;
 pub mod init;
 pub mod metric;
 pub mod model;

@@ -6,6 +6,7 @@
 //! starts; a configuration that fits costs no allocation.
 
 use super::config::{Key, RunConfig};
+use super::dataset_fit;
 use super::model::Model;
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
@@ -34,6 +35,10 @@ pub const ALEXNET32_MIN_SIDE: usize = 7;
 /// Everything in `config` that does not fit together; empty, without an allocation, when all does.
 pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     let mut found = Vec::new();
+    if let Some(misfit) = dataset_fit::misfit(config) {
+        found.push(misfit);
+        return found;
+    }
     found.extend(devices(config));
     found.extend(shares(config));
     found.extend(warmup(config));
