@@ -78,6 +78,12 @@ macro_rules! config_keys {
                 setting
             }
 
+            /// Is the list `node` one value of this key, where one or several may stand?
+            pub fn is_one_list(self, node: &Node) -> bool {
+                let Raw::List(items) = &node.raw else { return false };
+                match self { $( Self::$Variant => <$Type as Value>::is_one(items), )+ }
+            }
+
             /// The key at its default.
             pub fn default_setting(self) -> Setting {
                 match self { $( Self::$Variant => Setting::$Variant($default), )+ }
@@ -144,8 +150,9 @@ config_keys! {
     dropout/Dropout: f64 = 0.0, Interval::half_open(0.0, 1.0);
     /// The distribution of the initial weights.
     init/Init: Init = Init::Pytorch, ();
-    /// What is done to training images.
-    augmentation/Augmentation: Augmentation = Augmentation::None, ();
+    /// What is done to training images, anew in every epoch: one of the levels, or a list of
+    /// operations, done one after another, such as `["random_crop", "horizontal_flip"]`.
+    augmentation/Augmentation: Augmentation = Augmentation::NONE, ();
     /// The update rule.
     optimizer/Optimizer: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false }, ();
     /// The learning rate that the schedule starts from or warms up to.

@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod augmentation;
+pub mod augmentation_fit;
 pub mod catalogue;
 pub mod condition;
 pub mod config;
@@ -18,7 +19,9 @@ pub mod init;
 pub mod metric;
 pub mod model;
 pub mod node;
+pub mod operation;
 pub mod optimizer;
+pub mod pair;
 pub(crate) mod read;
 pub mod reference;
 pub mod run_policy;

@@ -5,6 +5,7 @@
 //! of a sweep, up to a million times, so that a misfit in the last one shows before the first one
 //! starts; a configuration that fits costs no allocation.
 
+use super::augmentation_fit;
 use super::config::{Key, RunConfig};
 use super::dataset_fit;
 use super::model::Model;
@@ -44,6 +45,7 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     found.extend(warmup(config));
     found.extend(image_size(config));
     found.extend(nesterov(config));
+    found.extend(augmentation_fit::misfit(config));
     let (train, validation) = split(config);
     if let Some(misfit) = empty_part(config, train, validation) {
         found.push(misfit);
@@ -99,7 +101,7 @@ fn warmup(config: &RunConfig) -> Option<Misfit> {
 }
 
 fn image_size(config: &RunConfig) -> Option<Misfit> {
-    let [_, height, width] = config.dataset.image_shape();
+    let [_, height, width] = config.input_shape();
     let small = config.model == Model::Alexnet32 && height.min(width) < ALEXNET32_MIN_SIDE;
     small.then(|| {
         let message = format!(

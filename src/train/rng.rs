@@ -24,6 +24,8 @@ pub enum Purpose {
     /// Generated data: seed 0, major the part (0 train, 1 validation, 2 test, 3 the class
     /// patterns), minor the sample.
     Synthetic = 6,
+    /// Shares of mixed images: major the epoch, minor the place in the epoch's order.
+    Mixup = 7,
 }
 
 /// The numbers of one (seed, purpose, major, minor), addressed by element.

@@ -47,7 +47,8 @@ impl Trainer {
         let largest_part = data.val.len().max(data.test.len());
         let batch = (lanes[0].batch_size as usize).min(data.train.len());
         let capacity = batch.max(EVALUATION_SAMPLES.min(largest_part));
-        let network = model::build(lanes, data.shape, data.classes, capacity)?;
+        let shape = input_shape(&lanes[0], &data);
+        let network = model::build(lanes, shape, data.classes, capacity)?;
         Ok(Self {
             optimizer: Optimizer::new(lanes, network.parameters())?,
             batches: Batches::new(lanes, Arc::clone(&data), network.input_order()),
@@ -238,7 +239,16 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
     if first.devices != 1 {
         return Err(TrainError::Devices { found: first.devices });
     }
+    let size = |config: &RunConfig| {
+        let [_, height, width] = config.dataset.image_shape();
+        config.augmentation.output_size([height, width])
+    };
     for (lane, config) in lanes.iter().enumerate() {
+        if size(config) != size(first) {
+            let key = Key::Augmentation;
+            let [first, found] = [first, config].map(|lane| lane.setting(key).label());
+            return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
+        }
         for key in SHARED {
             let (expected, found) = (first.setting(key), config.setting(key));
             if expected != found {
@@ -248,6 +258,13 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
         }
     }
     Ok(())
+}
+
+/// Shape of the images that the network is given, (C, H, W).
+fn input_shape(config: &RunConfig, data: &DataSplits) -> [usize; 3] {
+    let [channels, height, width] = data.shape;
+    let [height, width] = config.augmentation.output_size([height, width]);
+    [channels, height, width]
 }
 
 /// Is the data whole? Kernels index by what it says.
