@@ -69,14 +69,11 @@ impl Dataset {
     }
 
     /// Height and width of what the network is given of an image, where the augmentation does not
-    /// say another size.
-    pub fn crop(&self) -> [usize; 2] {
+    /// cut out another size; `None` for the image as it is stored.
+    pub fn crop(&self) -> Option<[usize; 2]> {
         match self {
-            Self::ImageFolder { crop, .. } => [*crop as usize; 2],
-            _ => {
-                let [_, height, width] = self.image_shape();
-                [height, width]
-            }
+            Self::ImageFolder { crop, .. } => Some([*crop as usize; 2]),
+            _ => None,
         }
     }
 

@@ -14,6 +14,7 @@ mod corpus;
 pub mod dataset;
 pub mod dataset_fit;
 pub mod diagnostics;
+pub mod evaluation;
 pub mod folder;
 pub mod init;
 pub mod metric;

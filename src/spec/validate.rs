@@ -8,6 +8,7 @@
 use super::augmentation_fit;
 use super::config::{Key, RunConfig};
 use super::dataset_fit;
+use super::evaluation;
 use super::model::Model;
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
@@ -45,6 +46,7 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     found.extend(warmup(config));
     found.extend(image_size(config));
     found.extend(nesterov(config));
+    found.extend(evaluation::misfit(config));
     found.extend(augmentation_fit::misfit(config));
     let (train, validation) = split(config);
     if let Some(misfit) = empty_part(config, train, validation) {
