@@ -90,7 +90,10 @@ mod tests {
         let found = misfits(&RunConfig { evaluation: ten(0), ..RunConfig::default() });
         assert_eq!(found.len(), 1);
         insta::assert_snapshot!(
-            format!("{}\n{}", found[0].message, found[0].help.as_deref().unwrap()), @""
+            format!("{}\n{}", found[0].message, found[0].help.as_deref().unwrap()), @r#"
+        ten_crop: the corners and the middle of 28 x 28 px are one and the same where the network takes 28 x 28 px
+        write evaluation = { kind = "ten_crop", padding = 4 }, or cut out less in the augmentation, such as { kind = "random_crop", padding = 0, size = 24 }
+        "#
         );
         let crop = Operation::RandomCrop { padding: 0, size: Side::Pixels(24) };
         let augmentation = Augmentation::of(vec![crop]);

@@ -167,7 +167,7 @@ fn ten_views_of_an_even_image_are_one() {
     let mut even = (*data()).clone();
     for part in [&mut even.train, &mut even.val, &mut even.test] {
         for (image, pixels) in part.pixels.chunks_mut(3 * SIDE * SIDE).enumerate() {
-            pixels.fill(37 * image as u8);
+            pixels.fill(30 * image as u8);
         }
     }
     let even = Arc::new(even);
