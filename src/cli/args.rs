@@ -110,6 +110,8 @@ pub enum DataCommand {
     Fetch(DataArgs),
     /// Check the files of a data set against their published checksums.
     Verify(DataArgs),
+    /// Check a folder of images, decode it into the cache, and say what is in it.
+    Index(IndexArgs),
     /// List the data sets and which of them are there.
     List {
         /// Folder of the data sets.
@@ -123,6 +125,22 @@ pub enum DataCommand {
 pub struct DataArgs {
     /// Name of the data set, as in a sweep file.
     pub name: String,
+    /// Folder of the data sets.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// `gridlane data index`.
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// The folder, as a sweep file writes it: PATH/train/CLASS/..., or PATH/CLASS/...
+    pub path: String,
+    /// Shorter side after resizing.
+    #[arg(long, value_name = "PX", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub resize: u32,
+    /// Read the images as grey ones.
+    #[arg(long)]
+    pub grey: bool,
     /// Folder of the data sets.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,

@@ -10,8 +10,15 @@ impl RunConfig {
     /// augmentation makes of them. Allocates nothing.
     pub fn input_shape(&self) -> [usize; 3] {
         let [channels, height, width] = self.dataset.image_shape();
-        let [height, width] = self.augmentation.output_size([height, width]);
+        let [height, width] = self.input_size([height, width]);
         [channels, height, width]
+    }
+
+    /// Height and width that the network is given of images stored with `size`: what the
+    /// augmentation makes of them, or the data set's crop where it leaves the size alone.
+    pub fn input_size(&self, stored: [usize; 2]) -> [usize; 2] {
+        let size = self.augmentation.output_size(stored);
+        self.dataset.crop().filter(|_| size == stored).unwrap_or(size)
     }
 }
 

@@ -12,6 +12,7 @@ use super::activation::Activation;
 use super::augmentation::Augmentation;
 use super::dataset::Dataset;
 use super::diagnostics::{Diagnostics, SpecError};
+use super::evaluation::Views;
 use super::init::Init;
 use super::model::Model;
 use super::node::{Node, Raw};
@@ -153,6 +154,8 @@ config_keys! {
     /// What is done to training images, anew in every epoch: one of the levels, or a list of
     /// operations, done one after another, such as `["random_crop", "horizontal_flip"]`.
     augmentation/Augmentation: Augmentation = Augmentation::NONE, ();
+    /// What of an image the network is shown when it is measured.
+    evaluation/Evaluation: Views = Views::SingleCrop, ();
     /// The update rule.
     optimizer/Optimizer: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false }, ();
     /// The learning rate that the schedule starts from or warms up to.

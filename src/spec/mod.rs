@@ -12,7 +12,10 @@ pub mod config;
 #[cfg(test)]
 mod corpus;
 pub mod dataset;
+pub mod dataset_fit;
 pub mod diagnostics;
+pub mod evaluation;
+pub mod folder;
 pub mod init;
 pub mod metric;
 pub mod model;

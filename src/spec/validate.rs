@@ -7,6 +7,8 @@
 
 use super::augmentation_fit;
 use super::config::{Key, RunConfig};
+use super::dataset_fit;
+use super::evaluation;
 use super::model::Model;
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
@@ -35,11 +37,16 @@ pub const ALEXNET32_MIN_SIDE: usize = 7;
 /// Everything in `config` that does not fit together; empty, without an allocation, when all does.
 pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     let mut found = Vec::new();
+    if let Some(misfit) = dataset_fit::misfit(config) {
+        found.push(misfit);
+        return found;
+    }
     found.extend(devices(config));
     found.extend(shares(config));
     found.extend(warmup(config));
     found.extend(image_size(config));
     found.extend(nesterov(config));
+    found.extend(evaluation::misfit(config));
     found.extend(augmentation_fit::misfit(config));
     let (train, validation) = split(config);
     if let Some(misfit) = empty_part(config, train, validation) {

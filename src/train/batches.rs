@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::augment::{Pipeline, View};
+use super::crops::LaneViews;
 use super::data::{DataSplits, Images};
 use super::error::TrainError;
 use super::kernel::Buffer;
@@ -54,7 +55,11 @@ impl Batches {
     pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>, order: InputOrder) -> Self {
         let pipelines = lanes
             .iter()
-            .map(|lane| (lane.seed, Pipeline::new(&lane.augmentation, &data, order)))
+            .map(|lane| {
+                let [_, height, width] = data.shape;
+                let size = lane.input_size([height, width]);
+                (lane.seed, Pipeline::new(&lane.augmentation, &data, order).cut_to(size))
+            })
             .collect();
         Self {
             data,
@@ -141,6 +146,35 @@ impl Batches {
                 labels.extend_from_slice(&images.labels[samples.clone()]);
                 for (sample, out) in samples.clone().zip(input.chunks_exact_mut(units)) {
                     pipeline.fill_plain(pixels(images, sample, stored), View::CENTRE, out);
+                }
+            }
+        })
+    }
+
+    /// Puts views of the images of a part into `input`: for every lane the places in its own list of
+    /// (image, view), image by image. What is beyond a list's end keeps what it held.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn fill_views(
+        &mut self,
+        input: &mut Buffer<f32>,
+        part: Part,
+        places: Range<usize>,
+        views: &[LaneViews],
+    ) -> Result<(), TrainError> {
+        let units = self.image_shape().iter().product::<usize>();
+        let Self { data, lanes, .. } = self;
+        let (stored, images) = (data.shape.iter().product(), part.of(data));
+        let capacity = input.lane_len();
+        input.write(|input| {
+            let inputs = input.chunks_exact_mut(capacity);
+            for (((_, pipeline), lane), input) in lanes.iter().zip(views).zip(inputs) {
+                let end = places.end.min(images.len() * lane.views.len());
+                for (place, out) in (places.start..end).zip(input.chunks_exact_mut(units)) {
+                    let pixels = pixels(images, place / lane.views.len(), stored);
+                    let view = lane.views[place % lane.views.len()];
+                    pipeline.fill_padded(pixels, view, lane.padding, out);
                 }
             }
         })

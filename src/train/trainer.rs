@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::batches::Batches;
 use super::checkpoint;
+use super::crops::{self, LaneViews};
 use super::data::DataSplits;
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
@@ -164,7 +165,8 @@ impl Trainer {
         config.lr * schedule::factor(&config.schedule, step, steps_per_epoch, config.epochs)
     }
 
-    /// Mean loss and accuracy of every lane on a part, with running statistics and no dropout.
+    /// Mean loss and accuracy of every lane on a part, with running statistics and no dropout, over the
+    /// views that its configuration says.
     ///
     /// # Errors
     /// When the part is empty, or the tensor library fails.
@@ -174,7 +176,36 @@ impl Trainer {
             let name = if part == Part::Validation { "validation" } else { "test" };
             return Err(data_error(name, "no images", "at least 1".to_owned(), 0));
         }
+        let views: Vec<_> =
+            self.lanes.iter().map(|lane| LaneViews::of(&lane.evaluation, part)).collect();
         let mut sums = vec![BatchLoss::default(); self.lanes.len()];
+        if views.iter().any(LaneViews::is_single) {
+            self.evaluate_once(part, total, &mut sums)?;
+        }
+        if views.iter().any(|lane| !lane.is_single()) {
+            let labels = &part.of(&self.data).labels;
+            let (network, batches) = (&mut self.network, &mut self.batches);
+            let averaged = crops::evaluate(network, batches, part, &views, labels)?;
+            let lanes = sums.iter_mut().zip(averaged).zip(&views);
+            for ((sum, averaged), _) in lanes.filter(|(_, lane)| !lane.is_single()) {
+                *sum = averaged;
+            }
+        }
+        let total = total as f64;
+        Ok(sums
+            .iter()
+            .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
+            .collect())
+    }
+
+    /// Sums the loss and the number right of every lane over the `total` images of a part, each
+    /// image shown once.
+    fn evaluate_once(
+        &mut self,
+        part: Part,
+        total: usize,
+        sums: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
         let capacity = self.network.capacity();
         for start in (0..total).step_by(capacity) {
             let range = start..(start + capacity).min(total);
@@ -187,11 +218,7 @@ impl Trainer {
                 sum.right += loss.right;
             }
         }
-        let total = total as f64;
-        Ok(sums
-            .iter()
-            .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
-            .collect())
+        Ok(())
     }
 
     /// Everything needed to continue with the same bits, as a safetensors file: parameters, running
@@ -241,7 +268,7 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
     }
     let size = |config: &RunConfig| {
         let [_, height, width] = config.dataset.image_shape();
-        config.augmentation.output_size([height, width])
+        config.input_size([height, width])
     };
     for (lane, config) in lanes.iter().enumerate() {
         if size(config) != size(first) {
@@ -263,7 +290,7 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
 /// Shape of the images that the network is given, (C, H, W).
 fn input_shape(config: &RunConfig, data: &DataSplits) -> [usize; 3] {
     let [channels, height, width] = data.shape;
-    let [height, width] = config.augmentation.output_size([height, width]);
+    let [height, width] = config.input_size([height, width]);
     [channels, height, width]
 }
 

@@ -94,6 +94,13 @@ impl Pipeline {
         }
     }
 
+    /// The same for a network that takes `size` (height, width): where the augmentation gives more,
+    /// the middle is cut out, and black is put around where it gives less.
+    pub fn cut_to(self, [height, width]: [usize; 2]) -> Self {
+        let [channels, ..] = self.output;
+        Self { output: [channels, height, width], ..self }
+    }
+
     /// Shape of the image that the network is given: channels, height, width.
     pub fn output_shape(&self) -> [usize; 3] {
         self.output
@@ -112,7 +119,9 @@ impl Pipeline {
     /// If `pixels` is not as large as an image of the data set, or `out` as the output shape.
     pub fn fill(&self, seed: u64, epoch: u32, sample: usize, pixels: &[u8], out: &mut [f32]) {
         self.check(pixels, out);
-        if self.steps.is_empty() {
+        let [_, height, width] = self.output;
+        let output = [height, width];
+        if self.steps.is_empty() && self.output == self.stored {
             self.normalise.bytes(pixels, out);
             return;
         }
@@ -121,6 +130,10 @@ impl Pipeline {
             let mut canvas = Canvas::new(pixels, self.stored, memory);
             for step in &self.steps {
                 step.apply(&mut draws, &mut canvas, &self.mean);
+            }
+            let size = canvas.size();
+            if size != output {
+                canvas.cut([0, 1].map(|axis| crop::centre(size[axis], output[axis])), output);
             }
             canvas.finish(&self.normalise, out);
         });
@@ -132,13 +145,23 @@ impl Pipeline {
     /// # Panics
     /// If `pixels` is not as large as an image of the data set, or `out` as the output shape.
     pub fn fill_plain(&self, pixels: &[u8], view: View, out: &mut [f32]) {
+        self.fill_padded(pixels, view, 0, out);
+    }
+
+    /// The same, with `padding` black pixels on each side of the image before the view is cut out.
+    ///
+    /// # Panics
+    /// If `pixels` is not as large as an image of the data set, or `out` as the output shape.
+    pub fn fill_padded(&self, pixels: &[u8], view: View, padding: usize, out: &mut [f32]) {
         self.check(pixels, out);
         let [_, height, width] = self.stored;
         let [_, out_height, out_width] = self.output;
         MEMORY.with_borrow_mut(|memory| {
             let mut canvas = Canvas::new(pixels, self.stored, memory);
             let cut = [out_height, out_width];
-            canvas.cut(view.place.of([height, width], cut), cut);
+            let padded = [height, width].map(|side| side + 2 * padding);
+            let place = view.place.of(padded, cut).map(|start| start - padding as i32);
+            canvas.cut(place, cut);
             if view.mirrored {
                 canvas.mirror();
             }
