@@ -9,6 +9,7 @@ mod batches;
 pub mod bench;
 mod checkpoint;
 pub mod data;
+pub mod divergence;
 pub mod error;
 pub mod init;
 pub mod kernel;
@@ -22,6 +23,7 @@ pub mod rng;
 pub mod schedule;
 pub mod trainer;
 
+pub use divergence::Divergence;
 pub use error::TrainError;
 pub use report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 pub use trainer::Trainer;
