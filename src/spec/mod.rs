@@ -27,6 +27,7 @@ pub(crate) mod read;
 pub mod reference;
 pub mod run_policy;
 pub mod schedule;
+mod schedule_fit;
 pub mod schema;
 pub mod sweep;
 pub mod validate;

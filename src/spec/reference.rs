@@ -96,7 +96,11 @@ fn settings_table(fields: &[Field], prefix: &str) -> String {
 /// What a schema takes, in words: `number greater than 0`.
 fn range(schema: &Json) -> String {
     if let Some(any) = schema["anyOf"].as_array() {
-        let any: Vec<String> = any.iter().map(range).collect();
+        // A kind without parameters is written as its name; the table that also stands for it
+        // would only puzzle here.
+        let bare =
+            |kind: &&Json| kind["properties"].as_object().is_some_and(|fields| fields.len() == 1);
+        let any: Vec<String> = any.iter().filter(|kind| !bare(kind)).map(range).collect();
         return any.join(", or ");
     }
     if let Some(words) = schema["enum"].as_array() {

@@ -11,7 +11,7 @@ use super::dataset_fit;
 use super::evaluation;
 use super::model::Model;
 use super::optimizer::Optimizer;
-use super::schedule::Schedule;
+use super::schedule_fit;
 
 /// Something about a configuration that keeps it from being trained.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub struct Misfit {
 }
 
 impl Misfit {
-    fn new(keys: &[Key], message: String, help: impl Into<String>) -> Self {
+    pub(super) fn new(keys: &[Key], message: String, help: impl Into<String>) -> Self {
         Self { keys: keys.to_vec(), message, help: Some(help.into()) }
     }
 }
@@ -43,7 +43,7 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     }
     found.extend(devices(config));
     found.extend(shares(config));
-    found.extend(warmup(config));
+    found.extend(schedule_fit::misfits(config));
     found.extend(image_size(config));
     found.extend(nesterov(config));
     found.extend(evaluation::misfit(config));
@@ -87,18 +87,6 @@ fn shares(config: &RunConfig) -> Option<Misfit> {
             message,
             format!("take batch_size = {multiple}"),
         )
-    })
-}
-
-fn warmup(config: &RunConfig) -> Option<Misfit> {
-    let Schedule::WarmupCosine { warmup_epochs, .. } = config.schedule else { return None };
-    let epochs = config.epochs;
-    (warmup_epochs >= epochs).then(|| {
-        let message = format!(
-            "a warm-up of {warmup_epochs} epochs leaves nothing of {epochs} epochs to train"
-        );
-        let help = "take more `epochs`, or schedule = { kind = \"warmup_cosine\", warmup_epochs = ... } with fewer";
-        Misfit::new(&[Key::Schedule, Key::Epochs], message, help)
     })
 }
 
@@ -174,6 +162,7 @@ fn steps(config: &RunConfig, train: u64) -> Option<Misfit> {
 mod tests {
     use super::*;
     use crate::spec::dataset::Dataset;
+    use crate::spec::schedule::Schedule;
 
     fn synthetic(train: u32, side: u32) -> Dataset {
         Dataset::Synthetic { train, val: 8, test: 8, shape: vec![3, side, side], classes: 10 }

@@ -8,14 +8,16 @@ use super::batches::Batches;
 use super::checkpoint;
 use super::crops::{self, LaneViews};
 use super::data::DataSplits;
+use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
 use super::model::{self, Network};
-use super::optim::Optimizer;
+use super::optim::clip::{self, GradientNorms};
+use super::optim::{LaneUpdate, Optimizer};
 use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
-use super::schedule;
+use super::schedule::{self, Timeline};
 use crate::spec::{Key, RunConfig};
 
 /// Samples that an evaluation passes through the network at once, where training passes fewer.
@@ -33,6 +35,13 @@ pub struct Trainer {
     losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
     step_lanes: Vec<LaneStep>,
+    /// Label smoothing of every lane.
+    smoothing: Vec<f64>,
+    /// Norms of the last step's gradients, where they are measured.
+    norms: GradientNorms,
+    measures_gradients: bool,
+    /// What the last update went by; kept for its memory.
+    updates: Vec<LaneUpdate>,
 }
 
 impl Trainer {
@@ -55,9 +64,13 @@ impl Trainer {
             batches: Batches::new(lanes, Arc::clone(&data), network.input_order()),
             network,
             data,
-            progress: Progress::new(lanes.len()),
+            progress: Progress::new(lanes),
             losses: vec![BatchLoss::default(); lanes.len()],
             step_lanes: Vec::with_capacity(lanes.len()),
+            smoothing: lanes.iter().map(|lane| lane.label_smoothing).collect(),
+            norms: GradientNorms::default(),
+            measures_gradients: lanes.iter().any(|lane| lane.clip_norm > 0.0),
+            updates: Vec::with_capacity(lanes.len()),
             lanes: lanes.to_vec(),
         })
     }
@@ -87,6 +100,12 @@ impl Trainer {
         self.progress.epochs_done
     }
 
+    /// Reports the norms of the gradients with every step from now on, clipped or not. Costs a pass
+    /// over the gradients and changes nothing that is computed.
+    pub fn measure_gradients(&mut self) {
+        self.measures_gradients = true;
+    }
+
     /// Trains on to the end of the current epoch, from wherever it stands (also from the middle of
     /// one). `after_step` is told of every step and may ask to stop; a [`save`](Self::save) taken
     /// then continues with the same bits.
@@ -105,8 +124,8 @@ impl Trainer {
         let end = u64::from(epoch) * self.steps_per_epoch();
         while self.progress.steps_done < end {
             let step = self.progress.steps_done;
-            if let Some(lane) = self.step(epoch)? {
-                return Ok(EpochEnd::Diverged { lane, step });
+            if let Some((lane, cause)) = self.step(epoch)? {
+                return Ok(EpochEnd::Diverged { lane, step, cause });
             }
             let report = StepReport { step, epoch, lanes: &self.step_lanes };
             if after_step(&report).is_break() {
@@ -127,28 +146,58 @@ impl Trainer {
         Ok(EpochEnd::Complete(EpochStats { epoch, lanes }))
     }
 
-    /// One optimizer step; names the first lane whose loss is not finite, and then changes neither
-    /// parameters nor progress.
-    fn step(&mut self, epoch: u32) -> Result<Option<usize>, TrainError> {
+    /// One optimizer step; names the first lane whose loss (or norm of gradients, where measured) is
+    /// not finite, and then changes neither parameters nor progress.
+    fn step(&mut self, epoch: u32) -> Result<Option<(usize, Divergence)>, TrainError> {
         let step = self.progress.steps_done;
         let places = self.places(step % self.steps_per_epoch());
         let samples = places.len();
         self.batches.fill_training(self.network.input_mut(), epoch, places)?;
         let pass = Pass { mode: Mode::Train { step }, samples, first_sample: 0 };
         self.network.forward(&pass)?;
-        self.network.loss_and_gradient(self.batches.labels(), &mut self.losses)?;
+        let targets = self.batches.targets();
+        self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
         if let Some(lane) = self.losses.iter().position(|loss| !loss.sum.is_finite()) {
-            return Ok(Some(lane));
+            let noticed = Noticed::Loss { nan: self.losses[lane].sum.is_nan() };
+            let origin = divergence::in_forward(&self.network, lane, &pass)?;
+            return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
         }
         self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
-        let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, step)).collect();
-        self.optimizer.update(self.network.parameters_mut(), step, &rates)?;
+        if self.measures_gradients {
+            let norms = self.norms.measure(self.network.parameters(), self.lanes.len())?;
+            if let Some(lane) = norms.iter().position(|norm| !norm.is_finite()) {
+                let noticed = Noticed::GradientNorm { nan: norms[lane].is_nan() };
+                let origin = divergence::in_backward(&self.network, lane)?;
+                return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
+            }
+        }
+        self.update(step)?;
         self.progress.add(&self.losses);
         self.step_lanes.clear();
-        let lanes = self.losses.iter().zip(rates);
-        self.step_lanes
-            .extend(lanes.map(|(loss, lr)| LaneStep { loss: loss.sum / samples as f64, lr }));
+        let lanes = self.losses.iter().zip(&self.updates).enumerate();
+        self.step_lanes.extend(lanes.map(|(lane, (loss, update))| LaneStep {
+            loss: loss.sum / samples as f64,
+            lr: update.rate,
+            gradient_norm: self.norms.last().get(lane).copied(),
+        }));
         Ok(None)
+    }
+
+    /// Clips and updates every lane.
+    fn update(&mut self, step: u64) -> Result<(), TrainError> {
+        self.updates.clear();
+        for (lane, config) in self.lanes.iter().enumerate() {
+            let norm = self.norms.last().get(lane).copied().unwrap_or_default();
+            let scale = clip::scale(norm, config.clip_norm);
+            let rate = self.rate(lane, step);
+            self.updates.push(LaneUpdate { rate, scale });
+        }
+        self.optimizer.update(self.network.parameters_mut(), step, &self.updates)
+    }
+
+    fn divergence(&self, epoch: u32, noticed: Noticed, origin: Option<Origin>) -> Divergence {
+        let origin = origin.unwrap_or(Origin::Overflow);
+        Divergence { step: self.progress.steps_done, epoch, noticed, origin }
     }
 
     /// Places in the epoch's order that a step of the epoch (from 0) trains on.
@@ -161,12 +210,24 @@ impl Trainer {
     /// Learning rate of a lane in a step of the run.
     fn rate(&self, lane: usize, step: u64) -> f64 {
         let config = &self.lanes[lane];
-        let steps_per_epoch = self.steps_per_epoch();
-        config.lr * schedule::factor(&config.schedule, step, steps_per_epoch, config.epochs)
+        let timeline = Timeline::new(config, self.steps_per_epoch());
+        let dropped = self.progress.dropped(lane);
+        config.lr * schedule::factor(&config.schedule, step, &timeline, dropped)
     }
 
-    /// Mean loss and accuracy of every lane on a part, with running statistics and no dropout, over the
-    /// views that its configuration says.
+    /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
+    /// Once after every epoch; again changes nothing.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn validate(&mut self) -> Result<Vec<Evaluation>, TrainError> {
+        let validations = self.evaluate(Part::Validation)?;
+        self.progress.validated(&self.lanes, &validations);
+        Ok(validations)
+    }
+
+    /// Mean plain cross-entropy and accuracy of every lane on a part, with running statistics and no
+    /// dropout, over the views that its configuration says.
     ///
     /// # Errors
     /// When the part is empty, or the tensor library fails.

@@ -5,7 +5,7 @@ use crate::spec::RunConfig;
 use crate::spec::activation::Activation;
 use crate::spec::model::Model;
 use crate::train::layer::{Mode, Pass};
-use crate::train::loss::BatchLoss;
+use crate::train::loss::{BatchLoss, Targets};
 
 const SAMPLES: usize = 5;
 
@@ -21,7 +21,7 @@ fn check(config: &RunConfig, image: [usize; 3]) {
     let pass = Pass { mode: Mode::Train { step: 0 }, samples: SAMPLES, first_sample: 0 };
     let mut results = [BatchLoss::default(); 2];
     network.forward(&pass).unwrap();
-    network.loss_and_gradient(&labels, &mut results).unwrap();
+    network.loss_and_gradient(&Targets::plain(&labels), &[0.0; 2], &mut results).unwrap();
     let mut order = Vec::new();
     network
         .backward(&pass, &mut |parameter| {
