@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod augmentation;
+pub mod batch_norm;
 pub mod catalogue;
 pub mod condition;
 pub mod config;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::spec::activation::Activation;
+use crate::spec::batch_norm::BatchNorm;
 use crate::spec::model::Model;
 use crate::spec::optimizer::Optimizer as Rule;
 use crate::spec::schedule::Schedule;
@@ -50,7 +51,7 @@ fn alexnet32() -> RunConfig {
     RunConfig {
         model: Model::Alexnet32,
         width: 0.03,
-        batch_norm: true,
+        batch_norm: BatchNorm::ON,
         dropout: 0.2,
         activation: Activation::Tanh,
         ..mlp()
@@ -324,7 +325,12 @@ fn time_a_step() {
         ("alexnet32 0.25", RunConfig { model: Model::Alexnet32, width: 0.25, ..plain.clone() }),
         (
             "alexnet32 0.25 bn",
-            RunConfig { model: Model::Alexnet32, width: 0.25, batch_norm: true, ..plain.clone() },
+            RunConfig {
+                model: Model::Alexnet32,
+                width: 0.25,
+                batch_norm: BatchNorm::ON,
+                ..plain.clone()
+            },
         ),
         ("alexnet32 1", RunConfig { model: Model::Alexnet32, ..plain }),
     ];

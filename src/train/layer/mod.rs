@@ -7,7 +7,7 @@
 //! Parameters are saved in PyTorch's shapes.
 
 pub mod activation;
-pub mod adaptive_avg_pool2d;
+pub mod avg_pool2d;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod dropout;
@@ -18,6 +18,7 @@ pub mod linear;
 pub mod max_pool2d;
 pub mod parameter;
 pub mod patches;
+pub mod pool_windows;
 
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};
