@@ -12,6 +12,7 @@ use crate::ids::BadSweepName;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::spec::SpecError;
+use crate::train::TrainError;
 use crate::train::data::DataError;
 
 /// What ends a command.
@@ -34,6 +35,18 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] PlanError),
+    /// The configuration cannot be benchmarked.
+    #[error("{message}")]
+    #[diagnostic(help("{help}"))]
+    Bench {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// A data set that the sweep needs is not there.
     #[error(transparent)]
     MissingData(DataError),
@@ -93,6 +106,7 @@ impl CliError {
             | Self::MissingData(_)
             | Self::NoSweep { .. }
             | Self::BadName(_)
+            | Self::Bench { .. }
             | Self::NoDataset { .. } => ExitCode::Usage,
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
             Self::Plan(_)
@@ -100,6 +114,7 @@ impl CliError {
             | Self::Dispatch(_)
             | Self::Aggregate(_)
             | Self::Fetch(_)
+            | Self::Train(_)
             | Self::Output(_) => ExitCode::Error,
         }
     }

@@ -23,6 +23,21 @@ pub enum TrainError {
         /// The padding.
         found: usize,
     },
+    /// The groups of a convolution do not divide its channels.
+    #[error(
+        "{layer} cannot divide {input} input and {output} output channels into {groups} groups; \
+         give a number of groups that divides both",
+        input = .channels[0],
+        output = .channels[1]
+    )]
+    Groups {
+        /// The layer.
+        layer: String,
+        /// The groups asked for.
+        groups: usize,
+        /// Input and output channels.
+        channels: [usize; 2],
+    },
     /// Nothing to train.
     #[error("a trainer needs at least 1 configuration, found none")]
     NoLanes,
@@ -61,6 +76,14 @@ pub enum TrainError {
     NothingLeft {
         /// Epochs of the run.
         epochs: u32,
+    },
+    /// A benchmark whose training came to nothing.
+    #[error(
+        "the loss of step {step} is not a finite number: there is nothing to time; take a smaller lr"
+    )]
+    BenchDiverged {
+        /// The step, from 0.
+        step: u64,
     },
     /// A checkpoint that does not fit or is damaged.
     #[error("checkpoint: {what}: expected {expected}, found {found}")]

@@ -164,6 +164,20 @@ fn the_schema_is_json_and_completions_are_a_script() {
 }
 
 #[test]
+fn a_benchmark_of_a_step_prints_the_figures_that_scripts_read() {
+    let sandbox = Sandbox::new(TINY);
+    let bench = ["bench", "step", "batch_size=4", "--steps", "3", "--json"];
+    let figures = sandbox.run(&bench).expect_code(0).stdout();
+    let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
+    let median = figures["step_ms_median"].as_f64().unwrap();
+    let images = figures["images_per_s"].as_f64().unwrap();
+    assert!((images * median / 4000.0 - 1.0).abs() < 1e-9 && median > 0.0);
+    assert_eq!(figures["parameters"], 567_434);
+    sandbox.run(&["bench", "step", "lr=0.1,0.2"]).expect_code(2).expect_stderr("several values");
+    sandbox.run(&["bench", "step", "modle=mlp"]).expect_code(2).expect_stderr("did you mean");
+}
+
+#[test]
 fn help_is_as_documented() {
     let sandbox = Sandbox::new(TINY);
     for command in ["sweep", "plan", "leaderboard", "data"] {

@@ -19,6 +19,7 @@ pub mod max_pool2d;
 pub mod parameter;
 pub mod patches;
 pub mod pool_windows;
+pub mod winograd;
 
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};

@@ -7,7 +7,7 @@ use crate::train::kernel::Real;
 use crate::train::layer::activation::Activation;
 use crate::train::layer::avg_pool2d::AvgPool2d;
 use crate::train::layer::batch_norm::BatchNorm;
-use crate::train::layer::conv2d::Conv2d;
+use crate::train::layer::conv2d::{Conv2d, Convolution};
 use crate::train::layer::dropout::{Dropout, DropoutLane};
 use crate::train::layer::flatten::Flatten;
 use crate::train::layer::linear::{Bias, Linear};
@@ -65,8 +65,8 @@ impl<'a, T: Real> Builder<'a, T> {
         bias: Bias,
     ) -> Result<(), TrainError> {
         let numbers = (self.convolutions + 1, self.weights());
-        let shape = (self.shape, channels);
-        self.push(Conv2d::new(self.lanes.len(), numbers, shape, window, bias)?);
+        let convolution = Convolution { channels, window, groups: 1, bias };
+        self.push(Conv2d::new(self.lanes.len(), numbers, self.shape, convolution)?);
         self.convolutions += 1;
         Ok(())
     }
