@@ -3,6 +3,7 @@
 use super::pool_windows::{Pool, Windows};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
+use crate::train::kernel::parallel::for_each_block;
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
 
@@ -93,19 +94,22 @@ impl<T: Real> Layer<T> for AvgPool2d {
     ) -> Result<(), TrainError> {
         let (inputs, outputs) = (self.windows.input().units(), self.windows.output().units());
         let (input, capacity) = (input.read()?, output.lane_len());
-        let pool = &*self;
+        let (pool, images) = (&*self, self.windows.images_of_a_block());
         output.write(|output| {
             for (lane, y) in output.chunks_exact_mut(capacity).enumerate() {
                 let x = input.lane(lane, pass.samples * inputs);
                 let y = &mut y[..pass.samples * outputs];
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
-                            pool.pool(x, y);
-                        }
-                    },
-                );
+                for_each_block(y, images * outputs, |start, y| {
+                    let x = x[start / outputs * inputs..].chunks_exact(inputs);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (x, y) in x.zip(y.chunks_exact_mut(outputs)) {
+                                pool.pool(x, y);
+                            }
+                        },
+                    );
+                });
             }
         })
     }
@@ -119,19 +123,22 @@ impl<T: Real> Layer<T> for AvgPool2d {
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         let (inputs, outputs) = (self.windows.input().units(), self.windows.output().units());
         let (gradient, capacity) = (flow.gradient.read()?, input_gradient.lane_len());
-        let pool = &*self;
+        let (pool, images) = (&*self, self.windows.images_of_a_block());
         input_gradient.write(|input_gradient| {
             for (lane, dx) in input_gradient.chunks_exact_mut(capacity).enumerate() {
                 let dy = gradient.lane(lane, pass.samples * outputs);
                 let dx = &mut dx[..pass.samples * inputs];
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (dx, dy) in dx.chunks_exact_mut(inputs).zip(dy.chunks_exact(outputs)) {
-                            pool.unpool(dy, dx);
-                        }
-                    },
-                );
+                for_each_block(dx, images * inputs, |start, dx| {
+                    let dy = dy[start / inputs * outputs..].chunks_exact(outputs);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (dy, dx) in dy.zip(dx.chunks_exact_mut(inputs)) {
+                                pool.unpool(dy, dx);
+                            }
+                        },
+                    );
+                });
             }
         })
     }

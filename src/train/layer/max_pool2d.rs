@@ -3,6 +3,7 @@
 use super::pool_windows::{Pool, Windows};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
+use crate::train::kernel::parallel::{for_each_block, for_each_pair};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
 
@@ -87,6 +88,7 @@ impl<T: Real> Layer<T> for MaxPool2d {
     ) -> Result<(), TrainError> {
         let windows = &self.windows;
         let (inputs, outputs) = (windows.input().units(), windows.output().units());
+        let images = windows.images_of_a_block();
         let (input, capacity) = (input.read()?, output.lane_len());
         let winners_capacity = self.winners.lane_len();
         output.write(|output| {
@@ -97,15 +99,22 @@ impl<T: Real> Layer<T> for MaxPool2d {
                     .enumerate()
                 {
                     let x = input.lane(lane, pass.samples * inputs);
-                    let rows = y.chunks_exact_mut(outputs).zip(winners.chunks_exact_mut(outputs));
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            for (x, (y, winners)) in x.chunks_exact(inputs).zip(rows) {
-                                pool(windows, x, y, winners);
-                            }
-                        },
-                    );
+                    let len = pass.samples * outputs;
+                    let y = (&mut y[..len], images * outputs);
+                    let winners = (&mut winners[..len], images * outputs);
+                    for_each_pair(y, winners, |n, y, winners| {
+                        let x = x[n * images * inputs..].chunks_exact(inputs);
+                        let made = y.chunks_exact_mut(outputs);
+                        let made = made.zip(winners.chunks_exact_mut(outputs));
+                        vectorized(
+                            #[inline(always)]
+                            || {
+                                for (x, (y, winners)) in x.zip(made) {
+                                    pool(windows, x, y, winners);
+                                }
+                            },
+                        );
+                    });
                 }
             })
         })?
@@ -120,21 +129,28 @@ impl<T: Real> Layer<T> for MaxPool2d {
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         let windows = &self.windows;
         let (inputs, outputs) = (windows.input().units(), windows.output().units());
+        let images = windows.images_of_a_block();
         let (gradient, winners) = (flow.gradient.read()?, self.winners.read()?);
         let capacity = input_gradient.lane_len();
         input_gradient.write(|input_gradient| {
             for (lane, dx) in input_gradient.chunks_exact_mut(capacity).enumerate() {
                 let len = pass.samples * outputs;
                 let (dy, winners) = (gradient.lane(lane, len), winners.lane(lane, len));
-                let rows = dy.chunks_exact(outputs).zip(winners.chunks_exact(outputs));
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (dx, (dy, winners)) in dx.chunks_exact_mut(inputs).zip(rows) {
-                            unpool(windows, dy, winners, dx);
-                        }
-                    },
-                );
+                let dx = &mut dx[..pass.samples * inputs];
+                for_each_block(dx, images * inputs, |start, dx| {
+                    let first = start / inputs * outputs;
+                    let dy = dy[first..].chunks_exact(outputs);
+                    let rows = dy.zip(winners[first..].chunks_exact(outputs));
+                    let rows = dx.chunks_exact_mut(inputs).zip(rows);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (dx, (dy, winners)) in rows {
+                                unpool(windows, dy, winners, dx);
+                            }
+                        },
+                    );
+                });
             }
         })
     }

@@ -15,6 +15,7 @@ pub mod flatten;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 pub mod linear;
+pub mod local_response_norm;
 pub mod max_pool2d;
 pub mod parameter;
 pub mod patches;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::Shape;
 use crate::train::error::TrainError;
+use crate::train::kernel::parallel::BLOCK;
 
 /// Extents of a pooling window, vertically and horizontally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,11 @@ impl Windows {
     /// Shape of an image.
     pub fn input(&self) -> Shape {
         self.input
+    }
+
+    /// Images that one thread takes at a time.
+    pub fn images_of_a_block(&self) -> usize {
+        (BLOCK / self.input.units()).max(1)
     }
 
     /// A pixel for every window.

@@ -83,7 +83,9 @@ impl<'a, T: Real> Builder<'a, T> {
     /// Batch normalisation.
     pub fn batch_norm(&mut self) -> Result<(), TrainError> {
         self.norms += 1;
-        self.push(BatchNorm::new(self.lanes.len(), self.norms, self.shape)?);
+        let lanes =
+            self.lanes.iter().map(|lane| lane.batch_norm.normalisation().unwrap_or_default());
+        self.push(BatchNorm::new(lanes.collect(), self.norms, self.shape)?);
         Ok(())
     }
 

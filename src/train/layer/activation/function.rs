@@ -17,7 +17,7 @@ const TANH_SCALE: f64 = 2.0 * NORMAL_DENSITY;
 const TANH_CUBE: f64 = 0.044_715;
 
 /// A function of one number. Implementations mark both methods `#[inline(always)]`.
-pub trait Function<T> {
+pub trait Function<T>: Sync {
     /// y = f(x).
     fn value(&self, x: T) -> T;
 

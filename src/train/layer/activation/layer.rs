@@ -3,6 +3,7 @@
 use super::function::{self, Function, Visit};
 use crate::spec::activation::Activation as Name;
 use crate::train::error::TrainError;
+use crate::train::kernel::parallel::{BLOCK, for_each_block};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::{Flow, GradientReady, Layer, Pass, Shape};
@@ -28,14 +29,17 @@ struct Forward<'a, T> {
 
 impl<T: Real> Visit<T> for Forward<'_, T> {
     fn visit(self, function: impl Function<T>) {
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, &x) in self.y.iter_mut().zip(self.x) {
-                    *y = function.value(x);
-                }
-            },
-        );
+        for_each_block(self.y, BLOCK, |start, y| {
+            let x = &self.x[start..start + y.len()];
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = function.value(x);
+                    }
+                },
+            );
+        });
     }
 }
 
@@ -49,15 +53,19 @@ struct Backward<'a, T> {
 
 impl<T: Real> Visit<T> for Backward<'_, T> {
     fn visit(self, function: impl Function<T>) {
-        vectorized(
-            #[inline(always)]
-            || {
-                let points = self.x.iter().zip(self.y).zip(self.dy);
-                for (dx, ((&x, &y), &dy)) in self.dx.iter_mut().zip(points) {
-                    *dx = dy * function.slope(x, y);
-                }
-            },
-        );
+        for_each_block(self.dx, BLOCK, |start, dx| {
+            let given = [self.x, self.y, self.dy];
+            let [x, y, dy] = given.map(|all| &all[start..start + dx.len()]);
+            vectorized(
+                #[inline(always)]
+                || {
+                    let points = x.iter().zip(y).zip(dy);
+                    for (dx, ((&x, &y), &dy)) in dx.iter_mut().zip(points) {
+                        *dx = dy * function.slope(x, y);
+                    }
+                },
+            );
+        });
     }
 }
 
