@@ -20,6 +20,8 @@ pub mod max_pool2d;
 pub mod parameter;
 pub mod patches;
 pub mod pool_windows;
+#[cfg(test)]
+mod thread_tests;
 pub mod winograd;
 
 use super::error::TrainError;
