@@ -13,6 +13,9 @@ use crate::spec::activation::Activation as Function;
 use crate::spec::batch_norm::Normalisation;
 use crate::train::kernel::Buffer;
 
+/// Makes a layer.
+type Make<'a> = &'a (dyn Fn() -> Box<dyn Layer<f32>> + Sync);
+
 const SAMPLES: usize = 70;
 const IMAGE: Shape = Shape { height: 7, width: 6, channels: 17 };
 
@@ -48,7 +51,7 @@ fn the_number_of_threads_changes_no_bit() {
     let pool = || Pool { padding: [1; 2], ..Pool::square(3, 2) };
     let dropout = DropoutLane { seed: 5, probability: 0.4 };
     let gelu = Function::Gelu { approximate: false };
-    let layers: [(&str, &(dyn Fn() -> Box<dyn Layer<f32>> + Sync)); 7] = [
+    let layers: [(&str, Make<'_>); 7] = [
         ("activation", &|| Box::new(Activation::new(vec![gelu.clone()], IMAGE))),
         ("max pool", &|| Box::new(MaxPool2d::new(1, SAMPLES, IMAGE, pool()).unwrap())),
         ("average pool", &|| Box::new(AvgPool2d::new(IMAGE, pool(), true).unwrap())),
