@@ -10,6 +10,7 @@ use std::fmt;
 
 use super::activation::Activation;
 use super::augmentation::Augmentation;
+use super::batch_norm::BatchNorm;
 use super::dataset::Dataset;
 use super::diagnostics::{Diagnostics, SpecError};
 use super::evaluation::Views;
@@ -144,8 +145,9 @@ config_keys! {
     /// The non-linearity after every hidden layer.
     activation/Activation: Activation = Activation::Relu, ();
     /// Batch normalisation (Ioffe and Szegedy, 2015) before the activation of every convolution of
-    /// alexnet32 and of every hidden layer of mlp; the layer before it then has no bias.
-    batch_norm/BatchNorm: bool = false, ();
+    /// alexnet32 and of every hidden layer of mlp; the layer before it then has no bias. true, false
+    /// or a table of the parameters that differ from PyTorch's.
+    batch_norm/BatchNorm: BatchNorm = BatchNorm::Off, ();
     /// Probability that a unit is dropped: before both hidden linear layers of alexnet32, after
     /// every hidden activation of mlp. 0 leaves the layers out.
     dropout/Dropout: f64 = 0.0, Interval::half_open(0.0, 1.0);

@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod augmentation;
 pub mod augmentation_fit;
+pub mod batch_norm;
 pub mod catalogue;
 pub mod condition;
 pub mod config;

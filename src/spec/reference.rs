@@ -37,7 +37,9 @@ fn key_entry(key: Key) -> String {
         Some(any) => {
             entry +=
                 &format!("Default: `{default}`.\n\n| kind | what | parameters |\n|---|---|---|\n");
-            entry.extend(any.iter().filter(|kind| kind["type"] == "object").map(kind_row));
+            let described =
+                |kind: &&Json| kind["description"].is_string() && kind["type"] != "array";
+            entry.extend(any.iter().filter(described).map(kind_row));
             entry.extend(any.iter().filter(|kind| kind["type"] == "array").map(list_entry));
         }
         None => entry += &format!("{}; default: `{default}`.\n", sentence(&range(&schema))),
@@ -55,7 +57,7 @@ fn list_entry(list: &Json) -> String {
     )
 }
 
-/// A kind of a word as a row of a table.
+/// A kind of a word, or another described choice, as a row of a table.
 fn kind_row(kind: &Json) -> String {
     let properties = kind["properties"].as_object();
     let mut parameters: Vec<String> = properties
@@ -69,7 +71,10 @@ fn kind_row(kind: &Json) -> String {
         })
         .collect();
     parameters.sort();
-    let name = toml(&kind["properties"]["kind"]["const"]);
+    let name = match [&kind["properties"]["kind"]["const"], &kind["const"]] {
+        [Json::Null, Json::Null] => "{ … }".to_owned(),
+        [Json::Null, name] | [name, _] => toml(name),
+    };
     let doc = kind["description"].as_str().unwrap_or_default();
     format!("| `{name}` | {} | {} |\n", cell(doc), cell(&parameters.join("<br>")))
 }

@@ -128,7 +128,7 @@ fn single_sample(config: &RunConfig, train: u64) -> Option<Misfit> {
     let lone =
         |batch: u64| if batch >= train { train == 1 } else { train % batch == 1 || batch == 1 };
     let batch = u64::from(config.batch_size);
-    if !config.batch_norm || !lone(batch) {
+    if !config.batch_norm.is_on() || !lone(batch) {
         return None;
     }
     let message = if batch == 1 {
@@ -161,6 +161,7 @@ fn steps(config: &RunConfig, train: u64) -> Option<Misfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::batch_norm::BatchNorm;
     use crate::spec::dataset::Dataset;
     use crate::spec::schedule::Schedule;
 
@@ -190,9 +191,9 @@ mod tests {
             found(|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 6))),
             found(|c| c.optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: true }),
             found(|c| c.validation_fraction = 1e-5),
-            found(|c| (c.batch_norm, c.batch_size) = (true, 1)),
-            found(|c| (c.batch_norm, c.batch_size) = (true, 8999)),
-            found(|c| (c.batch_norm, c.dataset) = (true, synthetic(1, 28))),
+            found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 1)),
+            found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 8999)),
+            found(|c| (c.batch_norm, c.dataset) = (BatchNorm::ON, synthetic(1, 28))),
             found(|c| (c.epochs, c.batch_size) = (1_000_000, 1)),
         ];
         // Two devices that cannot share a batch are two mistakes; all other cases are one.
@@ -221,8 +222,8 @@ mod tests {
             &|c| (c.epochs, c.schedule) = (5, warmup.clone()),
             &|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 7)),
             &|c| c.optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true },
-            &|c| (c.batch_norm, c.batch_size) = (true, 128),
-            &|c| (c.batch_norm, c.batch_size) = (true, 100_000),
+            &|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 128),
+            &|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 100_000),
             &|c| (c.validation_fraction, c.dataset) = (1e-9, synthetic(64, 28)),
         ];
         for change in good {

@@ -19,6 +19,8 @@ pub mod loss;
 pub mod model;
 pub mod optim;
 mod progress;
+#[cfg(test)]
+mod pytorch_tests;
 pub mod report;
 pub mod rng;
 pub mod schedule;

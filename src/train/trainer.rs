@@ -312,12 +312,11 @@ impl Trainer {
 
 /// Can these configurations be one network?
 fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 9] = [
+    const SHARED: [Key; 8] = [
         Key::Dataset,
         Key::ValidationFraction,
         Key::Model,
         Key::Width,
-        Key::Activation,
         Key::BatchNorm,
         Key::BatchSize,
         Key::Epochs,

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::spec::activation::Activation;
+use crate::spec::batch_norm::BatchNorm;
 use crate::spec::model::Model;
 use crate::spec::optimizer::Optimizer as Rule;
 use crate::spec::schedule::{Pace, Schedule};
@@ -54,7 +55,7 @@ fn alexnet32() -> RunConfig {
     RunConfig {
         model: Model::Alexnet32,
         width: 0.03,
-        batch_norm: true,
+        batch_norm: BatchNorm::ON,
         dropout: 0.2,
         activation: Activation::Tanh,
         ..mlp()
@@ -332,7 +333,12 @@ fn time_a_step() {
         ("alexnet32 0.25", RunConfig { model: Model::Alexnet32, width: 0.25, ..plain.clone() }),
         (
             "alexnet32 0.25 bn",
-            RunConfig { model: Model::Alexnet32, width: 0.25, batch_norm: true, ..plain.clone() },
+            RunConfig {
+                model: Model::Alexnet32,
+                width: 0.25,
+                batch_norm: BatchNorm::ON,
+                ..plain.clone()
+            },
         ),
         ("alexnet32 1", RunConfig { model: Model::Alexnet32, ..plain }),
     ];
