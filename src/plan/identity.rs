@@ -257,7 +257,7 @@ mod tests {
             "dataset": "mnist", "validation_fraction": 0.2, "model": "alexnet32", "width": 0.5,
             "activation": "tanh", "batch_norm": true, "dropout": 0.5, "init": "kaiming_normal",
             "augmentation": "basic", "optimizer": "adam", "lr": 0.1, "schedule": "cosine",
-            "weight_decay": 0.1, "batch_size": 64, "epochs": 5, "devices": 2, "seed": 1,
+            "weight_decay": 0.1, "batch_size": 64, "epochs": 5, "devices": 2, "measure": ["drift"], "seed": 1,
         });
         for key in Key::ALL {
             let node =

@@ -13,6 +13,7 @@ mod corpus;
 pub mod dataset;
 pub mod diagnostics;
 pub mod init;
+pub mod measure;
 pub mod metric;
 pub mod model;
 pub mod node;

@@ -10,6 +10,7 @@ use super::data::DataSplits;
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
+use super::measure::{self, At, Measured, Measures, Memory, Phase, Probe};
 use super::model::{self, Network};
 use super::optim::Optimizer;
 use super::progress::Progress;
@@ -28,6 +29,7 @@ pub struct Trainer {
     optimizer: Optimizer<f32>,
     batches: Batches,
     progress: Progress,
+    measures: Measures<f32>,
     /// Losses of the last batch; kept for their memory.
     losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
@@ -50,6 +52,7 @@ impl Trainer {
         let network = model::build(lanes, data.shape, data.classes, capacity)?;
         Ok(Self {
             optimizer: Optimizer::new(lanes, network.parameters())?,
+            measures: Measures::new(lanes, &network)?,
             batches: Batches::new(lanes, Arc::clone(&data), network.input_order()),
             network,
             data,
@@ -106,7 +109,12 @@ impl Trainer {
             if let Some(lane) = self.step(epoch)? {
                 return Ok(EpochEnd::Diverged { lane, step });
             }
-            let report = StepReport { step, epoch, lanes: &self.step_lanes };
+            let report = StepReport {
+                step,
+                epoch,
+                lanes: &self.step_lanes,
+                measured: self.measures.of_step(),
+            };
             if after_step(&report).is_break() {
                 return Ok(EpochEnd::Stopped);
             }
@@ -131,16 +139,26 @@ impl Trainer {
         let step = self.progress.steps_done;
         let places = self.places(step % self.steps_per_epoch());
         let samples = places.len();
+        self.measures.enter(Phase::Data);
         self.batches.fill_training(self.network.input_mut(), epoch, places)?;
+        self.measures.enter(Phase::Forward);
         let pass = Pass { mode: Mode::Train { step }, samples, first_sample: 0 };
         self.network.forward(&pass)?;
         self.network.loss_and_gradient(self.batches.labels(), &mut self.losses)?;
+        self.measures.enter(Phase::Backward);
         if let Some(lane) = self.losses.iter().position(|loss| !loss.sum.is_finite()) {
             return Ok(Some(lane));
         }
         self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
+        self.measures.enter(Phase::Other);
+        let ends_epoch = (step + 1).is_multiple_of(self.steps_per_epoch());
+        let at = At { step, ends_epoch };
+        self.measures.before_update(&self.network, at)?;
+        self.measures.enter(Phase::Update);
         let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, step)).collect();
         self.optimizer.update(self.network.parameters_mut(), step, &rates)?;
+        self.measures.enter(Phase::Other);
+        self.measures.after_update(&self.network, at)?;
         self.progress.add(&self.losses);
         self.step_lanes.clear();
         let lanes = self.losses.iter().zip(rates);
@@ -174,6 +192,8 @@ impl Trainer {
             return Err(data_error(name, "no images", "at least 1".to_owned(), 0));
         }
         let mut sums = vec![BatchLoss::default(); self.lanes.len()];
+        self.measures.begin_pass();
+        self.measures.enter(Phase::Evaluation);
         let capacity = self.network.capacity();
         for start in (0..total).step_by(capacity) {
             let range = start..(start + capacity).min(total);
@@ -185,12 +205,51 @@ impl Trainer {
                 sum.sum += loss.sum;
                 sum.right += loss.right;
             }
+            if part == Part::Validation {
+                self.measures.enter(Phase::Other);
+                self.measures.observe(&self.network, samples)?;
+                self.measures.enter(Phase::Evaluation);
+            }
         }
+        self.measures.enter(Phase::Other);
         let total = total as f64;
         Ok(sums
             .iter()
             .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
             .collect())
+    }
+
+    /// What the configuration asks to measure at the end of an epoch, after
+    /// [`train_epoch`](Self::train_epoch) and an evaluation of the validation part; leaves the
+    /// training as it is, bit for bit.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn measure(&mut self) -> Result<Vec<Measured>, TrainError> {
+        if !self.measures.has_epochs() {
+            return Ok(Vec::new());
+        }
+        let last = self.progress.steps_done.saturating_sub(1);
+        let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, last)).collect();
+        let parts = [&self.data.train, &self.data.val, &self.data.test];
+        let bytes = parts.map(|part| part.pixels.len() + size_of_val(&part.labels[..]));
+        let memory = Memory {
+            optimizer: self.optimizer.memory_len() * size_of::<f32>(),
+            data: bytes.iter().sum(),
+        };
+        let mut probe = Probe {
+            network: &mut self.network,
+            fill: &mut measure::from_validation(&mut self.batches),
+            images: self.data.val.len(),
+            rates: &rates,
+        };
+        self.measures.of_epoch(self.progress.epochs_done, memory, &mut probe)
+    }
+
+    /// Lets `now`, in seconds since anything, tell how long the phases of an epoch take, if the
+    /// configuration asks for it.
+    pub fn wind_clock(&mut self, now: Box<dyn Fn() -> f64 + Send>) {
+        self.measures.wind_clock(now);
     }
 
     /// Everything needed to continue with the same bits, as a safetensors file: parameters, running
@@ -199,7 +258,7 @@ impl Trainer {
     /// # Errors
     /// When the tensor library fails.
     pub fn save(&self) -> Result<Vec<u8>, TrainError> {
-        checkpoint::save(&self.network, &self.optimizer, &self.header())
+        checkpoint::save((&self.network, &self.optimizer, self.measures.states()), &self.header())
     }
 
     /// Continues from what [`save`](Self::save) gave.
@@ -208,10 +267,11 @@ impl Trainer {
     /// When the bytes are damaged or belong to another run, engine or data set; says what was
     /// expected and found. The trainer is then unchanged.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
-        let checkpoint = checkpoint::read(bytes, &self.network, &self.optimizer)?;
+        let checkpoint =
+            checkpoint::read(bytes, (&self.network, &self.optimizer, self.measures.states()))?;
         let steps_per_epoch = self.steps_per_epoch();
         checkpoint.header.check(&self.header(), steps_per_epoch)?;
-        checkpoint.apply(&mut self.network, &mut self.optimizer)?;
+        checkpoint.apply(&mut self.network, &mut self.optimizer, self.measures.states_mut())?;
         self.progress = checkpoint.header.progress;
         Ok(())
     }
@@ -223,7 +283,7 @@ impl Trainer {
 
 /// Can these configurations be one network?
 fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 9] = [
+    const SHARED: [Key; 10] = [
         Key::Dataset,
         Key::ValidationFraction,
         Key::Model,
@@ -233,6 +293,7 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
         Key::BatchSize,
         Key::Epochs,
         Key::Devices,
+        Key::Measure,
     ];
     let first = lanes.first().ok_or(TrainError::NoLanes)?;
     if first.devices != 1 {

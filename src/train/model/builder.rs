@@ -14,6 +14,7 @@ use crate::train::layer::linear::{Bias, Linear};
 use crate::train::layer::max_pool2d::MaxPool2d;
 use crate::train::layer::patches::Window;
 use crate::train::layer::{Layer, Shape};
+use crate::train::measure::Label;
 
 /// A network under construction. Lanes share all but the seed, the dropout probability, the rates
 /// and the like, so lane 0 decides the layers.
@@ -23,7 +24,7 @@ pub struct Builder<'a, T> {
     input: (Shape, InputOrder),
     /// What the next layer is given.
     shape: Shape,
-    layers: Vec<Box<dyn Layer<T>>>,
+    layers: Vec<(Label, Box<dyn Layer<T>>)>,
     convolutions: usize,
     linears: usize,
     norms: usize,
@@ -46,9 +47,11 @@ impl<'a, T: Real> Builder<'a, T> {
         }
     }
 
-    fn push(&mut self, layer: impl Layer<T> + 'static) {
+    /// Adds a layer, named by what it is and its number among its like.
+    fn push(&mut self, stem: &str, layer: impl Layer<T> + 'static) {
         self.shape = layer.output_shape();
-        self.layers.push(Box::new(layer));
+        let alike = self.layers.iter().filter(|(label, _)| label.kind() == stem).count();
+        self.layers.push((Label::new(format!("{stem}{}", alike + 1)), Box::new(layer)));
     }
 
     /// Number of the next layer with weights.
@@ -65,7 +68,7 @@ impl<'a, T: Real> Builder<'a, T> {
     ) -> Result<(), TrainError> {
         let numbers = (self.convolutions + 1, self.weights());
         let convolution = Convolution { channels, window, groups: 1, bias };
-        self.push(Conv2d::new(self.lanes.len(), numbers, self.shape, convolution)?);
+        self.push("conv", Conv2d::new(self.lanes.len(), numbers, self.shape, convolution)?);
         self.convolutions += 1;
         Ok(())
     }
@@ -74,7 +77,7 @@ impl<'a, T: Real> Builder<'a, T> {
     pub fn linear(&mut self, outputs: usize, bias: Bias) -> Result<(), TrainError> {
         let numbers = (self.linears + 1, self.weights());
         let shape = (self.shape.units(), outputs);
-        self.push(Linear::new(self.lanes.len(), numbers, shape, bias)?);
+        self.push("linear", Linear::new(self.lanes.len(), numbers, shape, bias)?);
         self.linears += 1;
         Ok(())
     }
@@ -82,13 +85,14 @@ impl<'a, T: Real> Builder<'a, T> {
     /// Batch normalisation.
     pub fn batch_norm(&mut self) -> Result<(), TrainError> {
         self.norms += 1;
-        self.push(BatchNorm::new(self.lanes.len(), self.norms, self.shape)?);
+        self.push("norm", BatchNorm::new(self.lanes.len(), self.norms, self.shape)?);
         Ok(())
     }
 
     /// The configuration's activation.
     pub fn activation(&mut self) {
-        self.push(Activation::new(self.lanes[0].activation.clone(), self.shape));
+        let function = self.lanes[0].activation.clone();
+        self.push(function.kind(), Activation::new(function.clone(), self.shape));
     }
 
     /// Dropout, unless no lane drops anything.
@@ -99,7 +103,7 @@ impl<'a, T: Real> Builder<'a, T> {
                 .iter()
                 .map(|lane| DropoutLane { seed: lane.seed, probability: lane.dropout })
                 .collect();
-            self.push(Dropout::new(&lanes, self.capacity, self.shape, self.dropouts)?);
+            self.push("dropout", Dropout::new(&lanes, self.capacity, self.shape, self.dropouts)?);
         }
         self.dropouts += 1;
         Ok(())
@@ -108,20 +112,20 @@ impl<'a, T: Real> Builder<'a, T> {
     /// Max pooling.
     pub fn max_pool(&mut self, size: usize, stride: usize) -> Result<(), TrainError> {
         let shape = (size, stride);
-        self.push(MaxPool2d::new(self.lanes.len(), self.capacity, self.shape, shape)?);
+        self.push("pool", MaxPool2d::new(self.lanes.len(), self.capacity, self.shape, shape)?);
         Ok(())
     }
 
     /// Average pooling to a fixed size; nothing where the image has that size already.
     pub fn adaptive_avg_pool(&mut self, size: [usize; 2]) {
         if [self.shape.height, self.shape.width] != size {
-            self.push(AdaptiveAvgPool2d::new(self.shape, size));
+            self.push("pool", AdaptiveAvgPool2d::new(self.shape, size));
         }
     }
 
     /// From images to vectors.
     pub fn flatten(&mut self) {
-        self.push(Flatten::new(self.shape));
+        self.push("flatten", Flatten::new(self.shape));
     }
 
     /// The network.
