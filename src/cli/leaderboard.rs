@@ -8,7 +8,8 @@ use super::args::LeaderboardArgs;
 use super::boards::Boards;
 use super::error::CliError;
 use super::exit_code::ExitCode;
-use super::session::planned;
+use super::folders::Folders;
+use super::session::{Source, planned};
 use super::terminal;
 use crate::ids::SweepName;
 use crate::record::{RecordError, SweepFolder, atomic};
@@ -27,7 +28,8 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     }
     let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
     let overrides: Vec<String> = atomic::read_json(&folder.overrides(), 1)?.unwrap_or_default();
-    let (spec, folder, plan) = planned(&file, &text, &overrides, &runs)?;
+    let source = Source { path: &file, text: &text, overrides: &overrides };
+    let (spec, folder, plan) = planned(&source, &runs, &mut Folders::recorded(&folder)?)?;
     let mut boards = Boards::open(&spec, &folder, &plan);
     boards.write()?;
     for problem in &boards.problems {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::FileArgs;
 use super::error::CliError;
+use super::folders::Folders;
 use crate::plan::Plan;
 use crate::record::SweepFolder;
 use crate::spec::dataset::Dataset;
@@ -25,6 +26,18 @@ pub struct Session {
     pub data: PathBuf,
     /// Runs at a time.
     pub jobs: usize,
+    /// The folders of images that were looked into.
+    pub folders: Folders,
+}
+
+/// A sweep file with what the command line changes of it.
+pub struct Source<'a> {
+    /// Its path, for messages.
+    pub path: &'a Path,
+    /// What is in it.
+    pub text: &'a [u8],
+    /// The changes.
+    pub overrides: &'a [String],
 }
 
 impl Session {
@@ -35,27 +48,31 @@ impl Session {
     pub fn open(args: &FileArgs) -> Result<Self, CliError> {
         let text = std::fs::read(&args.file)
             .map_err(|source| CliError::NoSweepFile { path: args.file.clone(), source })?;
-        let (spec, folder, plan) = planned(&args.file, &text, &args.overrides, &args.runs)?;
         let data = std::path::absolute(&args.data)?;
+        let mut folders = Folders::on_disk(&data);
+        let source = Source { path: &args.file, text: &text, overrides: &args.overrides };
+        let (spec, folder, plan) = planned(&source, &args.runs, &mut folders)?;
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
         let jobs = args.jobs.map_or_else(|| jobs(spec.run.threads), |jobs| jobs as usize);
-        Ok(Self { text, spec, plan, folder, data, jobs })
+        Ok(Self { text, spec, plan, folder, data, jobs, folders })
     }
 }
 
-/// Reads a sweep file and plans it against its record under `runs`.
+/// Reads a sweep file and plans it against its record under `runs`, with what `folders` says of
+/// folders of images.
 ///
 /// # Errors
 /// Everything that is wrong with the file, and what keeps it from a plan.
 pub fn planned(
-    path: &Path,
-    text: &[u8],
-    overrides: &[String],
+    source: &Source<'_>,
     runs: &Path,
+    folders: &mut Folders,
 ) -> Result<(SweepSpec, SweepFolder, Plan), CliError> {
-    let (spec, _) = SweepSpec::parse_bytes(&path.display().to_string(), text, overrides)?;
+    let name = source.path.display().to_string();
+    let (mut spec, _) = SweepSpec::parse_bytes(&name, source.text, source.overrides)?;
+    folders.look_into(&mut spec)?;
     let folder = SweepFolder::new(&std::path::absolute(runs)?, &spec.name);
     let plan = Plan::build(&spec, Some(&folder), &Dataset::fingerprint, &misfits)?;
     Ok((spec, folder, plan))

@@ -12,6 +12,7 @@ use super::activation::Activation;
 use super::augmentation::Augmentation;
 use super::dataset::Dataset;
 use super::diagnostics::{Diagnostics, SpecError};
+use super::evaluation::Views;
 use super::init::Init;
 use super::measure::Measurements;
 use super::model::Model;
@@ -22,7 +23,7 @@ use super::value::{Interval, Value};
 
 /// Version of what the engine computes. Raise it when the same configuration and seed would no
 /// longer give the same numbers: every run then gets a new id and old results are not mixed in.
-pub const ENGINE_NUMERICS: u32 = 1;
+pub const ENGINE_NUMERICS: u32 = 2;
 
 macro_rules! config_keys {
     ($( $(#[doc = $doc:literal])+ $field:ident / $Variant:ident: $Type:ty = $default:expr, $limits:expr; )+) => {
@@ -77,6 +78,12 @@ macro_rules! config_keys {
                 } )+ };
                 diagnostics.attribute(before, self.name());
                 setting
+            }
+
+            /// Is the list `node` one value of this key, where one or several may stand?
+            pub fn is_one_list(self, node: &Node) -> bool {
+                let Raw::List(items) = &node.raw else { return false };
+                match self { $( Self::$Variant => <$Type as Value>::is_one(items), )+ }
             }
 
             /// The key at its default.
@@ -145,8 +152,11 @@ config_keys! {
     dropout/Dropout: f64 = 0.0, Interval::half_open(0.0, 1.0);
     /// The distribution of the initial weights.
     init/Init: Init = Init::Pytorch, ();
-    /// What is done to training images.
-    augmentation/Augmentation: Augmentation = Augmentation::None, ();
+    /// What is done to training images, anew in every epoch: one of the levels, or a list of
+    /// operations, done one after another, such as `["random_crop", "horizontal_flip"]`.
+    augmentation/Augmentation: Augmentation = Augmentation::NONE, ();
+    /// What of an image the network is shown when it is measured.
+    evaluation/Evaluation: Views = Views::SingleCrop, ();
     /// The update rule.
     optimizer/Optimizer: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false }, ();
     /// The learning rate that the schedule starts from or warms up to.

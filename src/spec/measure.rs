@@ -74,6 +74,10 @@ impl Measurements {
 impl Value for Measurements {
     type Limits = ();
 
+    fn is_one(items: &[Node]) -> bool {
+        !items.iter().any(|item| matches!(item.raw, Raw::List(_)))
+    }
+
     fn read(node: &Node, (): &(), diagnostics: &mut Diagnostics) -> Option<Self> {
         let Raw::List(items) = &node.raw else {
             let message = format!("expected a list of measurements, found {}", node.describe());
@@ -136,6 +140,10 @@ impl Default for StepFactors {
 
 impl Value for StepFactors {
     type Limits = ();
+
+    fn is_one(_items: &[Node]) -> bool {
+        true
+    }
 
     fn read(node: &Node, (): &(), diagnostics: &mut Diagnostics) -> Option<Self> {
         let items = match &node.raw {

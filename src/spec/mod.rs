@@ -5,19 +5,25 @@
 
 pub mod activation;
 pub mod augmentation;
+pub mod augmentation_fit;
 pub mod catalogue;
 pub mod condition;
 pub mod config;
 #[cfg(test)]
 mod corpus;
 pub mod dataset;
+pub mod dataset_fit;
 pub mod diagnostics;
+pub mod evaluation;
+pub mod folder;
 pub mod init;
 pub mod measure;
 pub mod metric;
 pub mod model;
 pub mod node;
+pub mod operation;
 pub mod optimizer;
+pub mod pair;
 pub(crate) mod read;
 pub mod reference;
 pub mod run_policy;

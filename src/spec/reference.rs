@@ -40,10 +40,21 @@ fn key_entry(key: Key) -> String {
             entry +=
                 &format!("Default: `{default}`.\n\n| kind | what | parameters |\n|---|---|---|\n");
             entry.extend(any.iter().filter(|kind| kind["type"] == "object").map(kind_row));
+            entry.extend(any.iter().filter(|kind| kind["type"] == "array").map(list_entry));
         }
         None => entry += &format!("{}; default: `{default}`.\n", sentence(&range(&schema))),
     }
     entry + "\n"
+}
+
+/// What the items of a list may be, where a key takes a list of words.
+fn list_entry(list: &Json) -> String {
+    let kinds = list["items"]["anyOf"].as_array().into_iter().flatten();
+    let rows: String = kinds.filter(|kind| kind["type"] == "object").map(kind_row).collect();
+    format!(
+        "\nOr a list of up to {} of these:\n\n| kind | what | parameters |\n|---|---|---|\n{rows}",
+        toml(&list["maxItems"])
+    )
 }
 
 /// A kind of a word as a row of a table.

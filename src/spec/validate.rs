@@ -5,7 +5,10 @@
 //! of a sweep, up to a million times, so that a misfit in the last one shows before the first one
 //! starts; a configuration that fits costs no allocation.
 
+use super::augmentation_fit;
 use super::config::{Key, RunConfig};
+use super::dataset_fit;
+use super::evaluation;
 use super::model::Model;
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
@@ -34,11 +37,17 @@ pub const ALEXNET32_MIN_SIDE: usize = 7;
 /// Everything in `config` that does not fit together; empty, without an allocation, when all does.
 pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     let mut found = Vec::new();
+    if let Some(misfit) = dataset_fit::misfit(config) {
+        found.push(misfit);
+        return found;
+    }
     found.extend(devices(config));
     found.extend(shares(config));
     found.extend(warmup(config));
     found.extend(image_size(config));
     found.extend(nesterov(config));
+    found.extend(evaluation::misfit(config));
+    found.extend(augmentation_fit::misfit(config));
     let (train, validation) = split(config);
     if let Some(misfit) = empty_part(config, train, validation) {
         found.push(misfit);
@@ -94,7 +103,7 @@ fn warmup(config: &RunConfig) -> Option<Misfit> {
 }
 
 fn image_size(config: &RunConfig) -> Option<Misfit> {
-    let [_, height, width] = config.dataset.image_shape();
+    let [_, height, width] = config.input_shape();
     let small = config.model == Model::Alexnet32 && height.min(width) < ALEXNET32_MIN_SIDE;
     small.then(|| {
         let message = format!(

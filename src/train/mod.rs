@@ -8,6 +8,7 @@ pub mod augment;
 mod batches;
 pub mod bench;
 mod checkpoint;
+mod crops;
 pub mod data;
 pub mod error;
 pub mod init;

@@ -18,11 +18,14 @@ pub enum Purpose {
     Dropout = 3,
     /// Augmentation: major the epoch, minor the sample's index in the training part.
     Augment = 4,
-    /// Which training samples are set aside for validation: seed 0, major 0, minor 0.
+    /// Which training samples are set aside: seed 0, major 0, minor 0 for validation, 1 for the test
+    /// part of an image folder without one.
     Split = 5,
     /// Generated data: seed 0, major the part (0 train, 1 validation, 2 test, 3 the class
     /// patterns), minor the sample.
     Synthetic = 6,
+    /// Shares of mixed images: major the epoch, minor the place in the epoch's order.
+    Mixup = 7,
 }
 
 /// The numbers of one (seed, purpose, major, minor), addressed by element.

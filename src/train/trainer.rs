@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::batches::Batches;
 use super::checkpoint;
+use super::crops::{self, LaneViews};
 use super::data::DataSplits;
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
@@ -49,7 +50,8 @@ impl Trainer {
         let largest_part = data.val.len().max(data.test.len());
         let batch = (lanes[0].batch_size as usize).min(data.train.len());
         let capacity = batch.max(EVALUATION_SAMPLES.min(largest_part));
-        let network = model::build(lanes, data.shape, data.classes, capacity)?;
+        let shape = input_shape(&lanes[0], &data);
+        let network = model::build(lanes, shape, data.classes, capacity)?;
         Ok(Self {
             optimizer: Optimizer::new(lanes, network.parameters())?,
             measures: Measures::new(lanes, &network)?,
@@ -181,7 +183,8 @@ impl Trainer {
         config.lr * schedule::factor(&config.schedule, step, steps_per_epoch, config.epochs)
     }
 
-    /// Mean loss and accuracy of every lane on a part, with running statistics and no dropout.
+    /// Mean loss and accuracy of every lane on a part, with running statistics and no dropout, over the
+    /// views that its configuration says.
     ///
     /// # Errors
     /// When the part is empty, or the tensor library fails.
@@ -191,9 +194,40 @@ impl Trainer {
             let name = if part == Part::Validation { "validation" } else { "test" };
             return Err(data_error(name, "no images", "at least 1".to_owned(), 0));
         }
+        let views: Vec<_> =
+            self.lanes.iter().map(|lane| LaneViews::of(&lane.evaluation, part)).collect();
         let mut sums = vec![BatchLoss::default(); self.lanes.len()];
         self.measures.begin_pass();
         self.measures.enter(Phase::Evaluation);
+        let watched = part == Part::Validation && self.measures.watches_outputs();
+        if watched || views.iter().any(LaneViews::is_single) {
+            self.evaluate_once(part, total, &mut sums)?;
+        }
+        if views.iter().any(|lane| !lane.is_single()) {
+            let labels = &part.of(&self.data).labels;
+            let (network, batches) = (&mut self.network, &mut self.batches);
+            let averaged = crops::evaluate(network, batches, part, &views, labels)?;
+            let lanes = sums.iter_mut().zip(averaged).zip(&views);
+            for ((sum, averaged), _) in lanes.filter(|(_, lane)| !lane.is_single()) {
+                *sum = averaged;
+            }
+        }
+        self.measures.enter(Phase::Other);
+        let total = total as f64;
+        Ok(sums
+            .iter()
+            .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
+            .collect())
+    }
+
+    /// Sums the loss and the number right of every lane over the `total` images of a part, each
+    /// image shown once.
+    fn evaluate_once(
+        &mut self,
+        part: Part,
+        total: usize,
+        sums: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
         let capacity = self.network.capacity();
         for start in (0..total).step_by(capacity) {
             let range = start..(start + capacity).min(total);
@@ -211,12 +245,7 @@ impl Trainer {
                 self.measures.enter(Phase::Evaluation);
             }
         }
-        self.measures.enter(Phase::Other);
-        let total = total as f64;
-        Ok(sums
-            .iter()
-            .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
-            .collect())
+        Ok(())
     }
 
     /// What the configuration asks to measure at the end of an epoch, after
@@ -299,7 +328,16 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
     if first.devices != 1 {
         return Err(TrainError::Devices { found: first.devices });
     }
+    let size = |config: &RunConfig| {
+        let [_, height, width] = config.dataset.image_shape();
+        config.input_size([height, width])
+    };
     for (lane, config) in lanes.iter().enumerate() {
+        if size(config) != size(first) {
+            let key = Key::Augmentation;
+            let [first, found] = [first, config].map(|lane| lane.setting(key).label());
+            return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
+        }
         for key in SHARED {
             let (expected, found) = (first.setting(key), config.setting(key));
             if expected != found {
@@ -309,6 +347,13 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
         }
     }
     Ok(())
+}
+
+/// Shape of the images that the network is given, (C, H, W).
+fn input_shape(config: &RunConfig, data: &DataSplits) -> [usize; 3] {
+    let [channels, height, width] = data.shape;
+    let [height, width] = config.input_size([height, width]);
+    [channels, height, width]
 }
 
 /// Is the data whole? Kernels index by what it says.

@@ -4,7 +4,7 @@
 //! anywhere in the sweep. A test that no value of the domain passes is a mistake (a value that was
 //! renamed, a bound on the wrong side), and so is one that tells no values apart.
 
-use super::axis::{find_key, is_numeric, takes_lists};
+use super::axis::{find_key, is_numeric};
 use crate::spec::condition::{Condition, Test};
 use crate::spec::config::{Key, Setting};
 use crate::spec::diagnostics::{Diagnostics, suggest};
@@ -75,7 +75,7 @@ fn read_tests(
         tests.extend(test.map(|(test, values)| WrittenTest { key, test, name, values }));
     };
     match &node.raw {
-        Raw::List(items) if !takes_lists(key) => push(one_of(key, node, items, diagnostics)),
+        Raw::List(items) if !key.is_one_list(node) => push(one_of(key, node, items, diagnostics)),
         Raw::Table(operators) if is_operators(operators) => {
             for (operator, value) in operators {
                 push(operator_test(key, operator, value, diagnostics));

@@ -166,6 +166,11 @@ impl<T: Real> Measures<T> {
         }
     }
 
+    /// Has every validation image to be passed through the network once, as it is?
+    pub fn watches_outputs(&self) -> bool {
+        self.activation.is_some()
+    }
+
     /// Forgets the outputs of a pass that was begun before.
     pub fn begin_pass(&mut self) {
         if let Some(activation) = &mut self.activation {

@@ -3,7 +3,7 @@
 use super::network::{InputOrder, Network};
 use crate::spec::RunConfig;
 use crate::train::error::TrainError;
-use crate::train::kernel::Real;
+use crate::train::kernel::{Real, Workspace};
 use crate::train::layer::activation::Activation;
 use crate::train::layer::adaptive_avg_pool2d::AdaptiveAvgPool2d;
 use crate::train::layer::batch_norm::BatchNorm;
@@ -29,6 +29,8 @@ pub struct Builder<'a, T> {
     linears: usize,
     norms: usize,
     dropouts: u32,
+    /// What the layers share while they compute.
+    workspace: Workspace<T>,
 }
 
 impl<'a, T: Real> Builder<'a, T> {
@@ -44,6 +46,7 @@ impl<'a, T: Real> Builder<'a, T> {
             linears: 0,
             norms: 0,
             dropouts: 0,
+            workspace: Workspace::default(),
         }
     }
 
@@ -68,7 +71,8 @@ impl<'a, T: Real> Builder<'a, T> {
     ) -> Result<(), TrainError> {
         let numbers = (self.convolutions + 1, self.weights());
         let convolution = Convolution { channels, window, groups: 1, bias };
-        self.push("conv", Conv2d::new(self.lanes.len(), numbers, self.shape, convolution)?);
+        let memory = (&self.workspace, self.capacity);
+        self.push("conv", Conv2d::new(self.lanes.len(), numbers, self.shape, convolution, memory)?);
         self.convolutions += 1;
         Ok(())
     }

@@ -158,6 +158,11 @@ impl<T: Real> Network<T> {
         cross_entropy(logits, labels, classes, Some(&mut self.gradients[0]), results)
     }
 
+    /// The logits of every lane, (L, capacity, classes), after [`forward`](Self::forward).
+    pub fn logits(&self) -> &Buffer<T> {
+        self.outputs.last().expect("invariant: a network has layers")
+    }
+
     /// The loss of every lane, after [`forward`](Self::forward).
     ///
     /// # Errors
