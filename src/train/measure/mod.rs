@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 pub use label::{Label, NETWORK};
 pub use memory::Memory;
-pub use probe::{Probe, from_validation};
+pub use probe::Probe;
+pub(super) use probe::from_validation;
 pub use time::{Clock, Phase};
 
 use super::error::TrainError;

@@ -49,7 +49,7 @@ impl<T: crate::train::kernel::Real> Probe<'_, T> {
 }
 
 /// Fills from the validation part.
-pub fn from_validation(
+pub(in crate::train) fn from_validation(
     batches: &mut Batches,
 ) -> impl FnMut(&mut Buffer<f32>, std::ops::Range<usize>) -> Result<Vec<u16>, TrainError> + '_ {
     |input, samples| {
