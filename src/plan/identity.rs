@@ -256,8 +256,11 @@ mod tests {
         let other = json!({
             "dataset": "mnist", "validation_fraction": 0.2, "model": "alexnet32", "width": 0.5,
             "activation": "tanh", "batch_norm": true, "dropout": 0.5, "init": "kaiming_normal",
-            "augmentation": "basic", "evaluation": { "kind": "ten_crop", "padding": 2 }, "optimizer": "adam", "lr": 0.1, "schedule": "cosine",
-            "weight_decay": 0.1, "batch_size": 64, "epochs": 5, "devices": 2, "measure": ["drift"], "seed": 1,
+            "augmentation": "basic", "evaluation": { "kind": "ten_crop", "padding": 2 },
+            "optimizer": "adam", "lr": 0.1, "schedule": "cosine",
+            "warmup_epochs": 0.5, "weight_decay": 0.1, "weight_decay_on": "weights",
+            "clip_norm": 1.0, "label_smoothing": 0.1, "batch_size": 64, "epochs": 5, "devices": 2,
+            "measure": ["drift"], "seed": 1,
         });
         for key in Key::ALL {
             let node =

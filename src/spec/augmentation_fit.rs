@@ -102,15 +102,10 @@ fn all_cut_out([height, width]: [usize; 2], side: usize) -> Option<Misfit> {
 }
 
 fn alone(batch: u32) -> Option<Misfit> {
-    let message = if batch == 1 {
-        "mixup needs two images in a batch"
-    } else {
-        "mixup: the loss of this version takes one class for each image"
-    };
-    Some(Misfit {
+    (batch == 1).then(|| Misfit {
         keys: vec![Key::Augmentation, Key::BatchSize],
-        message: message.to_owned(),
-        help: Some("leave mixup out".to_owned()),
+        message: "mixup needs two images in a batch".to_owned(),
+        help: Some("take a larger batch_size, or leave mixup out".to_owned()),
     })
 }
 

@@ -10,6 +10,7 @@ use std::fmt;
 
 use super::activation::Activation;
 use super::augmentation::Augmentation;
+use super::batch_norm::BatchNorm;
 use super::dataset::Dataset;
 use super::diagnostics::{Diagnostics, SpecError};
 use super::evaluation::Views;
@@ -17,7 +18,7 @@ use super::init::Init;
 use super::measure::Measurements;
 use super::model::Model;
 use super::node::{Node, Raw};
-use super::optimizer::Optimizer;
+use super::optimizer::{DecayOn, Optimizer};
 use super::schedule::Schedule;
 use super::value::{Interval, Value};
 
@@ -145,8 +146,9 @@ config_keys! {
     /// The non-linearity after every hidden layer.
     activation/Activation: Activation = Activation::Relu, ();
     /// Batch normalisation (Ioffe and Szegedy, 2015) before the activation of every convolution of
-    /// alexnet32 and of every hidden layer of mlp; the layer before it then has no bias.
-    batch_norm/BatchNorm: bool = false, ();
+    /// alexnet32 and of every hidden layer of mlp; the layer before it then has no bias. true, false
+    /// or a table of the parameters that differ from PyTorch's.
+    batch_norm/BatchNorm: BatchNorm = BatchNorm::Off, ();
     /// Probability that a unit is dropped: before both hidden linear layers of alexnet32, after
     /// every hidden activation of mlp. 0 leaves the layers out.
     dropout/Dropout: f64 = 0.0, Interval::half_open(0.0, 1.0);
@@ -163,8 +165,19 @@ config_keys! {
     lr/Lr: f64 = 0.01, Interval::above(0.0);
     /// How the learning rate moves over training.
     schedule/Schedule: Schedule = Schedule::Constant, ();
-    /// Weight decay, on every parameter; as the optimizer defines it.
+    /// Epochs, also a fraction of one, over which the rate rises linearly to where the schedule
+    /// begins (Goyal et al., 2017). 0 leaves the warm-up out.
+    warmup_epochs/WarmupEpochs: f64 = 0.0, Interval::at_least(0.0);
+    /// Weight decay, on the parameters of `weight_decay_on`; as the optimizer defines it.
     weight_decay/WeightDecay: f64 = 0.0, Interval::at_least(0.0);
+    /// Which parameters the weight decay acts on.
+    weight_decay_on/WeightDecayOn: DecayOn = DecayOn::All, ();
+    /// Largest Euclidean norm of all gradients together; a longer gradient is scaled down to it
+    /// before the update (Pascanu et al., 2013). 0 leaves gradients as they are.
+    clip_norm/ClipNorm: f64 = 0.0, Interval::at_least(0.0);
+    /// Part of the target that is spread evenly over all classes (Szegedy et al., 2016), in training
+    /// only: validation and test measure the plain cross-entropy.
+    label_smoothing/LabelSmoothing: f64 = 0.0, Interval::half_open(0.0, 1.0);
     /// Images in one optimizer step, over all devices; an epoch's last step takes what is left.
     batch_size/BatchSize: u32 = 128, Interval::closed(1.0, 1_048_576.0);
     /// Passes over the training images.

@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod augmentation;
 pub mod augmentation_fit;
+pub mod batch_norm;
 pub mod catalogue;
 pub mod condition;
 pub mod config;
@@ -28,6 +29,7 @@ pub(crate) mod read;
 pub mod reference;
 pub mod run_policy;
 pub mod schedule;
+mod schedule_fit;
 pub mod schema;
 pub mod sweep;
 pub mod validate;

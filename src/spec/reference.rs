@@ -39,7 +39,9 @@ fn key_entry(key: Key) -> String {
         Some(any) => {
             entry +=
                 &format!("Default: `{default}`.\n\n| kind | what | parameters |\n|---|---|---|\n");
-            entry.extend(any.iter().filter(|kind| kind["type"] == "object").map(kind_row));
+            let described =
+                |kind: &&Json| kind["description"].is_string() && kind["type"] != "array";
+            entry.extend(any.iter().filter(described).map(kind_row));
             entry.extend(any.iter().filter(|kind| kind["type"] == "array").map(list_entry));
         }
         None => entry += &format!("{}; default: `{default}`.\n", sentence(&range(&schema))),
@@ -57,7 +59,7 @@ fn list_entry(list: &Json) -> String {
     )
 }
 
-/// A kind of a word as a row of a table.
+/// A kind of a word, or another described choice, as a row of a table.
 fn kind_row(kind: &Json) -> String {
     let properties = kind["properties"].as_object();
     let mut parameters: Vec<String> = properties
@@ -71,7 +73,10 @@ fn kind_row(kind: &Json) -> String {
         })
         .collect();
     parameters.sort();
-    let name = toml(&kind["properties"]["kind"]["const"]);
+    let name = match [&kind["properties"]["kind"]["const"], &kind["const"]] {
+        [Json::Null, Json::Null] => "{ … }".to_owned(),
+        [Json::Null, name] | [name, _] => toml(name),
+    };
     let doc = kind["description"].as_str().unwrap_or_default();
     format!("| `{name}` | {} | {} |\n", cell(doc), cell(&parameters.join("<br>")))
 }
@@ -98,7 +103,11 @@ fn settings_table(fields: &[Field], prefix: &str) -> String {
 /// What a schema takes, in words: `number greater than 0`.
 fn range(schema: &Json) -> String {
     if let Some(any) = schema["anyOf"].as_array() {
-        let any: Vec<String> = any.iter().map(range).collect();
+        // A kind without parameters is written as its name; the table that also stands for it
+        // would only puzzle here.
+        let bare =
+            |kind: &&Json| kind["properties"].as_object().is_some_and(|fields| fields.len() == 1);
+        let any: Vec<String> = any.iter().filter(|kind| !bare(kind)).map(range).collect();
         return any.join(", or ");
     }
     if let Some(words) = schema["enum"].as_array() {

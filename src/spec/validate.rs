@@ -11,7 +11,7 @@ use super::dataset_fit;
 use super::evaluation;
 use super::model::Model;
 use super::optimizer::Optimizer;
-use super::schedule::Schedule;
+use super::schedule_fit;
 
 /// Something about a configuration that keeps it from being trained.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub struct Misfit {
 }
 
 impl Misfit {
-    fn new(keys: &[Key], message: String, help: impl Into<String>) -> Self {
+    pub(super) fn new(keys: &[Key], message: String, help: impl Into<String>) -> Self {
         Self { keys: keys.to_vec(), message, help: Some(help.into()) }
     }
 }
@@ -43,7 +43,7 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     }
     found.extend(devices(config));
     found.extend(shares(config));
-    found.extend(warmup(config));
+    found.extend(schedule_fit::misfits(config));
     found.extend(image_size(config));
     found.extend(nesterov(config));
     found.extend(evaluation::misfit(config));
@@ -90,18 +90,6 @@ fn shares(config: &RunConfig) -> Option<Misfit> {
     })
 }
 
-fn warmup(config: &RunConfig) -> Option<Misfit> {
-    let Schedule::WarmupCosine { warmup_epochs, .. } = config.schedule else { return None };
-    let epochs = config.epochs;
-    (warmup_epochs >= epochs).then(|| {
-        let message = format!(
-            "a warm-up of {warmup_epochs} epochs leaves nothing of {epochs} epochs to train"
-        );
-        let help = "take more `epochs`, or schedule = { kind = \"warmup_cosine\", warmup_epochs = ... } with fewer";
-        Misfit::new(&[Key::Schedule, Key::Epochs], message, help)
-    })
-}
-
 fn image_size(config: &RunConfig) -> Option<Misfit> {
     let [_, height, width] = config.input_shape();
     let small = config.model == Model::Alexnet32 && height.min(width) < ALEXNET32_MIN_SIDE;
@@ -140,7 +128,7 @@ fn single_sample(config: &RunConfig, train: u64) -> Option<Misfit> {
     let lone =
         |batch: u64| if batch >= train { train == 1 } else { train % batch == 1 || batch == 1 };
     let batch = u64::from(config.batch_size);
-    if !config.batch_norm || !lone(batch) {
+    if !config.batch_norm.is_on() || !lone(batch) {
         return None;
     }
     let message = if batch == 1 {
@@ -173,7 +161,9 @@ fn steps(config: &RunConfig, train: u64) -> Option<Misfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::batch_norm::BatchNorm;
     use crate::spec::dataset::Dataset;
+    use crate::spec::schedule::Schedule;
 
     fn synthetic(train: u32, side: u32) -> Dataset {
         Dataset::Synthetic { train, val: 8, test: 8, shape: vec![3, side, side], classes: 10 }
@@ -201,9 +191,9 @@ mod tests {
             found(|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 6))),
             found(|c| c.optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: true }),
             found(|c| c.validation_fraction = 1e-5),
-            found(|c| (c.batch_norm, c.batch_size) = (true, 1)),
-            found(|c| (c.batch_norm, c.batch_size) = (true, 8999)),
-            found(|c| (c.batch_norm, c.dataset) = (true, synthetic(1, 28))),
+            found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 1)),
+            found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 8999)),
+            found(|c| (c.batch_norm, c.dataset) = (BatchNorm::ON, synthetic(1, 28))),
             found(|c| (c.epochs, c.batch_size) = (1_000_000, 1)),
         ];
         // Two devices that cannot share a batch are two mistakes; all other cases are one.
@@ -232,8 +222,8 @@ mod tests {
             &|c| (c.epochs, c.schedule) = (5, warmup.clone()),
             &|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 7)),
             &|c| c.optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true },
-            &|c| (c.batch_norm, c.batch_size) = (true, 128),
-            &|c| (c.batch_norm, c.batch_size) = (true, 100_000),
+            &|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 128),
+            &|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 100_000),
             &|c| (c.validation_fraction, c.dataset) = (1e-9, synthetic(64, 28)),
         ];
         for change in good {

@@ -17,6 +17,11 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The entries of a table that has no `kind`; `word` is what error texts call it.
+    pub fn of(word: &str, table: &'a [(Name, Node)]) -> Self {
+        Self { word: word.to_owned(), fields: table.iter().collect() }
+    }
+
     /// Reads field `name`, or gives `default` where it is not written.
     pub fn take<T: Value>(
         &self,

@@ -10,6 +10,7 @@ use super::crops::LaneViews;
 use super::data::{DataSplits, Images};
 use super::error::TrainError;
 use super::kernel::Buffer;
+use super::loss::{self, Targets};
 use super::model::InputOrder;
 use super::report::Part;
 use super::rng::{Purpose, Stream};
@@ -77,9 +78,15 @@ impl Batches {
     }
 
     /// What the images of the last batch are mixed with; `None` if no lane mixes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the loss does not take two classes yet"))]
     pub fn mixed(&self) -> Option<&Mixed> {
         (!self.mixed.labels.is_empty()).then_some(&self.mixed)
+    }
+
+    /// What the network is to say of the last batch.
+    pub fn targets(&self) -> Targets<'_> {
+        let mixed = self.mixed();
+        let mixed = mixed.map(|m| loss::Mixed { labels: &m.labels, shares: &m.shares });
+        Targets { labels: &self.labels, mixed }
     }
 
     /// Shape of the images that the network is given, (C, H, W); the same for all lanes.

@@ -13,6 +13,16 @@ pub enum TrainError {
         /// What it would get.
         found: String,
     },
+    /// A pool whose padding could make a window without a pixel.
+    #[error("{layer} takes a padding of at most {half} pixels, found {found}")]
+    Padding {
+        /// The layer.
+        layer: String,
+        /// Half of its window.
+        half: usize,
+        /// The padding.
+        found: usize,
+    },
     /// The groups of a convolution do not divide its channels.
     #[error(
         "{layer} cannot divide {input} input and {output} output channels into {groups} groups; \

@@ -10,6 +10,7 @@ pub mod bench;
 mod checkpoint;
 mod crops;
 pub mod data;
+pub mod divergence;
 pub mod error;
 pub mod init;
 pub mod kernel;
@@ -19,11 +20,14 @@ pub mod measure;
 pub mod model;
 pub mod optim;
 mod progress;
+#[cfg(test)]
+mod pytorch_tests;
 pub mod report;
 pub mod rng;
 pub mod schedule;
 pub mod trainer;
 
+pub use divergence::Divergence;
 pub use error::TrainError;
 pub use report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 pub use trainer::Trainer;

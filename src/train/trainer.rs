@@ -8,15 +8,18 @@ use super::batches::Batches;
 use super::checkpoint;
 use super::crops::{self, LaneViews};
 use super::data::DataSplits;
+use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
 use super::measure::{self, At, Measured, Measures, Memory, Phase, Probe};
 use super::model::{self, Network};
-use super::optim::Optimizer;
+use super::optim::clip::{self, GradientNorms};
+use super::optim::{LaneUpdate, Optimizer};
 use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
-use super::schedule;
+use super::schedule::{self, Timeline};
+use crate::spec::measure::Measurement;
 use crate::spec::{Key, RunConfig};
 
 /// Samples that an evaluation passes through the network at once, where training passes fewer.
@@ -35,6 +38,13 @@ pub struct Trainer {
     losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
     step_lanes: Vec<LaneStep>,
+    /// Label smoothing of every lane.
+    smoothing: Vec<f64>,
+    /// Norms of the last step's gradients, where they are measured.
+    norms: GradientNorms,
+    measures_gradients: bool,
+    /// What the last update went by; kept for its memory.
+    updates: Vec<LaneUpdate>,
 }
 
 impl Trainer {
@@ -58,9 +68,13 @@ impl Trainer {
             batches: Batches::new(lanes, Arc::clone(&data), network.input_order()),
             network,
             data,
-            progress: Progress::new(lanes.len()),
+            progress: Progress::new(lanes),
             losses: vec![BatchLoss::default(); lanes.len()],
             step_lanes: Vec::with_capacity(lanes.len()),
+            smoothing: lanes.iter().map(|lane| lane.label_smoothing).collect(),
+            norms: GradientNorms::default(),
+            measures_gradients: lanes.iter().any(|lane| lane.clip_norm > 0.0),
+            updates: Vec::with_capacity(lanes.len()),
             lanes: lanes.to_vec(),
         })
     }
@@ -90,6 +104,12 @@ impl Trainer {
         self.progress.epochs_done
     }
 
+    /// Reports the norms of the gradients with every step from now on, clipped or not. Costs a pass
+    /// over the gradients and changes nothing that is computed.
+    pub fn measure_gradients(&mut self) {
+        self.measures_gradients = true;
+    }
+
     /// Trains on to the end of the current epoch, from wherever it stands (also from the middle of
     /// one). `after_step` is told of every step and may ask to stop; a [`save`](Self::save) taken
     /// then continues with the same bits.
@@ -108,8 +128,8 @@ impl Trainer {
         let end = u64::from(epoch) * self.steps_per_epoch();
         while self.progress.steps_done < end {
             let step = self.progress.steps_done;
-            if let Some(lane) = self.step(epoch)? {
-                return Ok(EpochEnd::Diverged { lane, step });
+            if let Some((lane, cause)) = self.step(epoch)? {
+                return Ok(EpochEnd::Diverged { lane, step, cause });
             }
             let report = StepReport {
                 step,
@@ -135,9 +155,9 @@ impl Trainer {
         Ok(EpochEnd::Complete(EpochStats { epoch, lanes }))
     }
 
-    /// One optimizer step; names the first lane whose loss is not finite, and then changes neither
-    /// parameters nor progress.
-    fn step(&mut self, epoch: u32) -> Result<Option<usize>, TrainError> {
+    /// One optimizer step; names the first lane whose loss (or norm of gradients, where measured) is
+    /// not finite, and then changes neither parameters nor progress.
+    fn step(&mut self, epoch: u32) -> Result<Option<(usize, Divergence)>, TrainError> {
         let step = self.progress.steps_done;
         let places = self.places(step % self.steps_per_epoch());
         let samples = places.len();
@@ -146,27 +166,58 @@ impl Trainer {
         self.measures.enter(Phase::Forward);
         let pass = Pass { mode: Mode::Train { step }, samples, first_sample: 0 };
         self.network.forward(&pass)?;
-        self.network.loss_and_gradient(self.batches.labels(), &mut self.losses)?;
+        let targets = self.batches.targets();
+        self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
         self.measures.enter(Phase::Backward);
         if let Some(lane) = self.losses.iter().position(|loss| !loss.sum.is_finite()) {
-            return Ok(Some(lane));
+            let noticed = Noticed::Loss { nan: self.losses[lane].sum.is_nan() };
+            let origin = divergence::in_forward(&self.network, lane, &pass)?;
+            return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
         }
         self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
-        self.measures.enter(Phase::Other);
+        self.measures.enter(Phase::Update);
+        if self.measures_gradients {
+            let norms = self.norms.measure(self.network.parameters(), self.lanes.len())?;
+            if let Some(lane) = norms.iter().position(|norm| !norm.is_finite()) {
+                let noticed = Noticed::GradientNorm { nan: norms[lane].is_nan() };
+                let origin = divergence::in_backward(&self.network, lane)?;
+                return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
+            }
+        }
         let ends_epoch = (step + 1).is_multiple_of(self.steps_per_epoch());
         let at = At { step, ends_epoch };
+        self.measures.enter(Phase::Other);
         self.measures.before_update(&self.network, at)?;
         self.measures.enter(Phase::Update);
-        let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, step)).collect();
-        self.optimizer.update(self.network.parameters_mut(), step, &rates)?;
+        self.update(step)?;
         self.measures.enter(Phase::Other);
         self.measures.after_update(&self.network, at)?;
         self.progress.add(&self.losses);
         self.step_lanes.clear();
-        let lanes = self.losses.iter().zip(rates);
-        self.step_lanes
-            .extend(lanes.map(|(loss, lr)| LaneStep { loss: loss.sum / samples as f64, lr }));
+        let lanes = self.losses.iter().zip(&self.updates).enumerate();
+        self.step_lanes.extend(lanes.map(|(lane, (loss, update))| LaneStep {
+            loss: loss.sum / samples as f64,
+            lr: update.rate,
+            gradient_norm: self.norms.last().get(lane).copied(),
+        }));
         Ok(None)
+    }
+
+    /// Clips and updates every lane.
+    fn update(&mut self, step: u64) -> Result<(), TrainError> {
+        self.updates.clear();
+        for (lane, config) in self.lanes.iter().enumerate() {
+            let norm = self.norms.last().get(lane).copied().unwrap_or_default();
+            let scale = clip::scale(norm, config.clip_norm);
+            let rate = self.rate(lane, step);
+            self.updates.push(LaneUpdate { rate, scale });
+        }
+        self.optimizer.update(self.network.parameters_mut(), step, &self.updates)
+    }
+
+    fn divergence(&self, epoch: u32, noticed: Noticed, origin: Option<Origin>) -> Divergence {
+        let origin = origin.unwrap_or(Origin::Overflow);
+        Divergence { step: self.progress.steps_done, epoch, noticed, origin }
     }
 
     /// Places in the epoch's order that a step of the epoch (from 0) trains on.
@@ -179,12 +230,24 @@ impl Trainer {
     /// Learning rate of a lane in a step of the run.
     fn rate(&self, lane: usize, step: u64) -> f64 {
         let config = &self.lanes[lane];
-        let steps_per_epoch = self.steps_per_epoch();
-        config.lr * schedule::factor(&config.schedule, step, steps_per_epoch, config.epochs)
+        let timeline = Timeline::new(config, self.steps_per_epoch());
+        let dropped = self.progress.dropped(lane);
+        config.lr * schedule::factor(&config.schedule, step, &timeline, dropped)
     }
 
-    /// Mean loss and accuracy of every lane on a part, with running statistics and no dropout, over the
-    /// views that its configuration says.
+    /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
+    /// Once after every epoch; again changes nothing.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn validate(&mut self) -> Result<Vec<Evaluation>, TrainError> {
+        let validations = self.evaluate(Part::Validation)?;
+        self.progress.validated(&self.lanes, &validations);
+        Ok(validations)
+    }
+
+    /// Mean plain cross-entropy and accuracy of every lane on a part, with running statistics and no
+    /// dropout, over the views that its configuration says.
     ///
     /// # Errors
     /// When the part is empty, or the tensor library fails.
@@ -271,6 +334,7 @@ impl Trainer {
             fill: &mut measure::from_validation(&mut self.batches),
             images: self.data.val.len(),
             rates: &rates,
+            smoothing: &self.smoothing,
         };
         self.measures.of_epoch(self.progress.epochs_done, memory, &mut probe)
     }
@@ -312,12 +376,11 @@ impl Trainer {
 
 /// Can these configurations be one network?
 fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 10] = [
+    const SHARED: [Key; 9] = [
         Key::Dataset,
         Key::ValidationFraction,
         Key::Model,
         Key::Width,
-        Key::Activation,
         Key::BatchNorm,
         Key::BatchSize,
         Key::Epochs,
@@ -328,6 +391,9 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
     if first.devices != 1 {
         return Err(TrainError::Devices { found: first.devices });
     }
+    // What is measured of activations is defined by their one function.
+    let watches = |measurement: &Measurement| *measurement == Measurement::Activation;
+    let watched = first.measure.iter().any(watches).then_some(Key::Activation);
     let size = |config: &RunConfig| {
         let [_, height, width] = config.dataset.image_shape();
         config.input_size([height, width])
@@ -338,7 +404,7 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
             let [first, found] = [first, config].map(|lane| lane.setting(key).label());
             return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
         }
-        for key in SHARED {
+        for key in SHARED.into_iter().chain(watched) {
             let (expected, found) = (first.setting(key), config.setting(key));
             if expected != found {
                 let (first, found) = (expected.label(), found.label());

@@ -4,7 +4,7 @@ use crate::train::batches::Batches;
 use crate::train::error::TrainError;
 use crate::train::kernel::Buffer;
 use crate::train::layer::{Mode, Parameter, Pass};
-use crate::train::loss::BatchLoss;
+use crate::train::loss::{BatchLoss, Targets};
 use crate::train::model::Network;
 
 /// Puts validation images into a network's input.
@@ -21,6 +21,8 @@ pub struct Probe<'a, T> {
     pub images: usize,
     /// Learning rate of every lane.
     pub rates: &'a [f64],
+    /// Label smoothing of every lane.
+    pub smoothing: &'a [f64],
 }
 
 impl<T: crate::train::kernel::Real> Probe<'_, T> {
@@ -31,7 +33,7 @@ impl<T: crate::train::kernel::Real> Probe<'_, T> {
         Ok((samples, labels))
     }
 
-    /// The mean loss of every lane in training mode, with its gradients in the parameters. Dropout
+    /// The mean of the loss that is trained on, of every lane in training mode, with its gradients in the parameters. Dropout
     /// draws as in step 0, so that it is one function of the weights from epoch to epoch. Running
     /// statistics move: the caller puts them back.
     pub fn loss_and_gradient(
@@ -42,7 +44,7 @@ impl<T: crate::train::kernel::Real> Probe<'_, T> {
         let pass = Pass { mode: Mode::Train { step: 0 }, samples, first_sample: 0 };
         let mut losses = vec![BatchLoss::default(); self.network.lanes()];
         self.network.forward(&pass)?;
-        self.network.loss_and_gradient(labels, &mut losses)?;
+        self.network.loss_and_gradient(&Targets::plain(labels), self.smoothing, &mut losses)?;
         self.network.backward(&pass, &mut |_: &mut Parameter<T>| Ok(()))?;
         Ok(losses.iter().map(|loss| loss.sum / samples as f64).collect())
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::*;
 use crate::spec::activation::Activation;
+use crate::spec::batch_norm::BatchNorm;
 use crate::spec::measure::{Measurements, StepFactors};
 use crate::spec::model::Model;
 use crate::train::data::{DataSplits, Images};
 use crate::train::kernel::Buffer;
 use crate::train::layer::{Mode, Parameter, Pass};
-use crate::train::loss::BatchLoss;
+use crate::train::loss::{BatchLoss, Targets};
 use crate::train::model;
 use crate::train::report::{EpochEnd, Part};
 use crate::train::trainer::Trainer;
@@ -33,6 +34,7 @@ fn everything() -> Measurements {
 /// Two lanes of a small network, by default with relu.
 fn lanes(activation: Activation, batch_norm: bool) -> [RunConfig; 2] {
     let model = Model::Mlp { hidden: vec![20, 17] };
+    let batch_norm = if batch_norm { BatchNorm::ON } else { BatchNorm::Off };
     let config = RunConfig { model, activation, batch_norm, ..RunConfig::default() };
     [config.clone(), RunConfig { seed: 5, ..config }]
 }
@@ -58,7 +60,7 @@ fn loss_and_gradient(network: &mut Network<f64>) -> [f64; 2] {
     let pass = Pass { mode: Mode::Train { step: 0 }, samples: SAMPLES, first_sample: 0 };
     let mut losses = [BatchLoss::default(); 2];
     network.forward(&pass).unwrap();
-    network.loss_and_gradient(&labels(), &mut losses).unwrap();
+    network.loss_and_gradient(&Targets::plain(&labels()), &[0.1, 0.0], &mut losses).unwrap();
     network.backward(&pass, &mut |_: &mut Parameter<f64>| Ok(())).unwrap();
     losses.map(|loss| loss.sum / SAMPLES as f64)
 }
@@ -170,7 +172,13 @@ fn smoothness_by_taking_the_steps_and_everything_is_put_back() {
             fill(input)?;
             Ok::<_, TrainError>(labels())
         };
-        let mut probe = Probe { network: &mut network, fill: &mut fill, images: 50, rates: &rates };
+        let mut probe = Probe {
+            network: &mut network,
+            fill: &mut fill,
+            images: 50,
+            rates: &rates,
+            smoothing: &[0.1, 0.0],
+        };
         smoothness.measure(&mut probe).unwrap()
     };
     assert_eq!([0, 1].map(|lane| flat(&network, lane, false)), before);

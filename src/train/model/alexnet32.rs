@@ -27,11 +27,11 @@ pub fn build<T: Real>(
     let config = &lanes[0];
     let input = (Shape { height, width, channels }, InputOrder::ChannelsLast);
     let mut network = Builder::new(lanes, capacity, input);
-    let bias = if config.batch_norm { Bias::Without } else { Bias::With };
+    let bias = if config.batch_norm.is_on() { Bias::Without } else { Bias::With };
     for (channels, stride, pool) in CONVOLUTIONS {
         let window = Window::square(3, stride, 1);
         network.convolution(scaled(channels, config.width, 8), window, bias)?;
-        if config.batch_norm {
+        if config.batch_norm.is_on() {
             network.batch_norm()?;
         }
         network.activation();
@@ -53,10 +53,11 @@ pub fn build<T: Real>(
 #[cfg(test)]
 mod tests {
     use crate::spec::RunConfig;
+    use crate::spec::batch_norm::BatchNorm;
     use crate::spec::model::Model;
     use crate::train::model::build;
 
-    fn parameters(image: [usize; 3], width: f64, batch_norm: bool) -> usize {
+    fn parameters(image: [usize; 3], width: f64, batch_norm: BatchNorm) -> usize {
         let model = Model::Alexnet32;
         let config = RunConfig { model, width, batch_norm, ..Default::default() };
         let network = build::<f32>(&[config], image, 10, 1).unwrap();
@@ -75,11 +76,11 @@ mod tests {
     #[test]
     fn the_network_has_the_parameters_of_its_definition() {
         let full = [3, 64, 192, 384, 256, 256];
-        assert_eq!(parameters([3, 32, 32], 1.0, false), expected(full, 1024, false));
+        assert_eq!(parameters([3, 32, 32], 1.0, BatchNorm::Off), expected(full, 1024, false));
         let quarter = [1, 16, 48, 96, 64, 64];
-        assert_eq!(parameters([1, 28, 28], 0.25, true), expected(quarter, 256, true));
+        assert_eq!(parameters([1, 28, 28], 0.25, BatchNorm::ON), expected(quarter, 256, true));
         let least = [1, 8, 8, 8, 8, 8];
-        assert_eq!(parameters([1, 28, 28], 0.01, false), expected(least, 16, false));
+        assert_eq!(parameters([1, 28, 28], 0.01, BatchNorm::Off), expected(least, 16, false));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::spec::RunConfig;
 use crate::train::error::TrainError;
 use crate::train::kernel::{Real, Workspace};
 use crate::train::layer::activation::Activation;
-use crate::train::layer::adaptive_avg_pool2d::AdaptiveAvgPool2d;
+use crate::train::layer::avg_pool2d::AvgPool2d;
 use crate::train::layer::batch_norm::BatchNorm;
 use crate::train::layer::conv2d::{Conv2d, Convolution};
 use crate::train::layer::dropout::{Dropout, DropoutLane};
@@ -13,6 +13,7 @@ use crate::train::layer::flatten::Flatten;
 use crate::train::layer::linear::{Bias, Linear};
 use crate::train::layer::max_pool2d::MaxPool2d;
 use crate::train::layer::patches::Window;
+use crate::train::layer::pool_windows::Pool;
 use crate::train::layer::{Layer, Shape};
 use crate::train::measure::Label;
 
@@ -89,14 +90,17 @@ impl<'a, T: Real> Builder<'a, T> {
     /// Batch normalisation.
     pub fn batch_norm(&mut self) -> Result<(), TrainError> {
         self.norms += 1;
-        self.push("norm", BatchNorm::new(self.lanes.len(), self.norms, self.shape)?);
+        let lanes =
+            self.lanes.iter().map(|lane| lane.batch_norm.normalisation().unwrap_or_default());
+        self.push("norm", BatchNorm::new(lanes.collect(), self.norms, self.shape)?);
         Ok(())
     }
 
-    /// The configuration's activation.
+    /// The configurations' activations.
     pub fn activation(&mut self) {
-        let function = self.lanes[0].activation.clone();
-        self.push(function.kind(), Activation::new(function.clone(), self.shape));
+        let kind = self.lanes[0].activation.kind();
+        let functions = self.lanes.iter().map(|lane| lane.activation.clone()).collect();
+        self.push(kind, Activation::new(functions, self.shape));
     }
 
     /// Dropout, unless no lane drops anything.
@@ -115,15 +119,15 @@ impl<'a, T: Real> Builder<'a, T> {
 
     /// Max pooling.
     pub fn max_pool(&mut self, size: usize, stride: usize) -> Result<(), TrainError> {
-        let shape = (size, stride);
-        self.push("pool", MaxPool2d::new(self.lanes.len(), self.capacity, self.shape, shape)?);
+        let pool = Pool::square(size, stride);
+        self.push("pool", MaxPool2d::new(self.lanes.len(), self.capacity, self.shape, pool)?);
         Ok(())
     }
 
     /// Average pooling to a fixed size; nothing where the image has that size already.
     pub fn adaptive_avg_pool(&mut self, size: [usize; 2]) {
         if [self.shape.height, self.shape.width] != size {
-            self.push("pool", AdaptiveAvgPool2d::new(self.shape, size));
+            self.push("pool", AvgPool2d::adaptive(self.shape, size));
         }
     }
 

@@ -18,7 +18,7 @@ pub fn build<T: Real>(
 ) -> Result<Network<T>, TrainError> {
     let input = (Shape::flat(image.iter().product()), InputOrder::ChannelsFirst);
     let mut network = Builder::new(lanes, capacity, input);
-    let batch_norm = lanes[0].batch_norm;
+    let batch_norm = lanes[0].batch_norm.is_on();
     let bias = if batch_norm { Bias::Without } else { Bias::With };
     for &units in hidden {
         network.linear(scaled(units as usize, lanes[0].width, 16), bias)?;
@@ -35,6 +35,7 @@ pub fn build<T: Real>(
 #[cfg(test)]
 mod tests {
     use crate::spec::RunConfig;
+    use crate::spec::batch_norm::BatchNorm;
     use crate::spec::model::Model;
     use crate::train::model::build;
 
@@ -51,7 +52,7 @@ mod tests {
         assert_eq!(parameters.iter().map(|p| p.1).sum::<usize>(), 567_434);
         assert_eq!(parameters[0], ("linear1.weight".to_owned(), 784 * 512));
         assert_eq!(parameters[7], ("linear4.bias".to_owned(), 10));
-        let normed = names_and_sizes(RunConfig { batch_norm: true, ..config });
+        let normed = names_and_sizes(RunConfig { batch_norm: BatchNorm::ON, ..config });
         let names: Vec<&str> = normed.iter().map(|p| p.0.as_str()).take(4).collect();
         assert_eq!(names, ["linear1.weight", "norm1.weight", "norm1.bias", "linear2.weight"]);
         assert_eq!(normed.iter().map(|p| p.1).sum::<usize>(), 567_434 + 512 + 256 + 128);

@@ -30,9 +30,10 @@ pub fn build<T: Real>(
         Model::Mlp { hidden } => mlp::build(lanes, hidden, (image, classes), capacity)?,
         Model::Alexnet32 => alexnet32::build(lanes, (image, classes), capacity)?,
     };
+    let depth = init::Depth::of(network.parameters());
     for parameter in network.parameters_mut() {
         for (lane, config) in lanes.iter().enumerate() {
-            init::start(parameter, lane, &config.init, config.seed)?;
+            init::start(parameter, lane, &config.init, (config.seed, depth))?;
         }
     }
     Ok(network)
