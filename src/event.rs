@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Version of the events' format. Raise it when a reader of the old one would misread the new one.
-pub const EVENT_FORMAT: u32 = 1;
+pub const EVENT_FORMAT: u32 = 2;
 
 /// Something that happened inside a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub enum RunEvent {
         /// Learning rate of each step.
         lr: Vec<f64>,
     },
+    /// What was measured inside the network, in some steps of an epoch or at its end; there since
+    /// format 2.
+    Layers(LayersRecord),
     /// An epoch is complete and has been validated.
     Epoch(EpochRecord),
 }
@@ -48,7 +51,7 @@ impl RunEvent {
     pub fn into_epoch(self) -> Option<EpochRecord> {
         match self {
             Self::Epoch(epoch) => Some(epoch),
-            Self::Started { .. } | Self::Steps { .. } => None,
+            Self::Started { .. } | Self::Steps { .. } | Self::Layers(_) => None,
         }
     }
 }
@@ -81,6 +84,26 @@ pub struct EpochRecord {
     pub elapsed_s: f64,
 }
 
+/// One measurement in every layer that has it, in one or more steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayersRecord {
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// What was measured: `gradient_norm`.
+    pub measurement: String,
+    /// Names of the layers, in the order of the network: `conv1`, `relu1`; `network` for what
+    /// concerns all of it.
+    pub layers: Vec<String>,
+    /// What each layer is: `conv`, `relu`.
+    pub kinds: Vec<String>,
+    /// Optimizer steps done by then since the start of the run, for each row of `values`.
+    pub steps: Vec<u64>,
+    /// For each of the steps a number for each of the layers.
+    #[serde(with = "non_finite::table")]
+    pub values: Vec<Vec<f64>>,
+}
+
 /// JSON has no NaN and no infinity: a number that is not finite is written as `null` and read back
 /// as NaN.
 mod non_finite {
@@ -111,6 +134,29 @@ mod non_finite {
         ) -> Result<Vec<f64>, D::Error> {
             let xs = Vec::<Option<f64>>::deserialize(from)?;
             Ok(xs.into_iter().map(|x| x.unwrap_or(f64::NAN)).collect())
+        }
+    }
+
+    /// The same for lists of lists.
+    pub(super) mod table {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub(in crate::event) fn serialize<S: Serializer>(
+            rows: &[Vec<f64>],
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            let finite = |xs: &Vec<f64>| -> Vec<Option<f64>> {
+                xs.iter().map(|x| Some(*x).filter(|x| x.is_finite())).collect()
+            };
+            rows.iter().map(finite).collect::<Vec<_>>().serialize(serializer)
+        }
+
+        pub(in crate::event) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Vec<Vec<f64>>, D::Error> {
+            let rows = Vec::<Vec<Option<f64>>>::deserialize(from)?;
+            let known = |xs: Vec<Option<f64>>| xs.into_iter().map(|x| x.unwrap_or(f64::NAN));
+            Ok(rows.into_iter().map(|xs| known(xs).collect()).collect())
         }
     }
 }
@@ -273,5 +319,17 @@ mod tests {
         let RunEvent::Steps { loss, .. } = serde_json::from_str(&json).unwrap() else { panic!() };
         assert_eq!(loss[0], 0.5);
         assert!(loss[1].is_nan() && loss[2].is_nan());
+        let event = RunEvent::Layers(LayersRecord {
+            epoch: 1,
+            measurement: "gradient_norm".to_owned(),
+            layers: vec!["conv1".to_owned(), "network".to_owned()],
+            kinds: vec!["conv".to_owned(), "network".to_owned()],
+            steps: vec![3],
+            values: vec![vec![0.5, f64::INFINITY]],
+        });
+        let json = serde_json::to_string(&event).unwrap();
+        assert!(json.contains("[[0.5,null]]"), "{json}");
+        let RunEvent::Layers(read) = serde_json::from_str(&json).unwrap() else { panic!() };
+        assert!(read.values[0][0] == 0.5 && read.values[0][1].is_nan());
     }
 }

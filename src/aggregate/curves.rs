@@ -4,7 +4,7 @@
 //! every epoch (or step) and metric, lazily, run after run: a large sweep's curves are never in
 //! memory together.
 
-use crate::event::{EpochRecord, RunEvent};
+use crate::event::{EpochRecord, LayersRecord, RunEvent};
 use crate::record::RunResult;
 use crate::spec::run_policy::CurveDetail;
 
@@ -15,6 +15,8 @@ pub struct RunHistory {
     pub epochs: Vec<EpochRecord>,
     /// Optimizer steps, in order.
     pub steps: Vec<StepRecord>,
+    /// What was measured in the layers, in the order of the record.
+    pub layers: Vec<LayersRecord>,
 }
 
 /// One optimizer step.
@@ -33,7 +35,7 @@ pub struct StepRecord {
 impl RunHistory {
     /// The epochs of a run that has ended.
     pub fn of_result(result: RunResult) -> Self {
-        Self { epochs: result.epochs, steps: Vec::new() }
+        Self { epochs: result.epochs, ..Self::default() }
     }
 
     /// The history that events tell, over all attempts: what a later attempt did again, because
@@ -45,6 +47,7 @@ impl RunHistory {
                 RunEvent::Started { resumed_at_step, .. } => {
                     history.steps.retain(|record| record.step < resumed_at_step);
                     history.epochs.retain(|record| record.step <= resumed_at_step);
+                    super::layers::keep_until(&mut history.layers, resumed_at_step);
                 }
                 RunEvent::Steps { first_step, epoch, loss, lr } => {
                     while history.steps.pop_if(|last| last.step >= first_step).is_some() {}
@@ -56,6 +59,7 @@ impl RunHistory {
                         lr,
                     }));
                 }
+                RunEvent::Layers(record) => super::layers::add(&mut history.layers, record),
                 RunEvent::Epoch(record) => {
                     while history.epochs.pop_if(|last| last.epoch >= record.epoch).is_some() {}
                     history.epochs.push(record);

@@ -7,6 +7,7 @@
 
 pub mod curves;
 pub mod error;
+pub mod layers;
 pub mod leaderboard;
 pub mod metrics;
 pub mod reader;

@@ -100,6 +100,14 @@ pub fn read_histories<'a>(
     })
 }
 
+/// As [`read_histories`], but with all that the events tell: steps, and measurements in layers.
+pub fn read_events<'a>(
+    folder: &'a SweepFolder,
+    rows: &'a [RunRow],
+) -> impl Iterator<Item = (&'a RunRow, RunHistory)> {
+    read_histories(folder, rows, CurveDetail::Step)
+}
+
 /// The steps of a run beside its epochs, as far as they can be read.
 fn with_steps(history: RunHistory, run: &RunFolder, detail: CurveDetail) -> RunHistory {
     match detail {

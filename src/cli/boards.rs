@@ -8,13 +8,14 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::aggregate::leaderboard::Leaderboard;
-use crate::aggregate::reader::{read_histories, read_planned, read_result};
+use crate::aggregate::reader::{read_events, read_histories, read_planned, read_result};
 use crate::aggregate::row::{PlannedRun, RunState};
 use crate::aggregate::{AggregateError, SweepTable};
 use crate::event::{AttemptEnd, SweepEvent};
 use crate::plan::Plan;
 use crate::record::{Durability, RecordError, SweepFolder, atomic};
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
+use crate::report::long::{LayersCsv, StepsCsv};
 use crate::spec::run_policy::CurveDetail;
 use crate::spec::{Key, SweepSpec};
 
@@ -26,6 +27,8 @@ pub struct Boards<'a> {
     folder: &'a SweepFolder,
     plan: &'a Plan,
     detail: CurveDetail,
+    /// Does any run measure in its layers?
+    measured: bool,
     table: SweepTable,
     /// Files that could not be read when the sweep was opened.
     pub problems: Vec<AggregateError>,
@@ -37,6 +40,16 @@ pub struct Boards<'a> {
 struct Written {
     at: Instant,
     cost: Duration,
+}
+
+/// Does any configuration of the sweep measure in its layers?
+fn measures(spec: &SweepSpec) -> bool {
+    let zips = spec.zips.iter().flat_map(|zip| &zip.axes);
+    let whens = spec.whens.iter().flat_map(|when| &when.axes);
+    let axes = spec.grid.iter().chain(zips).chain(whens).map(|axis| axis.key);
+    let includes = spec.includes.iter().flat_map(|include| &include.settings);
+    let mut keys = axes.chain(includes.map(|choice| choice.setting.key()));
+    !spec.base.measure.is_empty() || keys.any(|key| key == Key::Measure)
 }
 
 impl<'a> Boards<'a> {
@@ -52,6 +65,7 @@ impl<'a> Boards<'a> {
             folder,
             plan,
             detail: spec.run.curves,
+            measured: measures(spec),
             table: reading.table,
             problems: reading.problems,
             written: None,
@@ -127,9 +141,41 @@ impl<'a> Boards<'a> {
         let board = leaderboard_csv(&self.leaderboard());
         atomic::replace(&self.folder.leaderboard_csv(), &board, derived)?;
         atomic::replace_with(&self.folder.curves_csv(), derived, &mut |out| self.curves(out))?;
+        self.write_long(derived)?;
         self.written = Some(Written { at: Instant::now(), cost: begun.elapsed() });
         self.stale = false;
         Ok(())
+    }
+
+    /// Writes the tables that are not always asked for; takes away those of an earlier sweep that did.
+    fn write_long(&self, derived: Durability) -> Result<(), RecordError> {
+        let layers = self.folder.layers_csv();
+        if self.measured {
+            atomic::replace_with(&layers, derived, &mut |out| self.layers(out))?;
+        } else {
+            atomic::remove(&layers)?;
+        }
+        let steps = self.folder.steps_csv();
+        match self.detail {
+            CurveDetail::Step => atomic::replace_with(&steps, derived, &mut |out| self.steps(out)),
+            CurveDetail::Epoch => atomic::remove(&steps),
+        }
+    }
+
+    fn layers(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let mut csv = LayersCsv::new(out, self.table.axes())?;
+        for (row, history) in read_events(self.folder, self.table.rows()) {
+            csv.run(row, history.layer_points(self.detail))?;
+        }
+        csv.finish()?.flush()
+    }
+
+    fn steps(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let mut csv = StepsCsv::new(out, self.table.axes())?;
+        for (row, history) in read_events(self.folder, self.table.rows()) {
+            csv.run(row, &history)?;
+        }
+        csv.finish()?.flush()
     }
 
     fn curves(&self, out: &mut dyn Write) -> std::io::Result<()> {

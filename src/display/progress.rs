@@ -226,6 +226,7 @@ impl Line {
                 self.epoch = *epoch;
                 self.loss = loss.last().copied();
             }
+            RunEvent::Layers(_) => {}
             RunEvent::Epoch(EpochRecord { epoch, step, val_accuracy, .. }) => {
                 self.epoch = *epoch;
                 self.steps = *step;

@@ -65,6 +65,19 @@ fn temporary_name(path: &Path) -> PathBuf {
 
 const LITTER: &str = ".tmp";
 
+/// Removes a derived file that nobody asks for any more, if it is there.
+///
+/// # Errors
+/// Whatever the system refuses.
+pub fn remove(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes the temporary files that kills have left in `folder`. Only its one writer may call this.
 pub fn remove_litter(folder: &Path) {
     let Ok(files) = fs::read_dir(folder) else { return };

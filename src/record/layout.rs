@@ -66,6 +66,16 @@ impl SweepFolder {
         self.root.join("curves.csv")
     }
 
+    /// A row for every run, epoch, layer and measurement; only where something was measured.
+    pub fn layers_csv(&self) -> PathBuf {
+        self.root.join("layers.csv")
+    }
+
+    /// A row for every run and optimizer step; only where steps are asked for.
+    pub fn steps_csv(&self) -> PathBuf {
+        self.root.join("steps.csv")
+    }
+
     /// The folder of a run.
     pub fn run(&self, id: RunId) -> RunFolder {
         RunFolder { root: self.root.join(id.to_string()) }

@@ -32,7 +32,7 @@ pub fn is_timing_column(column: &str) -> bool {
     })
 }
 
-const NAME_COLUMNS: [&str; 2] = ["run_id", "configuration"];
+pub(super) const NAME_COLUMNS: [&str; 2] = ["run_id", "configuration"];
 const STATE_COLUMNS: [&str; 4] = ["status", "reason", "seed", "epochs_done"];
 const SUMMARY_SUFFIXES: [&str; 4] = ["_mean", "_std", "_ci95_low", "_ci95_high"];
 const COMPARISON_COLUMNS: [&str; 9] = [
@@ -184,13 +184,13 @@ fn in_memory(rows: impl FnOnce(&mut CsvRows<Vec<u8>>) -> io::Result<()>) -> Vec<
 /// Cells after cells, by the contract. A row that has another number of cells than the header is
 /// refused by the writer underneath.
 #[derive(Debug)]
-struct CsvRows<W: io::Write> {
+pub(super) struct CsvRows<W: io::Write> {
     csv: Writer<W>,
     cell: String,
 }
 
 impl<W: io::Write> CsvRows<W> {
-    fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         let csv = WriterBuilder::new()
             .quote_style(QuoteStyle::Necessary)
             .terminator(Terminator::Any(b'\n'))
@@ -198,28 +198,31 @@ impl<W: io::Write> CsvRows<W> {
         Self { csv, cell: String::new() }
     }
 
-    fn text(&mut self, text: &str) -> io::Result<()> {
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         Ok(self.csv.write_field(cell::text(text).as_ref())?)
     }
 
-    fn texts(&mut self, texts: impl IntoIterator<Item = impl AsRef<str>>) -> io::Result<()> {
+    pub(super) fn texts(
+        &mut self,
+        texts: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> io::Result<()> {
         texts.into_iter().try_for_each(|text| self.text(text.as_ref()))
     }
 
-    fn number(&mut self, value: Option<f64>) -> io::Result<()> {
+    pub(super) fn number(&mut self, value: Option<f64>) -> io::Result<()> {
         self.cell.clear();
         cell::number(value, &mut self.cell);
         Ok(self.csv.write_field(&self.cell)?)
     }
 
-    fn integer(&mut self, value: Option<u64>) -> io::Result<()> {
+    pub(super) fn integer(&mut self, value: Option<u64>) -> io::Result<()> {
         self.cell.clear();
         cell::integer(value, &mut self.cell);
         Ok(self.csv.write_field(&self.cell)?)
     }
 
     /// Exactly `count` cells, whatever a row brings along.
-    fn axes(&mut self, count: usize, values: &[AxisValue]) -> io::Result<()> {
+    pub(super) fn axes(&mut self, count: usize, values: &[AxisValue]) -> io::Result<()> {
         for place in 0..count {
             match values.get(place) {
                 Some(AxisValue { number: Some(number), .. }) => self.number(Some(*number))?,
@@ -230,11 +233,11 @@ impl<W: io::Write> CsvRows<W> {
         Ok(())
     }
 
-    fn end_row(&mut self) -> io::Result<()> {
+    pub(super) fn end_row(&mut self) -> io::Result<()> {
         Ok(self.csv.write_record(None::<&[u8]>)?)
     }
 
-    fn finish(self) -> io::Result<W> {
+    pub(super) fn finish(self) -> io::Result<W> {
         self.csv.into_inner().map_err(|error| error.into_error())
     }
 }

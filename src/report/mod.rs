@@ -3,3 +3,4 @@
 
 pub mod cell;
 pub mod csv;
+pub mod long;

@@ -15,6 +15,7 @@ use super::dataset::Dataset;
 use super::diagnostics::{Diagnostics, SpecError};
 use super::evaluation::Views;
 use super::init::Init;
+use super::measure::Measurements;
 use super::model::Model;
 use super::node::{Node, Raw};
 use super::optimizer::{DecayOn, Optimizer};
@@ -183,6 +184,9 @@ config_keys! {
     epochs/Epochs: u32 = 10, Interval::closed(1.0, 1_000_000.0);
     /// Devices that train one run together, each on a part of every batch.
     devices/Devices: u32 = 1, Interval::closed(1.0, 1024.0);
+    /// What is measured in the network while it trains; it changes no number of the run, but costs
+    /// time. Written to `layers.csv`.
+    measure/Measure: Measurements = Measurements::default(), ();
     /// Seed of the initial weights, data order, dropout and augmentation. `[repeats]` sets it.
     seed/Seed: u64 = 0, Interval::closed(0.0, 9_007_199_254_740_992.0);
 }

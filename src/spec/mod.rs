@@ -18,6 +18,7 @@ pub mod diagnostics;
 pub mod evaluation;
 pub mod folder;
 pub mod init;
+pub mod measure;
 pub mod metric;
 pub mod model;
 pub mod node;

@@ -33,7 +33,9 @@ fn key_entry(key: Key) -> String {
     let schema = key.schema();
     let default = toml(&schema["default"]);
     let mut entry = format!("### `{key}`\n\n{}\n\n", key.doc());
-    match schema["anyOf"].as_array() {
+    // A word, or a list of words.
+    let words = schema["anyOf"].as_array().or_else(|| schema["items"]["anyOf"].as_array());
+    match words {
         Some(any) => {
             entry +=
                 &format!("Default: `{default}`.\n\n| kind | what | parameters |\n|---|---|---|\n");

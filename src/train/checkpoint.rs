@@ -14,6 +14,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
+use super::layer::State;
 use super::model::Network;
 use super::optim::Optimizer;
 use super::progress::Progress;
@@ -135,6 +136,7 @@ enum Place {
     Parameter { parameter: usize },
     Memory { parameter: usize, memory: usize },
     State { state: usize },
+    Measured { state: usize },
 }
 
 /// One tensor of a checkpoint.
@@ -145,8 +147,11 @@ struct Entry {
     place: Place,
 }
 
+/// What the tensors of a checkpoint are of: the network, the optimizer, and what measurements keep.
+type Source<'a> = (&'a Network<f32>, &'a Optimizer<f32>, &'a [State<f32>]);
+
 /// Every tensor that a checkpoint of this network and optimizer has.
-fn entries(network: &Network<f32>, optimizer: &Optimizer<f32>) -> Vec<Entry> {
+fn entries((network, optimizer, measured): Source<'_>) -> Vec<Entry> {
     let mut entries = Vec::new();
     for lane in 0..network.lanes() {
         for (parameter, p) in network.parameters().enumerate() {
@@ -163,6 +168,10 @@ fn entries(network: &Network<f32>, optimizer: &Optimizer<f32>) -> Vec<Entry> {
             let (name, shape) = (format!("lane{lane}/{}", s.name), vec![s.value.lane_len()]);
             entries.push(Entry { name, lane, shape, place: Place::State { state } });
         }
+        for (state, s) in measured.iter().enumerate() {
+            let (name, shape) = (format!("lane{lane}/{}", s.name), vec![s.value.lane_len()]);
+            entries.push(Entry { name, lane, shape, place: Place::Measured { state } });
+        }
     }
     entries
 }
@@ -171,13 +180,10 @@ fn entries(network: &Network<f32>, optimizer: &Optimizer<f32>) -> Vec<Entry> {
 ///
 /// # Errors
 /// When the tensor library fails.
-pub fn save(
-    network: &Network<f32>,
-    optimizer: &Optimizer<f32>,
-    header: &Header,
-) -> Result<Vec<u8>, TrainError> {
+pub fn save(source: Source<'_>, header: &Header) -> Result<Vec<u8>, TrainError> {
+    let (network, optimizer, measured) = source;
     let mut tensors = Vec::new();
-    for entry in entries(network, optimizer) {
+    for entry in entries(source) {
         let lane = entry.lane;
         let parameter = |i: usize| {
             network.parameters().nth(i).expect("invariant: entries come from this network")
@@ -195,6 +201,10 @@ pub fn save(
                 let s = network.states().nth(state);
                 let s = s.expect("invariant: entries come from this network");
                 s.value.read()?.lane(lane, s.value.lane_len()).to_vec()
+            }
+            Place::Measured { state } => {
+                let value = &measured[state].value;
+                value.read()?.lane(lane, value.lane_len()).to_vec()
             }
         };
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -222,14 +232,10 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// When the bytes are no checkpoint or have other tensors.
-pub fn read(
-    bytes: &[u8],
-    network: &Network<f32>,
-    optimizer: &Optimizer<f32>,
-) -> Result<Checkpoint, TrainError> {
+pub fn read(bytes: &[u8], source: Source<'_>) -> Result<Checkpoint, TrainError> {
     let header = read_header(bytes)?;
     let file = SafeTensors::deserialize(bytes)?;
-    let expected = entries(network, optimizer);
+    let expected = entries(source);
     same("number of tensors", expected.len(), file.len())?;
     let entries = expected
         .into_iter()
@@ -269,6 +275,7 @@ impl Checkpoint {
         &self,
         network: &mut Network<f32>,
         optimizer: &mut Optimizer<f32>,
+        measured: &mut [State<f32>],
     ) -> Result<(), TrainError> {
         for (entry, saved) in &self.entries {
             let place = entry.lane * saved.len()..(entry.lane + 1) * saved.len();
@@ -286,6 +293,7 @@ impl Checkpoint {
                     Some(optimizer.memory_mut(parameter, memory))
                 }
                 Place::State { state } => network.states_mut().nth(state).map(|s| &mut s.value),
+                Place::Measured { state } => measured.get_mut(state).map(|s| &mut s.value),
             };
             let buffer = buffer.expect("invariant: entries come from this network");
             buffer.write(|data| data[place].copy_from_slice(&stored))?;

@@ -16,6 +16,7 @@ pub mod init;
 pub mod kernel;
 pub mod layer;
 pub mod loss;
+pub mod measure;
 pub mod model;
 pub mod optim;
 mod progress;

@@ -2,6 +2,7 @@
 
 use super::data::{DataSplits, Images};
 use super::divergence::Divergence;
+use super::measure::Measured;
 
 /// Which images are measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct StepReport<'a> {
     pub epoch: u32,
     /// Every lane.
     pub lanes: &'a [LaneStep],
+    /// What was measured in its gradients and its update.
+    pub measured: &'a [Measured],
 }
 
 /// One lane in one step.

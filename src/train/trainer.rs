@@ -12,12 +12,14 @@ use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
+use super::measure::{self, At, Measured, Measures, Memory, Phase, Probe};
 use super::model::{self, Network};
 use super::optim::clip::{self, GradientNorms};
 use super::optim::{LaneUpdate, Optimizer};
 use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 use super::schedule::{self, Timeline};
+use crate::spec::measure::Measurement;
 use crate::spec::{Key, RunConfig};
 
 /// Samples that an evaluation passes through the network at once, where training passes fewer.
@@ -31,6 +33,7 @@ pub struct Trainer {
     optimizer: Optimizer<f32>,
     batches: Batches,
     progress: Progress,
+    measures: Measures<f32>,
     /// Losses of the last batch; kept for their memory.
     losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
@@ -61,6 +64,7 @@ impl Trainer {
         let network = model::build(lanes, shape, data.classes, capacity)?;
         Ok(Self {
             optimizer: Optimizer::new(lanes, network.parameters())?,
+            measures: Measures::new(lanes, &network)?,
             batches: Batches::new(lanes, Arc::clone(&data), network.input_order()),
             network,
             data,
@@ -127,7 +131,12 @@ impl Trainer {
             if let Some((lane, cause)) = self.step(epoch)? {
                 return Ok(EpochEnd::Diverged { lane, step, cause });
             }
-            let report = StepReport { step, epoch, lanes: &self.step_lanes };
+            let report = StepReport {
+                step,
+                epoch,
+                lanes: &self.step_lanes,
+                measured: self.measures.of_step(),
+            };
             if after_step(&report).is_break() {
                 return Ok(EpochEnd::Stopped);
             }
@@ -152,17 +161,21 @@ impl Trainer {
         let step = self.progress.steps_done;
         let places = self.places(step % self.steps_per_epoch());
         let samples = places.len();
+        self.measures.enter(Phase::Data);
         self.batches.fill_training(self.network.input_mut(), epoch, places)?;
+        self.measures.enter(Phase::Forward);
         let pass = Pass { mode: Mode::Train { step }, samples, first_sample: 0 };
         self.network.forward(&pass)?;
         let targets = self.batches.targets();
         self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
+        self.measures.enter(Phase::Backward);
         if let Some(lane) = self.losses.iter().position(|loss| !loss.sum.is_finite()) {
             let noticed = Noticed::Loss { nan: self.losses[lane].sum.is_nan() };
             let origin = divergence::in_forward(&self.network, lane, &pass)?;
             return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
         }
         self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
+        self.measures.enter(Phase::Update);
         if self.measures_gradients {
             let norms = self.norms.measure(self.network.parameters(), self.lanes.len())?;
             if let Some(lane) = norms.iter().position(|norm| !norm.is_finite()) {
@@ -171,7 +184,14 @@ impl Trainer {
                 return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
             }
         }
+        let ends_epoch = (step + 1).is_multiple_of(self.steps_per_epoch());
+        let at = At { step, ends_epoch };
+        self.measures.enter(Phase::Other);
+        self.measures.before_update(&self.network, at)?;
+        self.measures.enter(Phase::Update);
         self.update(step)?;
+        self.measures.enter(Phase::Other);
+        self.measures.after_update(&self.network, at)?;
         self.progress.add(&self.losses);
         self.step_lanes.clear();
         let lanes = self.losses.iter().zip(&self.updates).enumerate();
@@ -240,7 +260,10 @@ impl Trainer {
         let views: Vec<_> =
             self.lanes.iter().map(|lane| LaneViews::of(&lane.evaluation, part)).collect();
         let mut sums = vec![BatchLoss::default(); self.lanes.len()];
-        if views.iter().any(LaneViews::is_single) {
+        self.measures.begin_pass();
+        self.measures.enter(Phase::Evaluation);
+        let watched = part == Part::Validation && self.measures.watches_outputs();
+        if watched || views.iter().any(LaneViews::is_single) {
             self.evaluate_once(part, total, &mut sums)?;
         }
         if views.iter().any(|lane| !lane.is_single()) {
@@ -252,6 +275,7 @@ impl Trainer {
                 *sum = averaged;
             }
         }
+        self.measures.enter(Phase::Other);
         let total = total as f64;
         Ok(sums
             .iter()
@@ -278,8 +302,47 @@ impl Trainer {
                 sum.sum += loss.sum;
                 sum.right += loss.right;
             }
+            if part == Part::Validation {
+                self.measures.enter(Phase::Other);
+                self.measures.observe(&self.network, samples)?;
+                self.measures.enter(Phase::Evaluation);
+            }
         }
         Ok(())
+    }
+
+    /// What the configuration asks to measure at the end of an epoch, after
+    /// [`train_epoch`](Self::train_epoch) and an evaluation of the validation part; leaves the
+    /// training as it is, bit for bit.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn measure(&mut self) -> Result<Vec<Measured>, TrainError> {
+        if !self.measures.has_epochs() {
+            return Ok(Vec::new());
+        }
+        let last = self.progress.steps_done.saturating_sub(1);
+        let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, last)).collect();
+        let parts = [&self.data.train, &self.data.val, &self.data.test];
+        let bytes = parts.map(|part| part.pixels.len() + size_of_val(&part.labels[..]));
+        let memory = Memory {
+            optimizer: self.optimizer.memory_len() * size_of::<f32>(),
+            data: bytes.iter().sum(),
+        };
+        let mut probe = Probe {
+            network: &mut self.network,
+            fill: &mut measure::from_validation(&mut self.batches),
+            images: self.data.val.len(),
+            rates: &rates,
+            smoothing: &self.smoothing,
+        };
+        self.measures.of_epoch(self.progress.epochs_done, memory, &mut probe)
+    }
+
+    /// Lets `now`, in seconds since anything, tell how long the phases of an epoch take, if the
+    /// configuration asks for it.
+    pub fn wind_clock(&mut self, now: Box<dyn Fn() -> f64 + Send>) {
+        self.measures.wind_clock(now);
     }
 
     /// Everything needed to continue with the same bits, as a safetensors file: parameters, running
@@ -288,7 +351,7 @@ impl Trainer {
     /// # Errors
     /// When the tensor library fails.
     pub fn save(&self) -> Result<Vec<u8>, TrainError> {
-        checkpoint::save(&self.network, &self.optimizer, &self.header())
+        checkpoint::save((&self.network, &self.optimizer, self.measures.states()), &self.header())
     }
 
     /// Continues from what [`save`](Self::save) gave.
@@ -297,10 +360,11 @@ impl Trainer {
     /// When the bytes are damaged or belong to another run, engine or data set; says what was
     /// expected and found. The trainer is then unchanged.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
-        let checkpoint = checkpoint::read(bytes, &self.network, &self.optimizer)?;
+        let checkpoint =
+            checkpoint::read(bytes, (&self.network, &self.optimizer, self.measures.states()))?;
         let steps_per_epoch = self.steps_per_epoch();
         checkpoint.header.check(&self.header(), steps_per_epoch)?;
-        checkpoint.apply(&mut self.network, &mut self.optimizer)?;
+        checkpoint.apply(&mut self.network, &mut self.optimizer, self.measures.states_mut())?;
         self.progress = checkpoint.header.progress;
         Ok(())
     }
@@ -312,7 +376,7 @@ impl Trainer {
 
 /// Can these configurations be one network?
 fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 8] = [
+    const SHARED: [Key; 9] = [
         Key::Dataset,
         Key::ValidationFraction,
         Key::Model,
@@ -321,11 +385,15 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
         Key::BatchSize,
         Key::Epochs,
         Key::Devices,
+        Key::Measure,
     ];
     let first = lanes.first().ok_or(TrainError::NoLanes)?;
     if first.devices != 1 {
         return Err(TrainError::Devices { found: first.devices });
     }
+    // What is measured of activations is defined by their one function.
+    let watches = |measurement: &Measurement| *measurement == Measurement::Activation;
+    let watched = first.measure.iter().any(watches).then_some(Key::Activation);
     let size = |config: &RunConfig| {
         let [_, height, width] = config.dataset.image_shape();
         config.input_size([height, width])
@@ -336,7 +404,7 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
             let [first, found] = [first, config].map(|lane| lane.setting(key).label());
             return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
         }
-        for key in SHARED {
+        for key in SHARED.into_iter().chain(watched) {
             let (expected, found) = (first.setting(key), config.setting(key));
             if expected != found {
                 let (first, found) = (expected.label(), found.label());

@@ -275,7 +275,7 @@ fn progress_that_cannot_be_is_refused() {
         let mut header = trainer.header();
         header.progress.steps_done = steps_done;
         header.progress.epochs_done = epochs_done;
-        let bytes = checkpoint::save(&trainer.network, &trainer.optimizer, &header).unwrap();
+        let bytes = checkpoint::save((&trainer.network, &trainer.optimizer, &[]), &header).unwrap();
         let error = trainer.restore(&bytes).unwrap_err().to_string();
         assert!(error.contains("steps done after"), "{error}");
     }

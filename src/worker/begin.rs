@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::error::WorkerError;
+use super::measured::PendingLayers;
 use super::run::{Assignment, Attempt};
 use super::steps::PendingSteps;
 use crate::event::{EVENT_FORMAT, RunEvent};
@@ -33,6 +34,7 @@ impl Attempt {
         let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
         let images = splits.train.len() as u64;
         let mut trainer = Trainer::new(std::slice::from_ref(&config), Arc::new(splits))?;
+        trainer.wind_clock(Box::new(move || started.elapsed().as_secs_f64()));
         let mut clock = Clock::new(started);
         if let Some(loaded) = loaded {
             match restore(&mut trainer, &loaded, events.length()) {
@@ -53,7 +55,8 @@ impl Attempt {
         })?;
         let epochs = lines.into_iter().filter_map(RunEvent::into_epoch).collect();
         let pending = PendingSteps::default();
-        Ok(Self { folder, record, trainer, events, pending, epochs, images, clock })
+        let layers = PendingLayers::default();
+        Ok(Self { folder, record, trainer, events, pending, layers, epochs, images, clock })
     }
 }
 

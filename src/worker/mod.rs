@@ -3,6 +3,7 @@
 mod begin;
 mod clock;
 pub mod error;
+mod measured;
 pub mod run;
 mod steps;
 

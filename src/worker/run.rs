@@ -7,11 +7,14 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::error::WorkerError;
+use super::measured::PendingLayers;
 use super::steps::PendingSteps;
 use crate::event::{EpochRecord, RunEvent, WorkerExit};
 use crate::record::checkpoint::{self, CheckpointEntry};
 use crate::record::result::RECORD_FORMAT;
-use crate::record::{Durability, LineWriter, RunFolder, RunRecord, RunResult, RunStatus, atomic};
+use crate::record::{
+    Durability, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus, atomic,
+};
 use crate::spec::config::ENGINE_NUMERICS;
 use crate::train::{EpochEnd, EpochStats, Part, Trainer};
 
@@ -48,6 +51,7 @@ pub(super) struct Attempt {
     pub(super) trainer: Trainer,
     pub(super) events: LineWriter<RunEvent>,
     pub(super) pending: PendingSteps,
+    pub(super) layers: PendingLayers,
     pub(super) epochs: Vec<EpochRecord>,
     /// Training images, for the throughput.
     pub(super) images: u64,
@@ -93,12 +97,14 @@ impl Attempt {
     /// Trains to the end of the epoch under way, writing down every step.
     fn epoch(&mut self, stop: &AtomicBool) -> Result<EpochEnd, WorkerError> {
         let begun = Instant::now();
-        let Self { trainer, events, pending, .. } = self;
+        let Self { trainer, events, pending, layers, .. } = self;
         let mut failed = None;
         let end = trainer.train_epoch(&mut |report| {
             pending.push(report);
-            if let Some(Err(error)) = pending.take_if_due().map(|steps| events.append(&steps)) {
-                failed = Some(error);
+            layers.push(report.epoch, report.step + 1, report.measured);
+            if let Some(steps) = pending.take_if_due() {
+                let lines = [steps].into_iter().chain(layers.take());
+                failed = append_all(events, lines).err();
             }
             if failed.is_some() || stop.load(Ordering::Relaxed) {
                 return ControlFlow::Break(());
@@ -122,6 +128,7 @@ impl Attempt {
         let validation = self.trainer.validate()?;
         let eval_s = begun.elapsed().as_secs_f64();
         self.clock.elapsed_s += eval_s;
+        let measured = self.trainer.measure()?;
         let lane = &stats.lanes[0];
         let trained_before: f64 = self.epochs.iter().map(|epoch| epoch.train_s).sum();
         let epoch = EpochRecord {
@@ -136,6 +143,7 @@ impl Attempt {
             eval_s,
             elapsed_s: self.clock.elapsed_s,
         };
+        self.layers.push(stats.epoch, self.trainer.steps_done(), &measured);
         self.flush()?;
         self.events.append(&RunEvent::Epoch(epoch.clone()))?;
         self.epochs.push(epoch);
@@ -150,10 +158,8 @@ impl Attempt {
     }
 
     fn flush(&mut self) -> Result<(), WorkerError> {
-        if let Some(steps) = self.pending.take() {
-            self.events.append(&steps)?;
-        }
-        Ok(())
+        let lines = self.pending.take().into_iter().chain(self.layers.take());
+        Ok(append_all(&mut self.events, lines)?)
     }
 
     /// Events first and durable, then the checkpoint that counts on them.
@@ -196,11 +202,19 @@ impl Attempt {
     }
 }
 
+fn append_all(
+    events: &mut LineWriter<RunEvent>,
+    mut lines: impl Iterator<Item = RunEvent>,
+) -> Result<(), RecordError> {
+    lines.try_for_each(|line| events.append(&line))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::event::LayersRecord;
     use crate::ids::RunId;
 
     /// Three epochs of three steps, the last one ragged.
@@ -212,6 +226,10 @@ mod tests {
             "model": { "kind": "mlp", "hidden": [16] },
             "optimizer": { "kind": "sgd", "momentum": 0.9 },
             "dropout": 0.2,
+            "measure": [
+                { "kind": "gradient_norm", "every_steps": 2 }, "activation", "update_ratio", "drift",
+                "smoothness", "memory",
+            ],
             "batch_size": 16,
             "epochs": 3,
         });
@@ -231,14 +249,28 @@ mod tests {
         Assignment { folder: folder.to_owned(), data: folder.to_owned(), attempt: 1 }
     }
 
-    /// Everything of a result that is not a time, and the final weights.
-    fn outcome(folder: &Path) -> (String, Vec<u8>) {
+    /// Everything of a result that is not a time, what was measured, and the final weights.
+    fn outcome(folder: &Path) -> (String, Vec<String>, Vec<u8>) {
         let run = RunFolder::at(folder);
         let result: RunResult = atomic::read_json(&run.result(), RECORD_FORMAT).unwrap().unwrap();
         let epochs: Vec<_> =
             result.epochs.iter().map(|e| (e.epoch, e.step, e.train_loss, e.val_loss)).collect();
         let text = format!("{:?} {:?} {epochs:?}", result.status, result.test_loss);
-        (text, std::fs::read(run.checkpoint_tensors(9)).unwrap())
+        let events: Vec<RunEvent> = crate::record::lines::read(&run.events()).unwrap();
+        let rows = events.into_iter().flat_map(|event| match event {
+            RunEvent::Layers(LayersRecord {
+                epoch, measurement, layers, steps, values, ..
+            }) => {
+                let row = |(step, values): (u64, Vec<f64>)| {
+                    format!("{epoch} {step} {measurement} {layers:?} {values:?}")
+                };
+                steps.into_iter().zip(values).map(row).collect::<Vec<_>>()
+            }
+            _ => Vec::new(),
+        });
+        let mut rows: Vec<String> = rows.collect();
+        rows.sort();
+        (text, rows, std::fs::read(run.checkpoint_tensors(9)).unwrap())
     }
 
     #[test]
@@ -253,6 +285,10 @@ mod tests {
         let exits: Vec<_> = (0..11).map(|_| work(&assignment, &stopped).unwrap()).collect();
         assert_eq!(exits[..9], [WorkerExit::Interrupted; 9]);
         assert_eq!(exits[9], WorkerExit::Done);
-        assert_eq!(outcome(broken.path()), outcome(unbroken.path()));
+        let expected = outcome(unbroken.path());
+        // Norms in steps 1, 3, 5, 7, 9; at each of three ends four numbers of activations (relu has
+        // no limits), one update, five of smoothness; drift from the second on; memory once.
+        assert_eq!(expected.1.len(), 5 + 3 * (4 + 1 + 5) + 2 * 2 + 5, "{:#?}", expected.1);
+        assert_eq!(outcome(broken.path()), expected);
     }
 }

@@ -149,7 +149,7 @@ pub const SECTIONS: &[Section] = &[
             },
             field(
                 "curves",
-                "How fine `curves.csv` is: a row for every epoch, or one for every optimizer step as well.",
+                "How fine `curves.csv` is: a row for every epoch, or one for every optimizer step as well. With `step`, `steps.csv` is written too, and `layers.csv` has every measured step.",
                 "\"epoch\"",
                 || json!({ "enum": names(CURVES) }),
             ),

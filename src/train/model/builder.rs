@@ -15,6 +15,7 @@ use crate::train::layer::max_pool2d::MaxPool2d;
 use crate::train::layer::patches::Window;
 use crate::train::layer::pool_windows::Pool;
 use crate::train::layer::{Layer, Shape};
+use crate::train::measure::Label;
 
 /// A network under construction. Lanes share all but the seed, the dropout probability, the rates
 /// and the like, so lane 0 decides the layers.
@@ -24,7 +25,7 @@ pub struct Builder<'a, T> {
     input: (Shape, InputOrder),
     /// What the next layer is given.
     shape: Shape,
-    layers: Vec<Box<dyn Layer<T>>>,
+    layers: Vec<(Label, Box<dyn Layer<T>>)>,
     convolutions: usize,
     linears: usize,
     norms: usize,
@@ -50,9 +51,11 @@ impl<'a, T: Real> Builder<'a, T> {
         }
     }
 
-    fn push(&mut self, layer: impl Layer<T> + 'static) {
+    /// Adds a layer, named by what it is and its number among its like.
+    fn push(&mut self, stem: &str, layer: impl Layer<T> + 'static) {
         self.shape = layer.output_shape();
-        self.layers.push(Box::new(layer));
+        let alike = self.layers.iter().filter(|(label, _)| label.kind() == stem).count();
+        self.layers.push((Label::new(format!("{stem}{}", alike + 1)), Box::new(layer)));
     }
 
     /// Number of the next layer with weights.
@@ -70,7 +73,7 @@ impl<'a, T: Real> Builder<'a, T> {
         let numbers = (self.convolutions + 1, self.weights());
         let convolution = Convolution { channels, window, groups: 1, bias };
         let memory = (&self.workspace, self.capacity);
-        self.push(Conv2d::new(self.lanes.len(), numbers, self.shape, convolution, memory)?);
+        self.push("conv", Conv2d::new(self.lanes.len(), numbers, self.shape, convolution, memory)?);
         self.convolutions += 1;
         Ok(())
     }
@@ -79,7 +82,7 @@ impl<'a, T: Real> Builder<'a, T> {
     pub fn linear(&mut self, outputs: usize, bias: Bias) -> Result<(), TrainError> {
         let numbers = (self.linears + 1, self.weights());
         let shape = (self.shape.units(), outputs);
-        self.push(Linear::new(self.lanes.len(), numbers, shape, bias)?);
+        self.push("linear", Linear::new(self.lanes.len(), numbers, shape, bias)?);
         self.linears += 1;
         Ok(())
     }
@@ -89,14 +92,15 @@ impl<'a, T: Real> Builder<'a, T> {
         self.norms += 1;
         let lanes =
             self.lanes.iter().map(|lane| lane.batch_norm.normalisation().unwrap_or_default());
-        self.push(BatchNorm::new(lanes.collect(), self.norms, self.shape)?);
+        self.push("norm", BatchNorm::new(lanes.collect(), self.norms, self.shape)?);
         Ok(())
     }
 
     /// The configurations' activations.
     pub fn activation(&mut self) {
+        let kind = self.lanes[0].activation.kind();
         let functions = self.lanes.iter().map(|lane| lane.activation.clone()).collect();
-        self.push(Activation::new(functions, self.shape));
+        self.push(kind, Activation::new(functions, self.shape));
     }
 
     /// Dropout, unless no lane drops anything.
@@ -107,7 +111,7 @@ impl<'a, T: Real> Builder<'a, T> {
                 .iter()
                 .map(|lane| DropoutLane { seed: lane.seed, probability: lane.dropout })
                 .collect();
-            self.push(Dropout::new(&lanes, self.capacity, self.shape, self.dropouts)?);
+            self.push("dropout", Dropout::new(&lanes, self.capacity, self.shape, self.dropouts)?);
         }
         self.dropouts += 1;
         Ok(())
@@ -116,20 +120,20 @@ impl<'a, T: Real> Builder<'a, T> {
     /// Max pooling.
     pub fn max_pool(&mut self, size: usize, stride: usize) -> Result<(), TrainError> {
         let pool = Pool::square(size, stride);
-        self.push(MaxPool2d::new(self.lanes.len(), self.capacity, self.shape, pool)?);
+        self.push("pool", MaxPool2d::new(self.lanes.len(), self.capacity, self.shape, pool)?);
         Ok(())
     }
 
     /// Average pooling to a fixed size; nothing where the image has that size already.
     pub fn adaptive_avg_pool(&mut self, size: [usize; 2]) {
         if [self.shape.height, self.shape.width] != size {
-            self.push(AvgPool2d::adaptive(self.shape, size));
+            self.push("pool", AvgPool2d::adaptive(self.shape, size));
         }
     }
 
     /// From images to vectors.
     pub fn flatten(&mut self) {
-        self.push(Flatten::new(self.shape));
+        self.push("flatten", Flatten::new(self.shape));
     }
 
     /// The network.

@@ -4,6 +4,7 @@ use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
+use crate::train::measure::Label;
 
 /// How the network wants its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +18,12 @@ pub enum InputOrder {
 /// A network of L lanes for batches of up to `capacity` samples in each.
 pub struct Network<T> {
     layers: Vec<Box<dyn Layer<T>>>,
+    /// What each layer is called.
+    labels: Vec<Label>,
     lanes: usize,
     capacity: usize,
     input_order: InputOrder,
+    input_shape: Shape,
     /// The images, (L, capacity, units).
     input: Buffer<T>,
     /// What each layer makes, (L, capacity, units).
@@ -32,16 +36,17 @@ pub struct Network<T> {
 }
 
 impl<T: Real> Network<T> {
-    /// A network of `layers`, the first of which takes samples of shape `input`.
+    /// A network of named `layers`, the first of which takes samples of shape `input`.
     ///
     /// # Errors
     /// When the tensor library cannot allocate.
     pub fn new(
-        layers: Vec<Box<dyn Layer<T>>>,
+        layers: Vec<(Label, Box<dyn Layer<T>>)>,
         lanes: usize,
         capacity: usize,
         (input, input_order): (Shape, InputOrder),
     ) -> Result<Self, TrainError> {
+        let (labels, layers): (Vec<_>, Vec<Box<dyn Layer<T>>>) = layers.into_iter().unzip();
         let shapes: Vec<Shape> = layers.iter().map(|layer| layer.output_shape()).collect();
         let outputs = shapes
             .iter()
@@ -55,6 +60,8 @@ impl<T: Real> Network<T> {
             lanes,
             capacity,
             input_order,
+            input_shape: input,
+            labels,
             input: Buffer::zeros(lanes, &[capacity, input.units()])?,
             outputs,
             gradients: [gradient()?, gradient()?],
@@ -81,6 +88,41 @@ impl<T: Real> Network<T> {
     /// Where the images go, (L, capacity, units).
     pub fn input_mut(&mut self) -> &mut Buffer<T> {
         &mut self.input
+    }
+
+    /// What the layers are called, in the order in which a sample passes them.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// Shape of one sample that arrives at a layer.
+    pub fn shape_before(&self, layer: usize) -> Shape {
+        match layer {
+            0 => self.input_shape,
+            _ => self.shape_after(layer - 1),
+        }
+    }
+
+    /// Shape of one sample that leaves a layer.
+    pub fn shape_after(&self, layer: usize) -> Shape {
+        self.layers[layer].output_shape()
+    }
+
+    /// What arrived at a layer in the last pass, (L, capacity, units).
+    pub fn input_of(&self, layer: usize) -> &Buffer<T> {
+        if layer == 0 { &self.input } else { &self.outputs[layer - 1] }
+    }
+
+    /// What left a layer in the last pass, (L, capacity, units).
+    pub fn output(&self, layer: usize) -> &Buffer<T> {
+        &self.outputs[layer]
+    }
+
+    /// Numbers of one lane that passes need room for: images, outputs, gradients of outputs.
+    pub fn activation_units(&self) -> usize {
+        let gradients = self.gradients.iter();
+        let buffers = [&self.input].into_iter().chain(&self.outputs).chain(gradients);
+        buffers.map(Buffer::lane_len).sum()
     }
 
     /// Number of classes.
@@ -236,7 +278,9 @@ mod tests {
             let parameters = if trained { vec![parameter()] } else { Vec::new() };
             Box::new(Probe { name, parameters, asked: Arc::clone(&asked) })
         };
-        let layers = vec![probe("a", false), probe("b", true), probe("c", false)];
+        let layers = [("a", false), ("b", true), ("c", false)]
+            .map(|(name, trained)| (Label::new(name), probe(name, trained)))
+            .into();
         let input = (Shape::flat(2), InputOrder::ChannelsFirst);
         let mut network = Network::new(layers, 1, 3, input).unwrap();
         let pass = Pass { mode: Mode::Train { step: 0 }, samples: 3, first_sample: 0 };

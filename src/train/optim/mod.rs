@@ -113,6 +113,11 @@ impl<T: Real> Optimizer<T> {
         Ok(())
     }
 
+    /// Numbers of memory, per lane.
+    pub fn memory_len(&self) -> usize {
+        self.memory.iter().flatten().map(Buffer::lane_len).sum()
+    }
+
     /// Names of the memory of a lane's rule.
     pub fn memory_names(&self, lane: usize) -> &'static [&'static str] {
         memory_names(&self.lanes[lane].rule)

@@ -1,0 +1,110 @@
+//! `time`: where an epoch's seconds go.
+//!
+//! The trainer says which phase begins; whoever has a clock says what time it is. Training itself
+//! reads no clock, so that the same calls give the same bits.
+
+use std::sync::Arc;
+
+use super::{Label, Measured};
+
+/// A part of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Images are gathered and augmented.
+    Data,
+    /// The outputs and the loss are computed.
+    Forward,
+    /// The gradients are computed.
+    Backward,
+    /// The parameters are changed.
+    Update,
+    /// The validation or test part is passed through.
+    Evaluation,
+    /// Anything else: reports, records, measurements.
+    Other,
+}
+
+/// Names of the phases that are reported, in the order of [`Phase`].
+const NAMES: [&str; 5] = ["data_s", "forward_s", "backward_s", "update_s", "evaluation_s"];
+
+/// Adds up the seconds of the phases.
+pub struct Clock {
+    now: Option<Box<dyn Fn() -> f64 + Send>>,
+    since: f64,
+    phase: Phase,
+    seconds: [f64; 6],
+    lanes: usize,
+    network: Arc<[Label]>,
+}
+
+impl Clock {
+    /// A clock that stands until it is wound.
+    pub fn new(lanes: usize) -> Self {
+        Self {
+            now: None,
+            since: 0.0,
+            phase: Phase::Other,
+            seconds: [0.0; 6],
+            lanes,
+            network: Arc::new([Label::network()]),
+        }
+    }
+
+    /// Reads the time, in seconds since anything, from `now` from here on.
+    pub fn wind(&mut self, now: Box<dyn Fn() -> f64 + Send>) {
+        self.since = now();
+        self.now = Some(now);
+    }
+
+    /// A phase begins, and the one before it ends.
+    pub fn enter(&mut self, phase: Phase) {
+        if let Some(now) = &self.now {
+            let now = now();
+            self.seconds[self.phase as usize] += now - self.since;
+            self.since = now;
+        }
+        self.phase = phase;
+    }
+
+    /// The seconds since the last time, the same for all lanes, which share every pass; nothing from
+    /// a clock that stands.
+    pub fn take(&mut self) -> Vec<Measured> {
+        let seconds = std::mem::take(&mut self.seconds);
+        if self.now.is_none() {
+            return Vec::new();
+        }
+        let measured = NAMES.iter().zip(seconds).map(|(name, seconds)| Measured {
+            measurement: name,
+            layers: Arc::clone(&self.network),
+            values: vec![seconds; self.lanes],
+        });
+        measured.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn every_second_goes_to_the_phase_it_was_spent_in() {
+        let mut clock = Clock::new(2);
+        clock.enter(Phase::Data);
+        assert!(clock.take().is_empty(), "a clock that stands knows nothing");
+        let ticks = AtomicU32::new(0);
+        // The n-th reading is n^2.
+        clock.wind(Box::new(move || f64::from(ticks.fetch_add(1, Ordering::Relaxed)).powi(2)));
+        for phase in [Phase::Data, Phase::Forward, Phase::Data, Phase::Evaluation, Phase::Other] {
+            clock.enter(phase);
+        }
+        let values = |m: &Measured| (m.measurement, m.lane(1)[0]);
+        let found: Vec<_> = clock.take().iter().map(values).collect();
+        let expected =
+            [("data_s", 3.0 + 7.0), ("forward_s", 5.0), ("backward_s", 0.0), ("update_s", 0.0)];
+        // The first phase ends what was before the clock was wound: data of one tick.
+        assert_eq!(found[0], (expected[0].0, expected[0].1 + 1.0));
+        assert_eq!(found[1..4], expected[1..]);
+        assert_eq!(found[4], ("evaluation_s", 9.0));
+    }
+}
