@@ -46,7 +46,8 @@ pub struct Winograd {
 
 impl Winograd {
     /// The convolution of a 3x3 kernel with stride 1 from `input` to `output`, if fewer products
-    /// than half of the definition's are left (those with padding not counted).
+    /// than half of the definition's are left (those with padding not counted) and the channels come
+    /// in whole blocks, as those of every network with a width of 1, 1/2 or 1/4 do.
     pub fn new(input: Shape, output: Shape, padding: [usize; 2]) -> Option<Self> {
         let tiles = [output.height.div_ceil(OUTPUTS), output.width.div_ceil(OUTPUTS)];
         let taps = |extent: usize, outputs: usize, padding: usize| -> usize {
@@ -58,7 +59,8 @@ impl Winograd {
         let direct = taps(input.height, output.height, padding[0])
             * taps(input.width, output.width, padding[1]);
         let ours = tiles[0] * tiles[1] * POINTS;
-        let worth = input.channels.min(output.channels) >= FEWEST_CHANNELS && 2 * ours <= direct;
+        let suits = |channels: usize| channels >= FEWEST_CHANNELS && channels.is_multiple_of(WIDTH);
+        let worth = suits(input.channels) && suits(output.channels) && 2 * ours <= direct;
         let samples = PART_TILES.div_ceil(tiles[0] * tiles[1]);
         worth.then_some(Self { input, output, padding, tiles, samples })
     }

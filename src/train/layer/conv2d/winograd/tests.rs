@@ -101,12 +101,12 @@ fn error<T: Real>(found: &[T], expected: &[f64]) -> f64 {
 #[test]
 fn values_and_gradients_are_those_of_the_definition() {
     let cases = [
-        // One tile an image; several; extents that tiles do not divide; channels that registers do
-        // not; other paddings; more samples than parts kept at once.
+        // One tile an image; several; extents that tiles do not divide; other paddings; more samples
+        // than parts kept at once.
         Case::new([4, 4, 16, 24], 1, 5),
         Case::new([8, 8, 16, 16], 1, 3),
-        Case::new([7, 13, 19, 17], 1, 2),
-        Case::new([10, 9, 16, 21], 0, 3),
+        Case::new([7, 13, 24, 16], 1, 2),
+        Case::new([10, 9, 16, 32], 0, 3),
         Case::new([6, 8, 16, 16], 2, 2),
         Case::new([4, 4, 16, 16], 1, PARTS_AT_ONCE * PART_TILES + 70),
     ];
@@ -133,7 +133,7 @@ fn the_error_in_single_precision_is_bounded() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let case = Case::new([8, 8, 16, 20], 1, 60);
+    let case = Case::new([8, 8, 16, 24], 1, 60);
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| case.ours::<f32>())
@@ -151,7 +151,7 @@ fn small_maps_and_few_channels_are_left_to_the_matrix_product() {
     };
     assert!(suits(4, 16) && suits(8, 64) && suits(13, 192) && suits(27, 64));
     // On 3 x 3 pixels 49 taps are inside, against 36 points.
-    assert!(!suits(3, 64) && !suits(8, 3));
+    assert!(!suits(3, 64) && !suits(8, 3) && !suits(8, 20));
 }
 
 /// Milliseconds of the layers of alexnet32 on 32 px images, forward and both gradients.
