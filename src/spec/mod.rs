@@ -4,6 +4,7 @@
 //! what a run is.
 
 pub mod activation;
+pub mod architecture;
 pub mod augmentation;
 pub mod catalogue;
 pub mod condition;
@@ -13,6 +14,7 @@ mod corpus;
 pub mod dataset;
 pub mod diagnostics;
 pub mod init;
+pub mod layers;
 pub mod metric;
 pub mod model;
 pub mod node;

@@ -6,8 +6,10 @@
 use serde_json::Value as Json;
 
 use super::config::Key;
+use super::layers::LayerWord;
 use super::read::generator::MOST;
 use super::read::settings::{Field, SECTIONS};
+use super::value::Value;
 
 /// The whole reference.
 pub fn reference() -> String {
@@ -24,6 +26,7 @@ pub fn reference() -> String {
     include_str!("reference.md")
         .replace("{{top}}", &top)
         .replace("{{keys}}", keys.trim_end())
+        .replace("{{layers}}", &layers())
         .replace("{{settings}}", settings.trim_end())
         .replace("{{most}}", &MOST.to_string())
 }
@@ -44,6 +47,14 @@ fn key_entry(key: Key) -> String {
     entry + "\n"
 }
 
+/// The layers of a declared network.
+fn layers() -> String {
+    let schema = LayerWord::schema(&());
+    let rows = schema["anyOf"].as_array().into_iter().flatten().filter(|k| k["type"] == "object");
+    let rows: String = rows.map(kind_row).collect();
+    format!("| layer | what | parameters |\n|---|---|---|\n{}", rows.trim_end())
+}
+
 /// A kind of a word as a row of a table.
 fn kind_row(kind: &Json) -> String {
     let properties = kind["properties"].as_object();
@@ -53,8 +64,11 @@ fn kind_row(kind: &Json) -> String {
         .filter(|(name, _)| *name != "kind")
         .map(|(name, schema)| {
             let doc = schema["description"].as_str().unwrap_or_default();
-            let default = toml(&schema["default"]);
-            format!("`{name}` ({}; default `{default}`): {doc}", range(schema))
+            let default = match schema.get("default") {
+                Some(default) => format!("default `{}`", toml(default)),
+                None => "must be written".to_owned(),
+            };
+            format!("`{name}` ({}; {default}): {doc}", range(schema))
         })
         .collect();
     parameters.sort();
@@ -85,7 +99,8 @@ fn settings_table(fields: &[Field], prefix: &str) -> String {
 /// What a schema takes, in words: `number greater than 0`.
 fn range(schema: &Json) -> String {
     if let Some(any) = schema["anyOf"].as_array() {
-        let any: Vec<String> = any.iter().map(range).collect();
+        let mut any: Vec<String> = any.iter().map(range).collect();
+        any.dedup();
         return any.join(", or ");
     }
     if let Some(words) = schema["enum"].as_array() {

@@ -13,6 +13,15 @@ pub enum TrainError {
         /// What it would get.
         found: String,
     },
+    /// A layer of the network does not fit what arrives at it.
+    #[error(transparent)]
+    Unfit(#[from] crate::spec::architecture::Unfit),
+    /// A layer that this engine does not compute.
+    #[error("this engine does not compute {layer}")]
+    NoSuchLayer {
+        /// The layer.
+        layer: String,
+    },
     /// Nothing to train.
     #[error("a trainer needs at least 1 configuration, found none")]
     NoLanes,
