@@ -23,6 +23,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Say what a sweep would do: what is done, new, failed or stale, and why.
     Plan(PlanArgs),
+    /// Show the networks of a sweep: layers, shapes, parameters, costs.
+    Model(ModelArgs),
     /// Print a sweep's leaderboard; makes its CSVs anew from the run folders.
     Leaderboard(LeaderboardArgs),
     /// Get data sets, or check those that are there.
@@ -85,6 +87,16 @@ pub struct PlanArgs {
     /// Print the plan as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gridlane model`.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// The sweep file.
+    pub file: PathBuf,
+    /// Changes to it, as for `sweep`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
 }
 
 /// `gridlane leaderboard`.

@@ -34,6 +34,9 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] PlanError),
+    /// A network that cannot be built.
+    #[error(transparent)]
+    Unfit(#[from] crate::spec::architecture::Unfit),
     /// A data set that the sweep needs is not there.
     #[error(transparent)]
     MissingData(DataError),
@@ -94,6 +97,7 @@ impl CliError {
             | Self::NoSweep { .. }
             | Self::BadName(_)
             | Self::NoDataset { .. } => ExitCode::Usage,
+            Self::Unfit(_) => ExitCode::Usage,
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
             Self::Plan(_)
             | Self::Record(_)

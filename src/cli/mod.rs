@@ -7,6 +7,7 @@ mod data;
 mod error;
 mod exit_code;
 mod leaderboard;
+mod model;
 mod plan;
 mod schema;
 mod session;
@@ -31,6 +32,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Worker(args) => return worker::worker(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Plan(args) => plan::plan(&args),
+        Command::Model(args) => model::model(&args),
         Command::Leaderboard(args) => leaderboard::leaderboard(&args),
         Command::Data { command } => data::data(&command),
         Command::Schema => schema::schema(),

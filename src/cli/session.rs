@@ -33,8 +33,7 @@ impl Session {
     /// # Errors
     /// Everything that is wrong with the file, what keeps it from a plan, a missing data set.
     pub fn open(args: &FileArgs) -> Result<Self, CliError> {
-        let text = std::fs::read(&args.file)
-            .map_err(|source| CliError::NoSweepFile { path: args.file.clone(), source })?;
+        let text = read_sweep_file(&args.file)?;
         let (spec, folder, plan) = planned(&args.file, &text, &args.overrides, &args.runs)?;
         let data = std::path::absolute(&args.data)?;
         for dataset in datasets(&plan) {
@@ -43,6 +42,14 @@ impl Session {
         let jobs = args.jobs.map_or_else(cores, |jobs| jobs as usize);
         Ok(Self { text, spec, plan, folder, data, jobs })
     }
+}
+
+/// The bytes of a sweep file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_sweep_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path).map_err(|source| CliError::NoSweepFile { path: path.to_owned(), source })
 }
 
 /// Reads a sweep file and plans it against its record under `runs`.

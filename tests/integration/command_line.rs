@@ -166,7 +166,7 @@ fn the_schema_is_json_and_completions_are_a_script() {
 #[test]
 fn help_is_as_documented() {
     let sandbox = Sandbox::new(TINY);
-    for command in ["sweep", "plan", "leaderboard", "data"] {
+    for command in ["sweep", "plan", "model", "leaderboard", "data"] {
         let help = sandbox.run(&[command, "--help"]).expect_code(0).stdout();
         insta::assert_snapshot!(format!("help_{command}"), help);
     }

@@ -31,15 +31,15 @@ pub(super) const RESPONSE_NORM: (usize, [f64; 3]) = (5, [5e-4, 0.75, 2.0]);
 /// activation; local response normalisation, if wanted, after the activations of the first two;
 /// dropout before both hidden linear layers.
 pub(super) fn define(pooling: &Pooling, lrn: bool, network: &mut Draft<'_>) -> Result<(), Unfit> {
-    let config = network.config();
+    let (config, normalised) = (network.config(), network.normalised());
     let pool = match pooling {
         Pooling::Overlapping => Window::new(3, 2, 0),
         Pooling::Plain => Window::new(2, 2, 0),
     };
     for (place, (channels, window)) in CONVOLUTIONS.into_iter().enumerate() {
         let channels = scaled(channels, config.width, LEAST_CHANNELS);
-        network.convolution(channels, window, 1, !config.batch_norm)?;
-        if config.batch_norm {
+        network.convolution(channels, window, 1, !normalised)?;
+        if normalised {
             network.batch_norm();
         }
         network.activation();

@@ -14,11 +14,11 @@ const HIDDEN: usize = 1024;
 /// Batch normalisation, if wanted, stands between each convolution (then without bias) and its
 /// activation; dropout before both hidden linear layers.
 pub(super) fn define(network: &mut Draft<'_>) -> Result<(), Unfit> {
-    let config = network.config();
+    let (config, normalised) = (network.config(), network.normalised());
     for (channels, stride, pool) in CONVOLUTIONS {
         let channels = scaled(channels, config.width, LEAST_CHANNELS);
-        network.convolution(channels, Window::new(3, stride, 1), 1, !config.batch_norm)?;
-        if config.batch_norm {
+        network.convolution(channels, Window::new(3, stride, 1), 1, !normalised)?;
+        if normalised {
             network.batch_norm();
         }
         network.activation();

@@ -28,12 +28,12 @@ struct Stage {
 /// Batch normalisation, if wanted, stands between each convolution (then without bias) and its
 /// activation; dropout before both hidden linear layers.
 pub(super) fn define(network: &mut Draft<'_>) -> Result<(), Unfit> {
-    let config = network.config();
+    let (config, normalised) = (network.config(), network.normalised());
     for stage in stages(network.shape().width) {
         // Both devices have the same share.
         let channels = scaled(stage.channels, config.width, LEAST_CHANNELS) / DEVICES * DEVICES;
-        network.convolution(channels, stage.window, stage.groups, !config.batch_norm)?;
-        if config.batch_norm {
+        network.convolution(channels, stage.window, stage.groups, !normalised)?;
+        if normalised {
             network.batch_norm();
         }
         network.activation();

@@ -137,6 +137,12 @@ impl<'a> Draft<'a> {
         self.config
     }
 
+    /// Does the configuration put batch normalisations where a network has a place for them? The
+    /// layers before them then have no bias.
+    pub(super) fn normalised(&self) -> bool {
+        self.config.batch_norm
+    }
+
     /// Shape of one sample as it is now.
     pub(super) fn shape(&self) -> Shape {
         self.shape

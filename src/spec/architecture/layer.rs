@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::window::Window;
 use crate::spec::activation::Activation;
+use crate::spec::value::Value;
 
 /// Shape of one sample between two layers; in the engine's memory (height, width, channels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +116,36 @@ pub enum Operation {
     },
     /// From an image to a vector, channel by channel.
     Flatten,
+}
+
+impl fmt::Display for Operation {
+    /// As the sweep file spells it, with what matters of its parameters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conv2d { window, groups, bias, .. } => {
+                write!(f, "conv2d {window}")?;
+                if *groups > 1 {
+                    write!(f, ", {groups} groups")?;
+                }
+                f.write_str(if *bias { "" } else { ", no bias" })
+            }
+            Self::Linear { bias, .. } => {
+                f.write_str(if *bias { "linear" } else { "linear, no bias" })
+            }
+            Self::MaxPool2d { window, ceil } => {
+                write!(f, "max_pool2d {window}{}", if *ceil { ", ceil" } else { "" })
+            }
+            Self::AvgPool2d { window } => write!(f, "avg_pool2d {window}"),
+            Self::AdaptiveAvgPool2d { side } => write!(f, "adaptive_avg_pool2d {side} x {side}"),
+            Self::BatchNorm => f.write_str("batch_norm"),
+            Self::LocalResponseNorm { size, .. } => {
+                write!(f, "local_response_norm over {size} channels")
+            }
+            Self::Activation(function) => f.write_str(&function.label()),
+            Self::Dropout { p } => write!(f, "dropout {p}"),
+            Self::Flatten => f.write_str("flatten"),
+        }
+    }
 }
 
 /// One layer, with what arrives at it and what leaves it.

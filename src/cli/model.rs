@@ -1,0 +1,28 @@
+//! `gridlane model`: the networks of a sweep, layer by layer. Needs neither data nor a record.
+
+use std::io::Write;
+
+use super::args::ModelArgs;
+use super::error::CliError;
+use super::exit_code::ExitCode;
+use super::session::read_sweep_file;
+use crate::display::network_table::network_tables;
+use crate::plan::Plan;
+use crate::plan::networks::networks;
+use crate::spec::SweepSpec;
+use crate::spec::dataset::Dataset;
+use crate::spec::validate::misfits;
+
+/// Prints the distinct networks of a sweep.
+///
+/// # Errors
+/// A bad sweep file, or one that gives no plan.
+pub fn model(args: &ModelArgs) -> Result<ExitCode, CliError> {
+    let text = read_sweep_file(&args.file)?;
+    let (spec, _) =
+        SweepSpec::parse_bytes(&args.file.display().to_string(), &text, &args.overrides)?;
+    let plan = Plan::build(&spec, None, &Dataset::fingerprint, &misfits)?;
+    let networks = networks(&plan.points)?;
+    write!(std::io::stdout().lock(), "{}", network_tables(&plan, &networks))?;
+    Ok(ExitCode::Ok)
+}
