@@ -35,7 +35,7 @@ pub fn networks(points: &Points) -> Result<Vec<PlannedNetwork>, Unfit> {
         match found.iter_mut().find(|network| same(&network.architecture, &architecture)) {
             Some(network) => network.configurations += count,
             None => {
-                found.push(PlannedNetwork { architecture, example: first, configurations: count })
+                found.push(PlannedNetwork { architecture, example: first, configurations: count });
             }
         }
     }

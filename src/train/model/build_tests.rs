@@ -7,7 +7,7 @@ use crate::train::model::build;
 
 /// Names and shapes of the parameters, as built and as the architecture says.
 fn parameters(config: &RunConfig, image: [usize; 3], classes: usize) -> Vec<(String, Vec<usize>)> {
-    let network = build::<f32>(&[config.clone()], image, classes, 1).unwrap();
+    let network = build::<f32>(std::slice::from_ref(config), image, classes, 1).unwrap();
     let built: Vec<_> = network.parameters().map(|p| (p.name.clone(), p.shape.clone())).collect();
     let architecture = Architecture::new(config, image, classes).unwrap();
     assert_eq!(built, architecture.parameters().collect::<Vec<_>>());
