@@ -37,6 +37,9 @@ pub enum CliError {
     /// A network that cannot be built.
     #[error(transparent)]
     Unfit(#[from] crate::spec::architecture::Unfit),
+    /// Initial weights that changed while the sweep began.
+    #[error(transparent)]
+    Weights(#[from] crate::train::weights::WeightsError),
     /// A data set that the sweep needs is not there.
     #[error(transparent)]
     MissingData(DataError),
@@ -97,7 +100,7 @@ impl CliError {
             | Self::NoSweep { .. }
             | Self::BadName(_)
             | Self::NoDataset { .. } => ExitCode::Usage,
-            Self::Unfit(_) => ExitCode::Usage,
+            Self::Unfit(_) | Self::Weights(_) => ExitCode::Usage,
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
             Self::Plan(_)
             | Self::Record(_)

@@ -8,8 +8,9 @@ use super::args::LeaderboardArgs;
 use super::boards::Boards;
 use super::error::CliError;
 use super::exit_code::ExitCode;
-use super::session::planned;
+use super::session::{build, parsed};
 use super::terminal;
+use super::weights::WeightsFiles;
 use crate::ids::SweepName;
 use crate::record::{RecordError, SweepFolder, atomic};
 
@@ -27,7 +28,10 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     }
     let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
     let overrides: Vec<String> = atomic::read_json(&folder.overrides(), 1)?.unwrap_or_default();
-    let (spec, folder, plan) = planned(&file, &text, &overrides, &runs)?;
+    let (mut spec, _) = parsed(&file, &text, &overrides)?;
+    let folder = SweepFolder::new(&std::path::absolute(&runs)?, &spec.name);
+    WeightsFiles::recall(&mut spec, &folder)?;
+    let plan = build(&spec, Some(&folder), &WeightsFiles::default())?;
     let mut boards = Boards::open(&spec, &folder, &plan);
     boards.write()?;
     for problem in &boards.problems {

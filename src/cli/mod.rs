@@ -13,6 +13,7 @@ mod schema;
 mod session;
 mod sweep;
 mod terminal;
+mod weights;
 mod worker;
 
 use std::io::IsTerminal;

@@ -5,13 +5,10 @@ use std::io::Write;
 use super::args::ModelArgs;
 use super::error::CliError;
 use super::exit_code::ExitCode;
-use super::session::read_sweep_file;
+use super::session::{build, parsed, read_sweep_file};
+use super::weights::WeightsFiles;
 use crate::display::network_table::network_tables;
-use crate::plan::Plan;
 use crate::plan::networks::networks;
-use crate::spec::SweepSpec;
-use crate::spec::dataset::Dataset;
-use crate::spec::validate::misfits;
 
 /// Prints the distinct networks of a sweep.
 ///
@@ -19,9 +16,8 @@ use crate::spec::validate::misfits;
 /// A bad sweep file, or one that gives no plan.
 pub fn model(args: &ModelArgs) -> Result<ExitCode, CliError> {
     let text = read_sweep_file(&args.file)?;
-    let (spec, _) =
-        SweepSpec::parse_bytes(&args.file.display().to_string(), &text, &args.overrides)?;
-    let plan = Plan::build(&spec, None, &Dataset::fingerprint, &misfits)?;
+    let (spec, _) = parsed(&args.file, &text, &args.overrides)?;
+    let plan = build(&spec, None, &WeightsFiles::default())?;
     let networks = networks(&plan.points)?;
     write!(std::io::stdout().lock(), "{}", network_tables(&plan, &networks))?;
     Ok(ExitCode::Ok)

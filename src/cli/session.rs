@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::args::FileArgs;
 use super::error::CliError;
+use super::weights::WeightsFiles;
 use crate::plan::Plan;
 use crate::record::SweepFolder;
 use crate::spec::dataset::Dataset;
 use crate::spec::validate::misfits;
-use crate::spec::{Key, Setting, SweepSpec};
+use crate::spec::{Key, RunConfig, Setting, Sources, SweepSpec};
 use crate::train::data;
 
 /// A sweep file, read and planned against its record.
@@ -19,6 +20,8 @@ pub struct Session {
     pub spec: SweepSpec,
     /// Its plan.
     pub plan: Plan,
+    /// The files of weights that runs start from.
+    pub weights: WeightsFiles,
     /// Where its record is.
     pub folder: SweepFolder,
     /// Where data sets are, absolute.
@@ -34,13 +37,17 @@ impl Session {
     /// Everything that is wrong with the file, what keeps it from a plan, a missing data set.
     pub fn open(args: &FileArgs) -> Result<Self, CliError> {
         let text = read_sweep_file(&args.file)?;
-        let (spec, folder, plan) = planned(&args.file, &text, &args.overrides, &args.runs)?;
+        let (mut spec, sources) = parsed(&args.file, &text, &args.overrides)?;
+        let beside = args.file.parent().unwrap_or(Path::new(""));
+        let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
+        let folder = SweepFolder::new(&std::path::absolute(&args.runs)?, &spec.name);
+        let plan = build(&spec, Some(&folder), &weights)?;
         let data = std::path::absolute(&args.data)?;
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
         let jobs = args.jobs.map_or_else(cores, |jobs| jobs as usize);
-        Ok(Self { text, spec, plan, folder, data, jobs })
+        Ok(Self { text, spec, plan, weights, folder, data, jobs })
     }
 }
 
@@ -52,20 +59,33 @@ pub fn read_sweep_file(path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(|source| CliError::NoSweepFile { path: path.to_owned(), source })
 }
 
-/// Reads a sweep file and plans it against its record under `runs`.
+/// Reads a sweep file.
 ///
 /// # Errors
-/// Everything that is wrong with the file, and what keeps it from a plan.
-pub fn planned(
+/// Everything that is wrong with the file.
+pub fn parsed(
     path: &Path,
     text: &[u8],
     overrides: &[String],
-    runs: &Path,
-) -> Result<(SweepSpec, SweepFolder, Plan), CliError> {
-    let (spec, _) = SweepSpec::parse_bytes(&path.display().to_string(), text, overrides)?;
-    let folder = SweepFolder::new(&std::path::absolute(runs)?, &spec.name);
-    let plan = Plan::build(&spec, Some(&folder), &Dataset::fingerprint, &misfits)?;
-    Ok((spec, folder, plan))
+) -> Result<(SweepSpec, Sources), CliError> {
+    Ok(SweepSpec::parse_bytes(&path.display().to_string(), text, overrides)?)
+}
+
+/// Plans a sweep against its record, if that is wanted.
+///
+/// # Errors
+/// What keeps it from a plan.
+pub fn build(
+    spec: &SweepSpec,
+    record: Option<&SweepFolder>,
+    weights: &WeightsFiles,
+) -> Result<Plan, CliError> {
+    let check = |config: &RunConfig| {
+        let mut found = misfits(config);
+        found.extend(weights.misfit(config));
+        found
+    };
+    Ok(Plan::build(spec, record, &Dataset::fingerprint, &check)?)
 }
 
 /// The cores that this process may use: its affinity and its cgroup's quota.

@@ -1,5 +1,6 @@
 //! `init`: the distribution of the initial weights.
 
+use super::weights::WeightsFile;
 use super::word::words;
 
 words! {
@@ -16,5 +17,12 @@ words! {
         XavierNormal = "xavier_normal",
         /// Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010, equation 16).
         XavierUniform = "xavier_uniform",
+        /// Not drawn: the weights in a safetensors file, `init = { from = "weights.safetensors" }`; every
+        /// seed starts with them. The names and shapes are those of [weights](weights.md). The run's
+        /// identity is what is inside the file and not its path.
+        From = "from" {
+            /// The file, relative to the sweep file.
+            from: WeightsFile, ();
+        },
     }
 }

@@ -27,6 +27,7 @@ pub mod schema;
 pub mod sweep;
 pub mod validate;
 pub mod value;
+pub mod weights;
 pub(crate) mod word;
 
 pub use config::{Key, RunConfig, Setting};

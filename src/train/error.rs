@@ -22,6 +22,9 @@ pub enum TrainError {
         /// The layer.
         layer: String,
     },
+    /// Initial weights that cannot be had.
+    #[error(transparent)]
+    Weights(#[from] super::weights::WeightsError),
     /// Nothing to train.
     #[error("a trainer needs at least 1 configuration, found none")]
     NoLanes,

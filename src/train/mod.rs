@@ -20,6 +20,7 @@ pub mod report;
 pub mod rng;
 pub mod schedule;
 pub mod trainer;
+pub mod weights;
 
 pub use error::TrainError;
 pub use report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};

@@ -15,6 +15,7 @@ use super::optim::Optimizer;
 use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 use super::schedule;
+use super::weights::Weights;
 use crate::spec::{Key, RunConfig};
 
 /// Samples that an evaluation passes through the network at once, where training passes fewer.
@@ -58,6 +59,14 @@ impl Trainer {
             step_lanes: Vec::with_capacity(lanes.len()),
             lanes: lanes.to_vec(),
         })
+    }
+
+    /// Starts a lane from weights of a file instead of drawn ones.
+    ///
+    /// # Errors
+    /// When they do not fit the network.
+    pub fn start_from(&mut self, lane: usize, weights: &Weights) -> Result<(), TrainError> {
+        weights.load(&mut self.network, lane)
     }
 
     /// Trained scalars of one lane.
