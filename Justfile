@@ -45,6 +45,11 @@ deny:
 bench-orchestration:
     benches/orchestration.sh
 
+# Training steps here and in PyTorch, in turn (PYTHON has torch): `just bench-step`, `just bench-step mlp --rounds 3`
+bench-step *ARGS:
+    cargo build --quiet --release
+    "${PYTHON:-python3}" benches/step.py {{ARGS}}
+
 # Words that must not be in the tree
 forbid:
     ! grep -rnE 'todo!|dbg!|FIXME|XXX|#\[allow\(clippy' src tests --include='*.rs'

@@ -33,6 +33,12 @@ pub enum Command {
         #[command(subcommand)]
         command: DataCommand,
     },
+    /// Time the engine on this machine.
+    Bench {
+        /// What of it.
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
     /// Print the JSON Schema of the sweep file, for editors.
     Schema,
     /// Print a completion script for a shell.
@@ -132,6 +138,33 @@ pub struct DataArgs {
     /// Folder of the data sets.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+}
+
+/// `gridlane bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Time training steps of one configuration on images of noise.
+    Step(BenchStepArgs),
+}
+
+/// `gridlane bench step`.
+#[derive(Debug, Args)]
+pub struct BenchStepArgs {
+    /// Keys of the configuration, as in a sweep file's `[base]`: `model=alexnet32 batch_size=64`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Threads that one step may use.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: u32,
+    /// Steps to time.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub steps: u32,
+    /// Steps before that, not timed; a fifth of the steps, but at least 3, where not said.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub warm_up: Option<u32>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gridlane worker`.

@@ -12,6 +12,7 @@ use crate::ids::BadSweepName;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::spec::SpecError;
+use crate::train::TrainError;
 use crate::train::data::DataError;
 
 /// What ends a command.
@@ -40,6 +41,18 @@ pub enum CliError {
     /// Initial weights that changed while the sweep began.
     #[error(transparent)]
     Weights(#[from] crate::train::weights::WeightsError),
+    /// The configuration cannot be benchmarked.
+    #[error("{message}")]
+    #[diagnostic(help("{help}"))]
+    Bench {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// A data set that the sweep needs is not there.
     #[error(transparent)]
     MissingData(DataError),
@@ -99,6 +112,7 @@ impl CliError {
             | Self::MissingData(_)
             | Self::NoSweep { .. }
             | Self::BadName(_)
+            | Self::Bench { .. }
             | Self::NoDataset { .. } => ExitCode::Usage,
             Self::Unfit(_) | Self::Weights(_) => ExitCode::Usage,
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
@@ -107,6 +121,7 @@ impl CliError {
             | Self::Dispatch(_)
             | Self::Aggregate(_)
             | Self::Fetch(_)
+            | Self::Train(_)
             | Self::Output(_) => ExitCode::Error,
         }
     }

@@ -1,6 +1,7 @@
 //! The command line: settings, exit codes, one file for each subcommand; wiring only.
 
 mod args;
+mod bench;
 mod boards;
 mod completions;
 mod data;
@@ -36,6 +37,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Model(args) => model::model(&args),
         Command::Leaderboard(args) => leaderboard::leaderboard(&args),
         Command::Data { command } => data::data(&command),
+        Command::Bench { command } => bench::bench(&command),
         Command::Schema => schema::schema(),
         Command::Completions { shell } => completions::completions(shell),
     };

@@ -30,7 +30,7 @@ words! {
             shape: Vec<u32> = vec![1, 28, 28],
                 ListLimits { item: Interval::closed(1.0, 1024.0), length: (3, 3) };
             /// Number of classes.
-            classes: u32 = 10, Interval::closed(2.0, 256.0);
+            classes: u32 = 10, Interval::closed(2.0, 65_536.0);
         },
     }
 }

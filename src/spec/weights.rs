@@ -146,7 +146,8 @@ mod tests {
             [grid]
             lr = [0.1, 0.2]
             [[exclude]]
-            init = { ne = { kind = "from", from = "exclude" } }
+            lr = 0.1
+            init = { ne = { kind = "from", from = "when" } }
             [[include]]
             init = { kind = "from", from = "include" }
         "#;
@@ -157,7 +158,8 @@ mod tests {
             seen.push((file.path.clone(), span.is_some()));
         });
         seen.sort();
-        let expected = [("base", true), ("exclude", false), ("include", true), ("when", true)];
+        // The one without a place is the condition.
+        let expected = [("base", true), ("include", true), ("when", false), ("when", true)];
         assert_eq!(seen, expected.map(|(path, placed)| (path.to_owned(), placed)));
         let Init::From { from } = &spec.base.init else { panic!() };
         assert_eq!(from.digest.as_deref(), Some("digest of base"));

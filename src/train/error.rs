@@ -25,6 +25,21 @@ pub enum TrainError {
     /// Initial weights that cannot be had.
     #[error(transparent)]
     Weights(#[from] super::weights::WeightsError),
+    /// The groups of a convolution do not divide its channels.
+    #[error(
+        "{layer} cannot divide {input} input and {output} output channels into {groups} groups; \
+         give a number of groups that divides both",
+        input = .channels[0],
+        output = .channels[1]
+    )]
+    Groups {
+        /// The layer.
+        layer: String,
+        /// The groups asked for.
+        groups: usize,
+        /// Input and output channels.
+        channels: [usize; 2],
+    },
     /// Nothing to train.
     #[error("a trainer needs at least 1 configuration, found none")]
     NoLanes,
@@ -63,6 +78,14 @@ pub enum TrainError {
     NothingLeft {
         /// Epochs of the run.
         epochs: u32,
+    },
+    /// A benchmark whose training came to nothing.
+    #[error(
+        "the loss of step {step} is not a finite number: there is nothing to time; take a smaller lr"
+    )]
+    BenchDiverged {
+        /// The step, from 0.
+        step: u64,
     },
     /// A checkpoint that does not fit or is damaged.
     #[error("checkpoint: {what}: expected {expected}, found {found}")]

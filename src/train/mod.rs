@@ -6,6 +6,7 @@
 
 pub mod augment;
 mod batches;
+pub mod bench;
 mod checkpoint;
 pub mod data;
 pub mod error;

@@ -249,7 +249,7 @@ mod tests {
         let mut network = build::<f32>(&[config(16)], [1, 2, 3], 3, 1).unwrap();
         let error = weights.load(&mut network, 0).unwrap_err().to_string();
         let error = error.replace(&folder.path().display().to_string(), "");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"the weights /weights.safetensors do not fit: `linear1.weight`: expected F32 [16, 6], found F32 [16, 4]; `linear1.bias`: expected F32 [16], found F64 [16]; `linear2.weight` is missing, expected F32 [3, 16]; `conv1.weight` (F32 [1, 2]) belongs to no layer");
         let architecture = Architecture::new(&config(16), [1, 2, 3], 3).unwrap();
         assert_eq!(weights.listing().unwrap().faults_for(&architecture).len(), 4);
     }

@@ -14,7 +14,6 @@ pub mod cost;
 mod draft;
 pub mod layer;
 mod layers;
-
 mod mlp;
 mod window;
 

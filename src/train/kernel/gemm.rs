@@ -73,6 +73,12 @@ pub fn product<T: Real>(out: &mut [T], lhs: Matrix<'_, T>, rhs: Matrix<'_, T>, o
         "invariant: rhs in bounds"
     );
     let add = output == Output::Add;
+    if k == 0 {
+        if !add {
+            out.fill(T::ZERO);
+        }
+        return;
+    }
     // SAFETY: `out` has exactly m * n elements, row-major; the largest index that the strides of
     // `lhs` and `rhs` reach lies inside their slices (asserted above); strides of slices fit isize;
     // the exclusive borrow of `out` keeps it apart from both inputs; T is f32 or f64 (`Real` has no

@@ -2,8 +2,11 @@
 
 pub mod buffer;
 pub mod gemm;
+pub mod parallel;
 pub mod real;
 pub mod simd;
+pub mod workspace;
 
 pub use buffer::Buffer;
 pub use real::Real;
+pub use workspace::Workspace;

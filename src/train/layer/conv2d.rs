@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::linear::{Bias, sum_rows};
 use super::parameter::{Parameter, Start, StorageOrder};
-use super::patches::{Group, Window};
+use super::patches::{Region, Window};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
 use crate::train::kernel::gemm::{Matrix, Output, product};
@@ -22,15 +22,33 @@ const TILE_NUMBERS: usize = 1 << 18;
 const TILE_ROWS: usize = 128;
 
 /// y = W * x + b, the cross-correlation that networks call convolution: x (L, N, H, W, C),
-/// W (L, O, kH, kW, C) in memory and (O, C, kH, kW) saved, b (L, O), y (L, N, H', W', O).
+/// W (L, O, kH, kW, C / groups) in memory and (O, C / groups, kH, kW) saved, b (L, O),
+/// y (L, N, H', W', O).
 pub struct Conv2d<T> {
     input: Shape,
     output: Shape,
-    window: Window,
-    groups: Vec<Group>,
+    /// Groups of channels that know nothing of each other.
+    groups: usize,
+    /// Numbers that one output sums over, in the middle of the image.
+    depth: usize,
+    regions: Vec<Region>,
     /// Weight, then bias if there is one.
     parameters: Vec<Parameter<T>>,
     scratch: Scratch<T>,
+}
+
+/// What a convolution is, but for what arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// Output channels.
+    pub channels: usize,
+    /// Kernel, stride, padding, dilation.
+    pub window: Window,
+    /// Groups into which input and output channels are divided; 1 connects every channel with every
+    /// other, as many as there are channels is a depthwise convolution.
+    pub groups: usize,
+    /// Is a bias added?
+    pub bias: Bias,
 }
 
 /// Memory of one tile; its contents mean nothing between two tiles.
@@ -49,28 +67,23 @@ impl<T: Real> Conv2d<T> {
     /// The layer `conv{number}`. `layer` is its number among all layers with weights, from 0.
     ///
     /// # Errors
-    /// When the window does not fit the image, or the tensor library cannot allocate.
+    /// When the window does not fit the image, the groups do not divide the channels, or the tensor
+    /// library cannot allocate.
     pub fn new(
         lanes: usize,
         (number, layer): (usize, u32),
-        (input, channels): (Shape, usize),
-        window: Window,
-        bias: Bias,
+        input: Shape,
+        convolution: Convolution,
     ) -> Result<Self, TrainError> {
-        let [kernel_height, kernel_width] = window.size;
-        let fits = (0..2).all(|axis| window.padding[axis] < window.size[axis]);
-        let output = window.output(input).filter(|_| fits && input.units() > 0);
-        let [height, width] = output.ok_or_else(|| TrainError::Shape {
-            layer: format!("conv{number}"),
-            expected: format!("{kernel_height} x {kernel_width} pixels"),
-            found: input.to_string(),
-        })?;
-        let area = kernel_height * kernel_width;
-        let (fan_in, fan_out) = (input.channels * area, channels * area);
+        let Convolution { channels, window, groups, bias } = convolution;
+        let [height, width] = output_size(number, input, &convolution)?;
+        let area = window.size[0] * window.size[1];
+        let depth = input.channels / groups * area;
+        let (fan_in, fan_out) = (depth, channels / groups * area);
         let mut parameters = vec![Parameter::new(
             format!("conv{number}.weight"),
             lanes,
-            vec![channels, input.channels, kernel_height, kernel_width],
+            vec![channels, input.channels / groups, window.size[0], window.size[1]],
             StorageOrder::ChannelsLast,
             Start::Weight { layer, fan_in, fan_out },
         )?];
@@ -79,73 +92,119 @@ impl<T: Real> Conv2d<T> {
             let order = StorageOrder::Saved;
             parameters.push(Parameter::new(name, lanes, vec![channels], order, start)?);
         }
-        let groups = Group::all(window, input, [height, width]);
-        let largest = |size: &dyn Fn(&Group) -> usize| groups.iter().map(size).max().unwrap_or(0);
-        let patches = largest(&|group| tile_rows(group, channels) * group.depth());
-        let rows = largest(&|group| tile_rows(group, channels) * channels);
+        let regions = Region::all(window, input, groups, [height, width]);
+        let largest = |size: &dyn Fn(&Region) -> usize| regions.iter().map(size).max().unwrap_or(0);
+        let outputs = channels / groups;
+        let patches = largest(&|region| tile_rows(region, outputs) * region.depth());
+        let rows = largest(&|region| tile_rows(region, outputs) * outputs);
         Ok(Self {
             input,
             output: Shape { height, width, channels },
-            window,
             groups,
+            depth,
+            regions,
             parameters,
             scratch: Scratch {
                 patches: vec![T::ZERO; patches],
                 rows: vec![T::ZERO; rows],
-                narrow: vec![T::ZERO; channels * fan_in],
-                narrow_gradient: vec![T::ZERO; channels * fan_in],
+                narrow: vec![T::ZERO; outputs * depth],
+                narrow_gradient: vec![T::ZERO; outputs * depth],
             },
         })
     }
+}
 
-    /// Numbers that one output sums over.
-    fn depth(&self) -> usize {
-        self.window.size[0] * self.window.size[1] * self.input.channels
+/// Height and width of the output.
+fn output_size(
+    number: usize,
+    input: Shape,
+    convolution: &Convolution,
+) -> Result<[usize; 2], TrainError> {
+    let &Convolution { channels, window, groups, .. } = convolution;
+    let layer = || format!("conv{number}");
+    let divides = |channels: usize| channels.is_multiple_of(groups);
+    if groups == 0 || !divides(input.channels) || !divides(channels) {
+        let channels = [input.channels, channels];
+        return Err(TrainError::Groups { layer: layer(), groups, channels });
     }
+    let [height, width] = [window.span(0), window.span(1)];
+    let fits = window.padding[0] < height && window.padding[1] < width;
+    let output = window.output(input).filter(|_| fits && input.units() > 0);
+    output.ok_or_else(|| TrainError::Shape {
+        layer: layer(),
+        expected: format!("{height} x {width} pixels"),
+        found: input.to_string(),
+    })
 }
 
-/// Rows of a group's tile.
-fn tile_rows(group: &Group, channels: usize) -> usize {
-    (TILE_NUMBERS / group.depth().max(channels)).max(TILE_ROWS)
+/// Rows of a region's tile.
+fn tile_rows(region: &Region, outputs: usize) -> usize {
+    (TILE_NUMBERS / region.depth().max(outputs)).max(TILE_ROWS)
 }
 
-/// Cuts the rows of a group into tiles.
+/// Cuts the rows of a region into tiles.
 fn tiles(
-    group: &Group,
+    region: &Region,
     samples: usize,
-    channels: usize,
+    outputs: usize,
 ) -> impl Iterator<Item = Range<usize>> + use<> {
-    let rows = samples * group.positions();
-    let tile = tile_rows(group, channels);
+    let rows = samples * region.positions();
+    let tile = tile_rows(region, outputs);
     (0..rows).step_by(tile).map(move |start| start..(start + tile).min(rows))
 }
 
 /// One lane's numbers of a convolution.
 struct Lane<'a, T> {
-    groups: &'a [Group],
+    regions: &'a [Region],
+    groups: usize,
     samples: usize,
     /// Output channels.
     channels: usize,
-    /// (O, kH, kW, C).
+    /// (O, kH, kW, C / groups).
     weight: &'a [T],
     /// (N, H, W, C).
     input: &'a [T],
 }
 
+impl<'a, T: Real> Lane<'a, T> {
+    /// Output channels of one group.
+    fn outputs(&self) -> usize {
+        self.channels / self.groups
+    }
+
+    /// One group's weights in a region, (O / groups, depth); copied unless the region uses all.
+    fn narrow(&self, memory: &'a mut [T], region: &Region, group: usize) -> Matrix<'a, T> {
+        let (outputs, depth) = (self.outputs(), region.depth());
+        let all = self.weight.len() / self.groups;
+        let weight = &self.weight[group * all..][..all];
+        if region.is_whole() {
+            return Matrix::new(weight, outputs, depth);
+        }
+        let narrow = &mut memory[..outputs * depth];
+        region.narrow(weight, narrow);
+        Matrix::new(narrow, outputs, depth)
+    }
+}
+
 impl<T: Real> Scratch<T> {
     /// Output (N, H', W', O) of one lane.
     fn forward(&mut self, lane: &Lane<'_, T>, bias: Option<&[T]>, output: &mut [T]) {
-        let channels = lane.channels;
-        for group in lane.groups {
-            let depth = group.depth();
-            let narrow = Self::narrow(&mut self.narrow, group, lane);
-            for tile in tiles(group, lane.samples, channels) {
-                let patches = &mut self.patches[..tile.len() * depth];
-                group.gather(tile.clone(), lane.input, patches);
-                let rows = &mut self.rows[..tile.len() * channels];
-                let patches = Matrix::new(patches, tile.len(), depth);
-                product(rows, patches, narrow.transposed(), Output::Replace);
-                place_rows(group, tile, rows, bias, output);
+        let outputs = lane.outputs();
+        for region in lane.regions {
+            let depth = region.depth();
+            for group in 0..lane.groups {
+                let first = group * outputs;
+                let bias = bias.map(|bias| &bias[first..][..outputs]);
+                let narrow = lane.narrow(&mut self.narrow, region, group);
+                for tile in tiles(region, lane.samples, outputs) {
+                    let patches = &mut self.patches[..tile.len() * depth];
+                    region.gather(tile.clone(), group, lane.input, patches);
+                    let rows = &mut self.rows[..tile.len() * outputs];
+                    let patches = Matrix::new(patches, tile.len(), depth);
+                    product(rows, patches, narrow.transposed(), Output::Replace);
+                    let places = places(region, tile, lane.channels, first);
+                    place_rows(places, rows, (outputs, bias), output);
+                }
             }
         }
     }
@@ -158,63 +217,64 @@ impl<T: Real> Scratch<T> {
         weight_gradient: &mut [T],
         mut input_gradient: Option<&mut [T]>,
     ) {
-        let channels = lane.channels;
+        let outputs = lane.outputs();
         weight_gradient.fill(T::ZERO);
         if let Some(input_gradient) = &mut input_gradient {
             input_gradient.fill(T::ZERO);
         }
-        for group in lane.groups {
-            let depth = group.depth();
-            let narrow = Self::narrow(&mut self.narrow, group, lane);
-            let narrow_gradient = &mut self.narrow_gradient[..channels * depth];
-            let mut output = Output::Replace;
-            for tile in tiles(group, lane.samples, channels) {
-                let patches = &mut self.patches[..tile.len() * depth];
-                group.gather(tile.clone(), lane.input, patches);
-                let rows = &mut self.rows[..tile.len() * channels];
-                take_rows(group, tile.clone(), gradient, rows);
-                let rows = Matrix::new(rows, tile.len(), channels);
-                let inputs = Matrix::new(patches, tile.len(), depth);
-                product(narrow_gradient, rows.transposed(), inputs, output);
-                output = Output::Add;
-                if let Some(input_gradient) = &mut input_gradient {
-                    product(patches, rows, narrow, Output::Replace);
-                    vectorized(
-                        #[inline(always)]
-                        || group.scatter_add(tile, patches, input_gradient),
-                    );
+        let all = weight_gradient.len() / lane.groups;
+        for region in lane.regions {
+            let depth = region.depth();
+            for group in 0..lane.groups {
+                let narrow = lane.narrow(&mut self.narrow, region, group);
+                let narrow_gradient = &mut self.narrow_gradient[..outputs * depth];
+                let mut output = Output::Replace;
+                for tile in tiles(region, lane.samples, outputs) {
+                    let patches = &mut self.patches[..tile.len() * depth];
+                    region.gather(tile.clone(), group, lane.input, patches);
+                    let rows = &mut self.rows[..tile.len() * outputs];
+                    let places = places(region, tile.clone(), lane.channels, group * outputs);
+                    take_rows(places, outputs, gradient, rows);
+                    let rows = Matrix::new(rows, tile.len(), outputs);
+                    let inputs = Matrix::new(patches, tile.len(), depth);
+                    product(narrow_gradient, rows.transposed(), inputs, output);
+                    output = Output::Add;
+                    if let Some(input_gradient) = &mut input_gradient {
+                        product(patches, rows, narrow, Output::Replace);
+                        vectorized(
+                            #[inline(always)]
+                            || region.scatter_add(tile, group, patches, input_gradient),
+                        );
+                    }
                 }
+                region.widen_add(narrow_gradient, &mut weight_gradient[group * all..][..all]);
             }
-            group.widen_add(narrow_gradient, weight_gradient);
         }
-    }
-
-    /// The weights of a group, (O, depth); copied unless the group uses all of them.
-    fn narrow<'a>(memory: &'a mut [T], group: &Group, lane: &Lane<'a, T>) -> Matrix<'a, T> {
-        let (channels, depth) = (lane.channels, group.depth());
-        if group.is_whole() {
-            return Matrix::new(lane.weight, channels, depth);
-        }
-        let narrow = &mut memory[..channels * depth];
-        group.narrow(lane.weight, narrow);
-        Matrix::new(narrow, channels, depth)
     }
 }
 
-/// Copies a tile's rows to their pixels of the output, adding the bias.
-fn place_rows<T: Real>(
-    group: &Group,
+/// Where the channels from `first` on of a tile's pixels start in an output of `channels` channels.
+fn places(
+    region: &Region,
     tile: Range<usize>,
+    channels: usize,
+    first: usize,
+) -> impl Iterator<Item = usize> + '_ {
+    region.output_pixels(tile).map(move |pixel| pixel * channels + first)
+}
+
+/// Copies a tile's rows of `channels` numbers to their places in the output, adding the bias.
+fn place_rows<T: Real>(
+    places: impl Iterator<Item = usize>,
     rows: &[T],
-    bias: Option<&[T]>,
+    (channels, bias): (usize, Option<&[T]>),
     output: &mut [T],
 ) {
-    let channels = rows.len() / tile.len();
     vectorized(
         #[inline(always)]
         || {
-            for (pixel, row) in group.output_pixels(tile).zip(rows.chunks_exact(channels)) {
-                let out = &mut output[pixel * channels..][..channels];
+            for (place, row) in places.zip(rows.chunks_exact(channels)) {
+                let out = &mut output[place..][..channels];
                 match bias {
                     Some(bias) => {
                         for ((out, &x), &bias) in out.iter_mut().zip(row).zip(bias) {
@@ -228,11 +288,15 @@ fn place_rows<T: Real>(
     );
 }
 
-/// Copies the pixels of a tile into rows.
-fn take_rows<T: Real>(group: &Group, tile: Range<usize>, pixels: &[T], rows: &mut [T]) {
-    let channels = rows.len() / tile.len();
-    for (pixel, row) in group.output_pixels(tile).zip(rows.chunks_exact_mut(channels)) {
-        row.copy_from_slice(&pixels[pixel * channels..][..channels]);
+/// Copies the places of a tile into rows of `channels` numbers.
+fn take_rows<T: Real>(
+    places: impl Iterator<Item = usize>,
+    channels: usize,
+    output: &[T],
+    rows: &mut [T],
+) {
+    for (place, row) in places.zip(rows.chunks_exact_mut(channels)) {
+        row.copy_from_slice(&output[place..][..channels]);
     }
 }
 
@@ -243,7 +307,7 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
-        let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth());
+        let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth);
         let input = input.read()?;
         let weight = self.parameters[0].value.read()?;
         let bias = self.parameters.get(1).map(|bias| bias.value.read()).transpose()?;
@@ -252,7 +316,8 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         output.write(|output| {
             for (lane, output) in output.chunks_exact_mut(capacity).enumerate() {
                 let numbers = Lane {
-                    groups: &self.groups,
+                    regions: &self.regions,
+                    groups: self.groups,
                     samples,
                     channels,
                     weight: weight.lane(lane, channels * depth),
@@ -270,7 +335,7 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         pass: &Pass,
         ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
-        let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth());
+        let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth);
         let gradient = flow.gradient.read()?;
         let gradients = samples * self.output.units();
         if let Some(bias) = self.parameters.get_mut(1) {
@@ -285,11 +350,11 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         let inputs = samples * self.input.units();
         let Parameter { value, gradient: weight_gradient, .. } = &mut self.parameters[0];
         let weight = value.read()?;
-        let (groups, scratch) = (&self.groups, &mut self.scratch);
+        let (regions, groups, scratch) = (&self.regions, self.groups, &mut self.scratch);
         let mut run = |lane: usize, weight_gradient: &mut [T], input_gradient: Option<&mut [T]>| {
             let weight = weight.lane(lane, channels * depth);
             let input = input.lane(lane, inputs);
-            let numbers = Lane { groups, samples, channels, weight, input };
+            let numbers = Lane { regions, groups, samples, channels, weight, input };
             scratch.backward(
                 &numbers,
                 gradient.lane(lane, gradients),
@@ -335,31 +400,62 @@ mod tests {
 
     const IMAGE: Shape = Shape { height: 5, width: 4, channels: 3 };
 
+    fn convolution(channels: usize, window: Window, groups: usize, bias: Bias) -> Convolution {
+        Convolution { channels, window, groups, bias }
+    }
+
     #[test]
     fn gradients_equal_finite_differences() {
         for (size, stride, padding) in [(3, 1, 1), (3, 2, 1), (2, 1, 0), (4, 3, 2), (1, 1, 0)] {
             for bias in [Bias::With, Bias::Without] {
                 let window = Window::square(size, stride, padding);
-                let mut layer = Conv2d::<f64>::new(2, (1, 0), (IMAGE, 2), window, bias).unwrap();
+                let what = convolution(2, window, 1, bias);
+                let mut layer = Conv2d::<f64>::new(2, (1, 0), IMAGE, what).unwrap();
                 check_layer(&mut layer, IMAGE, 3);
             }
         }
     }
 
     #[test]
+    fn gradients_with_groups_and_dilation_equal_finite_differences() {
+        let image = Shape { height: 6, width: 5, channels: 4 };
+        for (size, stride, padding, dilation, groups) in [
+            ([3, 2], [1, 2], [2, 1], [2, 2], 1),
+            ([3, 3], [2, 1], [1, 1], [1, 1], 2),
+            ([2, 3], [1, 1], [3, 0], [4, 1], 4),
+        ] {
+            let window = Window { size, stride, padding, dilation };
+            let what = convolution(8, window, groups, Bias::With);
+            let mut layer = Conv2d::<f64>::new(2, (1, 0), image, what).unwrap();
+            check_layer(&mut layer, image, 2);
+        }
+    }
+
+    #[test]
     fn values_equal_candles_convolution() {
-        for (size, stride, padding, height) in [(3, 1, 1, 9), (3, 2, 1, 28), (5, 3, 2, 11)] {
-            let image = Shape { height, width: height, channels: 3 };
-            let window = Window::square(size, stride, padding);
-            let mut layer = Conv2d::<f32>::new(1, (1, 0), (image, 8), window, Bias::With).unwrap();
+        for (size, stride, padding, dilation, groups, height) in [
+            (3, 1, 1, 1, 1, 9),
+            (3, 2, 1, 1, 1, 28),
+            (5, 3, 2, 1, 1, 11),
+            (3, 1, 2, 2, 1, 9),
+            (3, 1, 1, 1, 2, 8),
+            (3, 2, 3, 3, 4, 13),
+            (1, 1, 0, 1, 2, 5),
+        ] {
+            let image = Shape { height, width: height, channels: 4 };
+            let mut window = Window::square(size, stride, padding);
+            window.dilation = [dilation; 2];
+            let what = convolution(8, window, groups, Bias::With);
+            let mut layer = Conv2d::<f32>::new(1, (1, 0), image, what).unwrap();
             fill(&mut layer);
-            let x = tensor(&[6, 3, height, height]);
+            let x = tensor(&[6, 4, height, height]);
             let weight = &layer.parameters[0];
             let saved = weight.to_saved(&weight.value.read().unwrap());
             let device = &candle_core::Device::Cpu;
-            let w = candle_core::Tensor::from_vec(saved, (8, 3, size, size), device).unwrap();
+            let shape = (8, 4 / groups, size, size);
+            let w = candle_core::Tensor::from_vec(saved, shape, device).unwrap();
             let bias = layer.parameters[1].value.tensor().reshape((1, 8, 1, 1)).unwrap();
-            let expected = x.conv2d(&w, padding, stride, 1, 1).unwrap();
+            let expected = x.conv2d(&w, padding, stride, dilation, groups).unwrap();
             let expected = expected.broadcast_add(&bias).unwrap().permute((0, 2, 3, 1)).unwrap();
             let x = x.permute((0, 2, 3, 1)).unwrap();
             compare_forward(&mut layer, &x, &expected, 1e-4);
@@ -371,9 +467,10 @@ mod tests {
         // Enough rows for several tiles: each sample must come out as it does alone.
         let image = Shape { height: 40, width: 40, channels: 8 };
         let window = Window::square(3, 1, 1);
-        let mut layer = Conv2d::<f64>::new(1, (1, 0), (image, 2), window, Bias::With).unwrap();
+        let what = convolution(2, window, 1, Bias::With);
+        let mut layer = Conv2d::<f64>::new(1, (1, 0), image, what).unwrap();
         fill(&mut layer);
-        assert!(tiles(&layer.groups[4], 4, 2).count() > 1);
+        assert!(tiles(&layer.regions[4], 4, 2).count() > 1);
         let mode = super::super::Mode::Evaluate;
         let mut forward = |numbers: &[f64], samples: usize| {
             let mut input = Buffer::<f64>::zeros(1, &[samples, image.units()]).unwrap();
@@ -397,8 +494,17 @@ mod tests {
     fn an_image_smaller_than_the_kernel_is_refused() {
         let image = Shape { height: 2, width: 2, channels: 1 };
         let window = Window::square(3, 1, 0);
-        let error = Conv2d::<f32>::new(1, (1, 0), (image, 2), window, Bias::With).err().unwrap();
+        let what = convolution(2, window, 1, Bias::With);
+        let error = Conv2d::<f32>::new(1, (1, 0), image, what).err().unwrap();
         let expected = "conv1 needs an input of at least 3 x 3 pixels, found 1 x 2 x 2";
+        assert_eq!(error.to_string(), expected);
+    }
+    #[test]
+    fn groups_that_do_not_divide_the_channels_are_refused() {
+        let what = convolution(4, Window::square(3, 1, 1), 2, Bias::With);
+        let error = Conv2d::<f32>::new(1, (1, 0), IMAGE, what).err().unwrap();
+        let expected = "conv1 cannot divide 3 input and 4 output channels into 2 groups; \
+                        give a number of groups that divides both";
         assert_eq!(error.to_string(), expected);
     }
 }

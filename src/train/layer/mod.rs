@@ -18,6 +18,7 @@ pub mod linear;
 pub mod max_pool2d;
 pub mod parameter;
 pub mod patches;
+pub mod winograd;
 
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};

@@ -1,8 +1,10 @@
 //! The geometry of a convolution and the gathering of its input patches into matrices.
 //!
-//! Output positions are grouped by the part of the kernel that lies inside the image there. All
-//! positions of a group use the same taps, so its matrix has no column for padding: on the 3x3 maps
-//! that end a small network, 40 % of an ordinary im2col's products would be with zeros.
+//! Output positions are divided into regions by the part of the kernel that lies inside the image
+//! there. All positions of a region use the same taps, so its matrix has no column for padding: on
+//! the 3x3 maps that end a small network, 40 % of an ordinary im2col's products would be with zeros.
+//!
+//! A grouped convolution has one matrix a group, of the group's channels alone.
 
 use std::ops::Range;
 
@@ -16,21 +18,28 @@ pub struct Window {
     pub size: [usize; 2],
     /// Pixels between two windows, vertically and horizontally.
     pub stride: [usize; 2],
-    /// Pixels of zeros around the image; less than `size`.
+    /// Pixels of zeros around the image; less than the pixels that the window spans.
     pub padding: [usize; 2],
+    /// Pixels between two taps of the window; 1 is an ordinary, dense window.
+    pub dilation: [usize; 2],
 }
 
 impl Window {
-    /// A square window.
+    /// A square, dense window.
     pub fn square(size: usize, stride: usize, padding: usize) -> Self {
-        Self { size: [size; 2], stride: [stride; 2], padding: [padding; 2] }
+        Self { size: [size; 2], stride: [stride; 2], padding: [padding; 2], dilation: [1; 2] }
     }
 
-    /// Height and width of the output: floor((extent + 2 padding - size) / stride) + 1; `None` if
+    /// Pixels that the window spans along an axis: dilation (size - 1) + 1.
+    pub fn span(&self, axis: usize) -> usize {
+        self.dilation[axis] * (self.size[axis] - 1) + 1
+    }
+
+    /// Height and width of the output: floor((extent + 2 padding - span) / stride) + 1; `None` if
     /// the window does not fit once.
     pub fn output(&self, input: Shape) -> Option<[usize; 2]> {
         let extent = |axis: usize, extent: usize| {
-            let room = (extent + 2 * self.padding[axis]).checked_sub(self.size[axis])?;
+            let room = (extent + 2 * self.padding[axis]).checked_sub(self.span(axis))?;
             Some(room / self.stride[axis] + 1)
         };
         Some([extent(0, input.height)?, extent(1, input.width)?])
@@ -39,9 +48,10 @@ impl Window {
     /// Taps of the kernel that lie inside the image at position `output` of an axis.
     fn taps(&self, axis: usize, extent: usize, output: usize) -> Range<usize> {
         let start = output * self.stride[axis];
-        let first = self.padding[axis].saturating_sub(start);
-        let end = (extent + self.padding[axis]).saturating_sub(start).min(self.size[axis]);
-        first..end.max(first)
+        let before = |pixel: usize| pixel.saturating_sub(start).div_ceil(self.dilation[axis]);
+        let size = self.size[axis];
+        let first = before(self.padding[axis]).min(size);
+        first..before(extent + self.padding[axis]).min(size).max(first)
     }
 
     /// Runs of neighbouring output positions of an axis that use the same taps.
@@ -67,26 +77,30 @@ struct Run {
 
 /// Output positions (a rectangle) that use the same rectangle of taps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct Region {
     rows: Run,
     columns: Run,
     input: Shape,
+    /// Input channels of one group of the convolution.
+    channels: usize,
     output: [usize; 2],
     window: Window,
 }
 
-impl Group {
-    /// All groups of a convolution; together they cover every output position once.
-    pub fn all(window: Window, input: Shape, output: [usize; 2]) -> Vec<Self> {
+impl Region {
+    /// All regions of a convolution with `groups` groups; together they cover every output position
+    /// once.
+    pub fn all(window: Window, input: Shape, groups: usize, output: [usize; 2]) -> Vec<Self> {
         let columns = window.runs(1, input.width, output[1]);
-        let mut groups = Vec::new();
+        let channels = input.channels / groups;
+        let mut regions = Vec::new();
         for rows in window.runs(0, input.height, output[0]) {
             for columns in &columns {
                 let (rows, columns) = (rows.clone(), columns.clone());
-                groups.push(Self { rows, columns, input, output, window });
+                regions.push(Self { rows, columns, input, channels, output, window });
             }
         }
-        groups
+        regions
     }
 
     /// Output positions of one image.
@@ -94,14 +108,14 @@ impl Group {
         self.rows.outputs.len() * self.columns.outputs.len()
     }
 
-    /// Taps inside the image.
+    /// Taps inside the image; 0 where a dilated window steps over it.
     pub fn taps(&self) -> usize {
         self.rows.taps.len() * self.columns.taps.len()
     }
 
-    /// Numbers in a row of the group's matrix: taps x channels.
+    /// Numbers in a row of the region's matrix: taps x channels of one group.
     pub fn depth(&self) -> usize {
-        self.taps() * self.input.channels
+        self.taps() * self.channels
     }
 
     /// Places in the output of the rows of a tile, rows counted over (image, y, x): pixel numbers
@@ -131,81 +145,140 @@ impl Group {
         })
     }
 
-    /// Where in the input a row of the matrix starts, and how far apart its runs are: for each tap
-    /// row one run of `run_len` numbers.
-    fn starts(&self, tile: Range<usize>) -> impl Iterator<Item = usize> + '_ {
+    /// Where in the input the rows of a tile start, for one group of the convolution.
+    fn starts(&self, tile: Range<usize>, group: usize) -> impl Iterator<Item = usize> + '_ {
         let window = self.window;
-        let (top, left) = (self.rows.taps.start, self.columns.taps.start);
+        let top = self.rows.taps.start * window.dilation[0];
+        let left = self.columns.taps.start * window.dilation[1];
         self.walk(tile).map(move |(image, y, x)| {
             let row = y * window.stride[0] + top - window.padding[0];
             let column = x * window.stride[1] + left - window.padding[1];
-            ((image * self.input.height + row) * self.input.width + column) * self.input.channels
+            let pixel = (image * self.input.height + row) * self.input.width + column;
+            pixel * self.input.channels + group * self.channels
         })
     }
 
-    /// Copies the patches of a tile into the rows of `patches`, (tile, depth).
-    pub fn gather<T: Real>(&self, tile: Range<usize>, input: &[T], patches: &mut [T]) {
-        let run = self.columns.taps.len() * self.input.channels;
-        let pitch = self.input.width * self.input.channels;
-        for (start, patch) in self.starts(tile).zip(patches.chunks_exact_mut(self.depth())) {
-            for (tap_row, out) in patch.chunks_exact_mut(run).enumerate() {
-                out.copy_from_slice(&input[start + tap_row * pitch..][..run]);
+    /// The runs of memory that make a row of the matrix, in order.
+    fn patch_runs(&self) -> PatchRuns {
+        let (rows, columns) = (self.rows.taps.len(), self.columns.taps.len());
+        let row_pitch = self.window.dilation[0] * self.input.width * self.input.channels;
+        if self.window.dilation[1] == 1 && self.channels == self.input.channels {
+            let (counts, pitches) = ([rows, 1], [row_pitch, 0]);
+            return PatchRuns { counts, pitches, len: columns * self.channels };
+        }
+        let column_pitch = self.window.dilation[1] * self.input.channels;
+        let (counts, pitches) = ([rows, columns], [row_pitch, column_pitch]);
+        PatchRuns { counts, pitches, len: self.channels }
+    }
+
+    /// Copies the patches of a tile, of one group of the convolution, into the rows of `patches`,
+    /// (tile, depth).
+    pub fn gather<T: Real>(
+        &self,
+        tile: Range<usize>,
+        group: usize,
+        input: &[T],
+        patches: &mut [T],
+    ) {
+        if self.taps() == 0 {
+            return;
+        }
+        let runs = self.patch_runs();
+        let rows = patches.chunks_exact_mut(self.depth());
+        for (start, patch) in self.starts(tile, group).zip(rows) {
+            for (place, out) in runs.places().zip(patch.chunks_exact_mut(runs.len)) {
+                out.copy_from_slice(&input[start + place..][..runs.len]);
             }
         }
     }
 
     /// Adds the rows of `patches` to where [`gather`](Self::gather) reads them.
     #[inline(always)]
-    pub fn scatter_add<T: Real>(&self, tile: Range<usize>, patches: &[T], input: &mut [T]) {
-        let run = self.columns.taps.len() * self.input.channels;
-        let pitch = self.input.width * self.input.channels;
-        for (start, patch) in self.starts(tile).zip(patches.chunks_exact(self.depth())) {
-            for (tap_row, patch) in patch.chunks_exact(run).enumerate() {
-                for (out, &x) in input[start + tap_row * pitch..][..run].iter_mut().zip(patch) {
+    pub fn scatter_add<T: Real>(
+        &self,
+        tile: Range<usize>,
+        group: usize,
+        patches: &[T],
+        input: &mut [T],
+    ) {
+        if self.taps() == 0 {
+            return;
+        }
+        let runs = self.patch_runs();
+        let rows = patches.chunks_exact(self.depth());
+        for (start, patch) in self.starts(tile, group).zip(rows) {
+            for (place, patch) in runs.places().zip(patch.chunks_exact(runs.len)) {
+                for (out, &x) in input[start + place..][..runs.len].iter_mut().zip(patch) {
                     *out += x;
                 }
             }
         }
     }
 
-    /// Copies the group's taps out of weights (O, kH, kW, C) into `narrow`, (O, depth).
+    /// Copies the region's taps out of one group's weights (O, kH, kW, C) into `narrow`, (O, depth).
     pub fn narrow<T: Real>(&self, weight: &[T], narrow: &mut [T]) {
-        for (place, narrow) in
-            self.weight_runs(weight.len()).zip(narrow.chunks_exact_mut(self.run()))
-        {
-            narrow.copy_from_slice(&weight[place..][..self.run()]);
+        if self.taps() == 0 {
+            return;
+        }
+        let run = self.run();
+        for (place, narrow) in self.weight_runs(weight.len()).zip(narrow.chunks_exact_mut(run)) {
+            narrow.copy_from_slice(&weight[place..][..run]);
         }
     }
 
-    /// Adds `narrow`, (O, depth), to the group's taps of weights (O, kH, kW, C).
+    /// Adds `narrow`, (O, depth), to the region's taps of one group's weights (O, kH, kW, C).
     pub fn widen_add<T: Real>(&self, narrow: &[T], weight: &mut [T]) {
-        for (place, narrow) in self.weight_runs(weight.len()).zip(narrow.chunks_exact(self.run())) {
-            for (out, &x) in weight[place..][..self.run()].iter_mut().zip(narrow) {
+        if self.taps() == 0 {
+            return;
+        }
+        let run = self.run();
+        for (place, narrow) in self.weight_runs(weight.len()).zip(narrow.chunks_exact(run)) {
+            for (out, &x) in weight[place..][..run].iter_mut().zip(narrow) {
                 *out += x;
             }
         }
     }
 
-    /// Does the group use every tap?
+    /// Does the region use every tap?
     pub fn is_whole(&self) -> bool {
         self.taps() == self.window.size[0] * self.window.size[1]
     }
 
-    /// Numbers of one tap row.
+    /// Numbers of one tap row of the weights.
     fn run(&self) -> usize {
-        self.columns.taps.len() * self.input.channels
+        self.columns.taps.len() * self.channels
     }
 
-    /// Starts of the group's tap rows in weights (O, kH, kW, C) of `len` numbers.
+    /// Starts of the region's tap rows in weights (O, kH, kW, C) of `len` numbers.
     fn weight_runs(&self, len: usize) -> impl Iterator<Item = usize> + '_ {
-        let pitch = self.window.size[1] * self.input.channels;
+        let pitch = self.window.size[1] * self.channels;
         let outputs = len / (self.window.size[0] * pitch);
         (0..outputs).flat_map(move |output| {
             self.rows.taps.clone().map(move |tap_row| {
                 (output * self.window.size[0] + tap_row) * pitch
-                    + self.columns.taps.start * self.input.channels
+                    + self.columns.taps.start * self.channels
             })
         })
+    }
+}
+
+/// Where the numbers of a row of the matrix lie, from the row's start: runs of `len` numbers.
+#[derive(Debug, Clone, Copy)]
+struct PatchRuns {
+    /// Runs, vertically and horizontally.
+    counts: [usize; 2],
+    /// Numbers between the starts of two runs.
+    pitches: [usize; 2],
+    len: usize,
+}
+
+impl PatchRuns {
+    /// Starts of the runs.
+    #[inline(always)]
+    fn places(self) -> impl Iterator<Item = usize> {
+        let [rows, columns] = self.pitches;
+        (0..self.counts[0])
+            .flat_map(move |y| (0..self.counts[1]).map(move |x| y * rows + x * columns))
     }
 }
 
@@ -214,25 +287,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_cover_every_output_once_and_only_taps_inside() {
-        for (extent, size, stride, padding) in
-            [(7, 3, 1, 1), (8, 3, 2, 1), (5, 5, 3, 2), (3, 3, 1, 0), (1, 3, 1, 1), (6, 1, 2, 0)]
-        {
+    fn regions_cover_every_output_once_and_only_taps_inside() {
+        for (extent, size, stride, padding, dilation) in [
+            (7, 3, 1, 1, 1),
+            (8, 3, 2, 1, 1),
+            (5, 5, 3, 2, 1),
+            (3, 3, 1, 0, 1),
+            (1, 3, 1, 1, 1),
+            (6, 1, 2, 0, 1),
+            (9, 3, 1, 2, 2),
+            (7, 2, 2, 3, 3),
+            (1, 2, 1, 1, 2),
+        ] {
             let input = Shape { height: extent, width: extent + 1, channels: 2 };
-            let window = Window::square(size, stride, padding);
+            let mut window = Window::square(size, stride, padding);
+            window.dilation = [dilation; 2];
             let output = window.output(input).unwrap();
             let mut seen = vec![0; output[0] * output[1]];
-            for group in Group::all(window, input, output) {
-                assert!(group.taps() > 0);
-                for pixel in group.output_pixels(0..group.positions()) {
+            for region in Region::all(window, input, 1, output) {
+                for pixel in region.output_pixels(0..region.positions()) {
                     seen[pixel] += 1;
                     let (y, x) = (pixel / output[1], pixel % output[1]);
                     let inside = |output: usize, tap: usize, extent: usize| {
-                        (output * stride + tap).checked_sub(padding).is_some_and(|i| i < extent)
+                        let pixel = (output * stride + tap * dilation).checked_sub(padding);
+                        pixel.is_some_and(|pixel| pixel < extent)
                     };
                     let rows = (0..size).filter(|&tap| inside(y, tap, input.height)).count();
                     let columns = (0..size).filter(|&tap| inside(x, tap, input.width)).count();
-                    assert_eq!(group.taps(), rows * columns);
+                    assert_eq!(region.taps(), rows * columns);
                 }
             }
             assert!(seen.iter().all(|&n| n == 1), "{seen:?}");

@@ -8,7 +8,7 @@ use crate::train::kernel::Real;
 use crate::train::layer::activation::Activation;
 use crate::train::layer::adaptive_avg_pool2d::AdaptiveAvgPool2d;
 use crate::train::layer::batch_norm::BatchNorm;
-use crate::train::layer::conv2d::Conv2d;
+use crate::train::layer::conv2d::{Conv2d, Convolution};
 use crate::train::layer::dropout::{Dropout, DropoutLane};
 use crate::train::layer::flatten::Flatten;
 use crate::train::layer::linear::{Bias, Linear};
@@ -64,9 +64,10 @@ impl Plan<'_> {
         let (lanes, capacity) = (self.lanes.len(), self.capacity);
         let numbers = (name.number, *weights);
         Ok(Some(match &description.operation {
-            Operation::Conv2d { channels, window, bias, .. } => {
-                let (shape, window) = ((*input, *channels), taps(*window));
-                Box::new(Conv2d::new(lanes, numbers, shape, window, with(*bias))?)
+            Operation::Conv2d { channels, window, groups, bias } => {
+                let (channels, groups, bias) = (*channels, *groups, with(*bias));
+                let convolution = Convolution { channels, window: taps(*window), groups, bias };
+                Box::new(Conv2d::new(lanes, numbers, *input, convolution)?)
             }
             Operation::Linear { units, bias } => {
                 let shape = (input.units(), *units);
@@ -117,7 +118,10 @@ fn with(bias: bool) -> Bias {
 }
 
 fn taps(window: Window) -> patches::Window {
-    patches::Window::square(window.kernel, window.stride, window.padding)
+    patches::Window {
+        dilation: [window.dilation; 2],
+        ..patches::Window::square(window.kernel, window.stride, window.padding)
+    }
 }
 
 #[cfg(test)]

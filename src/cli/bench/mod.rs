@@ -1,0 +1,17 @@
+//! `gridlane bench`: times the engine on this machine.
+
+mod step;
+
+use super::args::BenchCommand;
+use super::error::CliError;
+use super::exit_code::ExitCode;
+
+/// Times what was asked for.
+///
+/// # Errors
+/// A bad configuration, or one that cannot be trained.
+pub fn bench(command: &BenchCommand) -> Result<ExitCode, CliError> {
+    match command {
+        BenchCommand::Step(args) => step::step(args),
+    }
+}

@@ -1,0 +1,134 @@
+//! `gridlane bench step`: what a training step of a configuration takes.
+
+use std::io::Write;
+
+use crate::cli::args::BenchStepArgs;
+use crate::cli::error::CliError;
+use crate::cli::exit_code::ExitCode;
+use crate::spec::validate::misfits;
+use crate::spec::{RunConfig, SweepSpec};
+use crate::train::bench::step::{StepTimes, time_steps};
+use crate::units::{show_bytes, show_count};
+
+/// The sweep file that the settings are laid over.
+const EMPTY: &[u8] = b"schema = 1\nname = \"bench\"\n";
+
+/// Times training steps and prints the figures.
+///
+/// # Errors
+/// A bad configuration, or one that cannot be trained.
+pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
+    let config = configuration(&args.settings)?;
+    let steps = args.steps as usize;
+    let warm_up = args.warm_up.map_or((steps / 5).max(3), |warm_up| warm_up as usize);
+    let threads = args.threads as usize;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| CliError::Bench {
+        message: format!("cannot start {threads} threads: {error}"),
+        help: "take fewer `--threads`".to_owned(),
+    })?;
+    let times = pool.install(|| time_steps(&config, warm_up, steps))?;
+    let figures = Figures { config: &config, times: &times, threads };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", figures.json())?;
+    } else {
+        write!(out, "{}", figures.text())?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// The one configuration that the settings describe.
+fn configuration(settings: &[String]) -> Result<RunConfig, CliError> {
+    let (spec, _) = SweepSpec::parse_bytes("the command line", EMPTY, settings)?;
+    if let Some(axis) = spec.grid.first() {
+        return Err(CliError::Bench {
+            message: format!(
+                "`bench` times one configuration, found several values of `{}`",
+                axis.key
+            ),
+            help: "give every key one value, and call it once for each".to_owned(),
+        });
+    }
+    if let Some(misfit) = misfits(&spec.base).into_iter().next() {
+        let help = misfit.help.unwrap_or_default();
+        return Err(CliError::Bench { message: misfit.message, help });
+    }
+    Ok(spec.base)
+}
+
+/// What was measured, with what it was measured on.
+struct Figures<'a> {
+    config: &'a RunConfig,
+    times: &'a StepTimes,
+    threads: usize,
+}
+
+impl Figures<'_> {
+    fn images_per_s(&self) -> f64 {
+        f64::from(self.config.batch_size) / self.times.median_s()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "engine": concat!("gridlane ", env!("CARGO_PKG_VERSION")),
+            "config": self.config.canonical(),
+            "batch_size": self.config.batch_size,
+            "threads": self.threads,
+            "steps": self.times.seconds.len(),
+            "step_ms_median": self.times.median_s() * 1e3,
+            "step_ms_min": self.times.least_s() * 1e3,
+            "images_per_s": self.images_per_s(),
+            "parameters": self.times.parameters,
+            "peak_memory_bytes": peak_memory_bytes(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let memory = peak_memory_bytes().map_or("unknown".to_owned(), show_bytes);
+        format!(
+            "step      {:.3} ms (median of {}), {:.3} ms (least)\n\
+             images/s  {:.0} (batches of {}, {} thread{})\n\
+             memory    {memory} at the peak of the process\n\
+             network   {} parameters\n",
+            self.times.median_s() * 1e3,
+            self.times.seconds.len(),
+            self.times.least_s() * 1e3,
+            self.images_per_s(),
+            self.config.batch_size,
+            self.threads,
+            if self.threads == 1 { "" } else { "s" },
+            show_count(self.times.parameters.into()),
+        )
+    }
+}
+
+/// The most memory that the process has held, where the system tells.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(settings: &[&str]) -> String {
+        let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+        configuration(&settings).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_one_configuration_that_fits_is_timed() {
+        assert_eq!(
+            refused(&["lr=0.1,0.2"]),
+            "`bench` times one configuration, found several values of `lr`"
+        );
+        let small = "dataset={kind=synthetic,shape=[1,4,4]}";
+        assert!(refused(&["model=alexnet32", small]).contains("needs at least 2 x 2 pixels"));
+        let config = configuration(&["lr=0.5".to_owned()]).unwrap();
+        assert_eq!(config, RunConfig { lr: 0.5, ..RunConfig::default() });
+    }
+}

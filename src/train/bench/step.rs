@@ -1,0 +1,118 @@
+//! Times training steps on images of noise: gathering and normalising the batch, forward, loss,
+//! backward, update; all that a step of a run does.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::spec::RunConfig;
+use crate::train::data::{DataSplits, Images};
+use crate::train::error::TrainError;
+use crate::train::report::{EpochEnd, StepReport};
+use crate::train::rng::{Purpose, Stream};
+use crate::train::trainer::Trainer;
+
+/// Batches of images that are made up; an epoch ends after as many steps.
+const BATCHES: usize = 8;
+
+/// What the steps took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepTimes {
+    /// Seconds of every step, the warm-up left out, in ascending order; at least one.
+    pub seconds: Vec<f64>,
+    /// Trained scalars of the network.
+    pub parameters: u64,
+}
+
+impl StepTimes {
+    /// The middle one (the upper of two).
+    pub fn median_s(&self) -> f64 {
+        self.seconds[self.seconds.len() / 2]
+    }
+
+    /// The shortest.
+    pub fn least_s(&self) -> f64 {
+        self.seconds[0]
+    }
+}
+
+/// Trains `config` for `warm_up` and then `steps` steps of a whole batch each, on the current
+/// thread and its thread pool.
+///
+/// # Errors
+/// When the configuration cannot be trained, or its loss is no number.
+///
+/// # Panics
+/// If `steps` is 0.
+pub fn time_steps(
+    config: &RunConfig,
+    warm_up: usize,
+    steps: usize,
+) -> Result<StepTimes, TrainError> {
+    assert!(steps > 0, "invariant: a step to time");
+    let wanted = warm_up + steps;
+    // One epoch more than needed: a schedule may bring the rate to 0 at the end.
+    let epochs = wanted.div_ceil(BATCHES) as u32 + 1;
+    let config = RunConfig { epochs, ..config.clone() };
+    let data = noise(&config, BATCHES * config.batch_size as usize);
+    let mut trainer = Trainer::new(&[config], Arc::new(data))?;
+    let mut seconds = Vec::with_capacity(wanted);
+    while seconds.len() < wanted {
+        let mut begun = Instant::now();
+        let mut count = |_: &StepReport<'_>| {
+            seconds.push(begun.elapsed().as_secs_f64());
+            begun = Instant::now();
+            if seconds.len() < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        if let EpochEnd::Diverged { step, .. } = trainer.train_epoch(&mut count)? {
+            return Err(TrainError::BenchDiverged { step });
+        }
+    }
+    let mut seconds = seconds.split_off(warm_up);
+    seconds.sort_by(f64::total_cmp);
+    Ok(StepTimes { seconds, parameters: trainer.parameters() })
+}
+
+/// `count` training images of noise in the shape of the configuration's data set, and no others.
+fn noise(config: &RunConfig, count: usize) -> DataSplits {
+    let shape @ [channels, height, width] = config.dataset.image_shape();
+    let classes = config.dataset.classes();
+    let mut reader = Stream::new(config.seed, Purpose::Synthetic, 0, 0).reader();
+    let bytes = count * channels * height * width;
+    let mut pixels: Vec<u8> =
+        (0..bytes.div_ceil(4)).flat_map(|_| reader.bits().to_le_bytes()).collect();
+    pixels.truncate(bytes);
+    let labels = (0..count).map(|_| reader.below(classes as u32) as u16).collect();
+    DataSplits {
+        shape,
+        classes,
+        // Of uniform noise.
+        mean: vec![0.5; channels],
+        std: vec![0.29; channels],
+        train: Images { pixels, labels },
+        val: Images::default(),
+        test: Images::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::dataset::Dataset;
+
+    #[test]
+    fn every_step_but_the_warm_up_is_timed() {
+        let config = RunConfig { dataset: Dataset::Mnist, batch_size: 4, ..RunConfig::default() };
+        let times = time_steps(&config, 3, 2 * BATCHES).unwrap();
+        assert_eq!((times.seconds.len(), times.parameters), (2 * BATCHES, 567_434));
+        assert!(times.seconds.is_sorted() && times.least_s() > 0.0);
+        assert!(times.least_s() <= times.median_s());
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_is_no_time() {
+        let config = RunConfig { lr: 1e30, batch_size: 4, ..RunConfig::default() };
+        let error = time_steps(&config, 0, 100).unwrap_err();
+        assert!(matches!(error, TrainError::BenchDiverged { .. }), "{error}");
+    }
+}
