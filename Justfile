@@ -50,6 +50,11 @@ bench-step *ARGS:
     cargo build --quiet --release
     "${PYTHON:-python3}" benches/step.py {{ARGS}}
 
+# Augmentation here and in torchvision, in turn (PYTHON has torchvision)
+bench-augment *ARGS:
+    cargo build --quiet --release
+    "${PYTHON:-python3}" benches/peers/augment.py --gridlane target/release/gridlane {{ARGS}}
+
 # Words that must not be in the tree
 forbid:
     ! grep -rnE 'todo!|dbg!|FIXME|XXX|#\[allow\(clippy' src tests --include='*.rs'

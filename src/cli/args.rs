@@ -103,6 +103,9 @@ pub struct ModelArgs {
     /// Changes to it, as for `sweep`.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// Folder of the data sets; only folders of images are looked into.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
 }
 
 /// `gridlane leaderboard`.
@@ -122,6 +125,8 @@ pub enum DataCommand {
     Fetch(DataArgs),
     /// Check the files of a data set against their published checksums.
     Verify(DataArgs),
+    /// Check a folder of images, decode it into the cache, and say what is in it.
+    Index(IndexArgs),
     /// List the data sets and which of them are there.
     List {
         /// Folder of the data sets.
@@ -140,11 +145,46 @@ pub struct DataArgs {
     pub data: PathBuf,
 }
 
+/// `gridlane data index`.
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// The folder, as a sweep file writes it: PATH/train/CLASS/..., or PATH/CLASS/...
+    pub path: String,
+    /// Shorter side after resizing.
+    #[arg(long, value_name = "PX", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub resize: u32,
+    /// Read the images as grey ones.
+    #[arg(long)]
+    pub grey: bool,
+    /// Folder of the data sets.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
 /// `gridlane bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Time training steps of one configuration on images of noise.
     Step(BenchStepArgs),
+    /// Time the augmentation of one configuration on images of noise, on one thread.
+    Augment(BenchAugmentArgs),
+}
+
+/// `gridlane bench augment`.
+#[derive(Debug, Args)]
+pub struct BenchAugmentArgs {
+    /// Keys of the configuration, as in a sweep file's `[base]`: `augmentation=[random_crop,cutout]`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Images of one round, rounded up to whole batches.
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub images: u32,
+    /// Rounds to time, after one that is not.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gridlane bench step`.

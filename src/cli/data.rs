@@ -25,6 +25,7 @@ pub fn data(command: &DataCommand) -> Result<ExitCode, CliError> {
     match command {
         DataCommand::Fetch(args) => fetch_one(&dataset(&args.name)?, &args.data),
         DataCommand::Verify(args) => verify_one(&dataset(&args.name)?, &args.data),
+        DataCommand::Index(args) => super::folders::index(args),
         DataCommand::List { data } => list(data),
     }
 }
@@ -47,6 +48,12 @@ fn needs_no_files(dataset: &Dataset) -> Option<String> {
     let why = match dataset.supply() {
         Supply::Embedded => "is inside the program",
         Supply::Generated => "is generated",
+        Supply::Folder => {
+            return Some(
+                "image folders are your own: `gridlane data index PATH` checks and decodes one"
+                    .to_owned(),
+            );
+        }
         Supply::Cached(_) => return None,
     };
     Some(format!("`{}` {why}: there is nothing to fetch", dataset.kind()))
@@ -103,6 +110,7 @@ fn list(data: &Path) -> Result<ExitCode, CliError> {
         let there = match dataset.supply() {
             Supply::Embedded => "in the program",
             Supply::Generated => "generated",
+            Supply::Folder => "a folder",
             Supply::Cached(_) => match crate::train::data::check_present(&dataset, data) {
                 Ok(()) => "fetched",
                 Err(_) => "not fetched",

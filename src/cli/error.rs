@@ -53,9 +53,9 @@ pub enum CliError {
     /// The engine.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// A data set that the sweep needs is not there.
+    /// A data set that the sweep needs is not there, or not whole.
     #[error(transparent)]
-    MissingData(DataError),
+    MissingData(#[from] DataError),
     /// There is no such sweep.
     #[error("there is no sweep `{name}` in {}", runs.display())]
     #[diagnostic(help("{}", known_sweeps(known)))]

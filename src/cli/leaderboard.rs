@@ -8,7 +8,8 @@ use super::args::LeaderboardArgs;
 use super::boards::Boards;
 use super::error::CliError;
 use super::exit_code::ExitCode;
-use super::session::{build, parsed};
+use super::folders::Folders;
+use super::session::{Source, build, parsed};
 use super::terminal;
 use super::weights::WeightsFiles;
 use crate::ids::SweepName;
@@ -28,7 +29,8 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     }
     let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
     let overrides: Vec<String> = atomic::read_json(&folder.overrides(), 1)?.unwrap_or_default();
-    let (mut spec, _) = parsed(&file, &text, &overrides)?;
+    let source = Source { path: &file, text: &text, overrides: &overrides };
+    let (mut spec, _) = parsed(&source, &mut Folders::recorded(&folder)?)?;
     let folder = SweepFolder::new(&std::path::absolute(&runs)?, &spec.name);
     WeightsFiles::recall(&mut spec, &folder)?;
     let plan = build(&spec, Some(&folder), &WeightsFiles::default())?;

@@ -7,6 +7,7 @@ mod completions;
 mod data;
 mod error;
 mod exit_code;
+mod folders;
 mod leaderboard;
 mod model;
 mod plan;

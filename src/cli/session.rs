@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::FileArgs;
 use super::error::CliError;
+use super::folders::Folders;
 use super::weights::WeightsFiles;
 use crate::plan::Plan;
 use crate::record::SweepFolder;
@@ -28,6 +29,18 @@ pub struct Session {
     pub data: PathBuf,
     /// Runs at a time.
     pub jobs: usize,
+    /// The folders of images that were looked into.
+    pub folders: Folders,
+}
+
+/// A sweep file with what the command line changes of it.
+pub struct Source<'a> {
+    /// Its path, for messages.
+    pub path: &'a Path,
+    /// What is in it.
+    pub text: &'a [u8],
+    /// The changes.
+    pub overrides: &'a [String],
 }
 
 impl Session {
@@ -37,17 +50,19 @@ impl Session {
     /// Everything that is wrong with the file, what keeps it from a plan, a missing data set.
     pub fn open(args: &FileArgs) -> Result<Self, CliError> {
         let text = read_sweep_file(&args.file)?;
-        let (mut spec, sources) = parsed(&args.file, &text, &args.overrides)?;
+        let data = std::path::absolute(&args.data)?;
+        let mut folders = Folders::on_disk(&data);
+        let source = Source { path: &args.file, text: &text, overrides: &args.overrides };
+        let (mut spec, sources) = parsed(&source, &mut folders)?;
         let beside = args.file.parent().unwrap_or(Path::new(""));
         let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
         let folder = SweepFolder::new(&std::path::absolute(&args.runs)?, &spec.name);
         let plan = build(&spec, Some(&folder), &weights)?;
-        let data = std::path::absolute(&args.data)?;
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
         let jobs = args.jobs.map_or_else(|| jobs(spec.run.threads), |jobs| jobs as usize);
-        Ok(Self { text, spec, plan, weights, folder, data, jobs })
+        Ok(Self { text, spec, plan, weights, folder, data, jobs, folders })
     }
 }
 
@@ -59,19 +74,21 @@ pub fn read_sweep_file(path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(|source| CliError::NoSweepFile { path: path.to_owned(), source })
 }
 
-/// Reads a sweep file.
+/// Reads a sweep file, with what `folders` says of folders of images.
 ///
 /// # Errors
-/// Everything that is wrong with the file.
+/// Everything that is wrong with the file or with a folder.
 pub fn parsed(
-    path: &Path,
-    text: &[u8],
-    overrides: &[String],
+    source: &Source<'_>,
+    folders: &mut Folders,
 ) -> Result<(SweepSpec, Sources), CliError> {
-    Ok(SweepSpec::parse_bytes(&path.display().to_string(), text, overrides)?)
+    let name = source.path.display().to_string();
+    let (mut spec, sources) = SweepSpec::parse_bytes(&name, source.text, source.overrides)?;
+    folders.look_into(&mut spec)?;
+    Ok((spec, sources))
 }
 
-/// Plans a sweep against its record, if that is wanted.
+/// Plans a sweep, against its record where there is one to compare with.
 ///
 /// # Errors
 /// What keeps it from a plan.

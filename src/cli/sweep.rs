@@ -50,6 +50,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     if runs.is_empty() {
         return nothing_to_do(&session, &boards);
     }
+    session.folders.decode()?;
     let outcome = execute(&session, runs, args.fail_fast, &mut boards)?;
     boards.write()?;
     print_outcome(&session, &boards, outcome)
@@ -66,6 +67,7 @@ fn write_sources(session: &Session, overrides: &[String]) -> Result<(), RecordEr
     let folder = &session.folder;
     atomic::replace(&folder.sweep_file(), &session.text, Durability::Derived)?;
     atomic::replace_json(&folder.overrides(), &overrides, Durability::Derived)?;
+    session.folders.write(folder)?;
     atomic::replace_json(&folder.plan(), &PlanSummary(&session.plan), Durability::Derived)
 }
 

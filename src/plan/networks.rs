@@ -11,7 +11,8 @@ use crate::spec::Key;
 use crate::spec::architecture::{Architecture, Layer, Unfit};
 
 /// The keys that decide on layers and shapes.
-const DECIDING: [Key; 5] = [Key::Dataset, Key::Model, Key::Width, Key::BatchNorm, Key::Dropout];
+const DECIDING: [Key; 6] =
+    [Key::Dataset, Key::Augmentation, Key::Model, Key::Width, Key::BatchNorm, Key::Dropout];
 
 /// A network and who trains it.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use super::*;
 use crate::plan::sample::{any_spec, exclude, grid, planned, setting, start_all};
 use crate::record::SweepFolder;
 use crate::spec::SweepSpec;
+use crate::spec::config::ENGINE_NUMERICS;
 
 /// Starts every run of `before`, then plans `after`: its reasons with counts.
 fn reasons(before: &SweepSpec, after: &SweepSpec) -> Vec<String> {
@@ -92,7 +93,7 @@ fn engine_data_and_unknown_keys_count_as_keys() {
         reasons,
         [
             "1 data: older -> print of Mnist10k",
-            "1 engine: 0 -> 1",
+            &format!("1 engine: 0 -> {ENGINE_NUMERICS}"),
             "1 gone: 3 -> no such key",
             "1 its id was made by another version of gridlane",
             "1 lr: \"fast\" -> 0.1",

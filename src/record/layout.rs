@@ -31,6 +31,11 @@ impl SweepFolder {
         self.root.join("overrides.json")
     }
 
+    /// What was found in the folders of images that were last trained on.
+    pub fn folders(&self) -> PathBuf {
+        self.root.join("folders.json")
+    }
+
     /// The plan that was last run.
     pub fn plan(&self) -> PathBuf {
         self.root.join("plan.json")

@@ -22,18 +22,37 @@ impl Lock {
     /// # Errors
     /// [`RecordError::Locked`] when another process has it, or what the system refuses.
     pub fn take(path: &Path) -> Result<Self, RecordError> {
-        let mut file = open_to_write(path)?;
+        let file = open_to_write(path)?;
         if let Err(error) = lock_exclusively(&file, path) {
             let RecordError::Locked { path, .. } = error else { return Err(error) };
             let mut holder = String::new();
             let _ = file.take(64).read_to_string(&mut holder);
             return Err(RecordError::Locked { path, holder: holder.trim().to_owned() });
         }
-        // Only for the message above; a failure to write it harms nobody.
+        Ok(Self::held(file))
+    }
+
+    /// Takes the lock at `path`, and waits for it as long as another process has it.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn wait(path: &Path) -> Result<Self, RecordError> {
+        let file = open_to_write(path)?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Self::held(file)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(RecordError::io("lock", path)(error.into())),
+            }
+        }
+    }
+
+    /// Says in the locked file who has it. Only for a message; a failure harms nobody.
+    fn held(mut file: File) -> Self {
         let _ = file.set_len(0);
         let _ = file.seek(SeekFrom::Start(0));
         let _ = writeln!(file, "{}", std::process::id());
-        Ok(Self { _file: file })
+        Self { _file: file }
     }
 }
 
@@ -79,5 +98,24 @@ mod tests {
         assert!(matches!(&error, RecordError::Locked { holder, .. } if *holder == pid), "{error}");
         drop(held);
         Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn one_who_waits_gets_it_when_it_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::take(&path).unwrap();
+        let (sender, order) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let (waits, path) = (sender.clone(), &path);
+            scope.spawn(move || {
+                let lock = Lock::wait(path).unwrap();
+                waits.send("waiter").unwrap();
+                lock
+            });
+            sender.send("holder").unwrap();
+            drop(held);
+        });
+        assert_eq!([order.recv().unwrap(), order.recv().unwrap()], ["holder", "waiter"]);
     }
 }

@@ -10,18 +10,20 @@ use std::fmt;
 
 use super::activation::Activation;
 use super::augmentation::Augmentation;
+use super::batch_norm::BatchNorm;
 use super::dataset::Dataset;
 use super::diagnostics::{Diagnostics, SpecError};
+use super::evaluation::Views;
 use super::init::Init;
 use super::model::Model;
 use super::node::{Node, Raw};
-use super::optimizer::Optimizer;
+use super::optimizer::{DecayOn, Optimizer};
 use super::schedule::Schedule;
 use super::value::{Interval, Value};
 
 /// Version of what the engine computes. Raise it when the same configuration and seed would no
 /// longer give the same numbers: every run then gets a new id and old results are not mixed in.
-pub const ENGINE_NUMERICS: u32 = 1;
+pub const ENGINE_NUMERICS: u32 = 2;
 
 macro_rules! config_keys {
     ($( $(#[doc = $doc:literal])+ $field:ident / $Variant:ident: $Type:ty = $default:expr, $limits:expr; )+) => {
@@ -76,6 +78,12 @@ macro_rules! config_keys {
                 } )+ };
                 diagnostics.attribute(before, self.name());
                 setting
+            }
+
+            /// Is the list `node` one value of this key, where one or several may stand?
+            pub fn is_one_list(self, node: &Node) -> bool {
+                let Raw::List(items) = &node.raw else { return false };
+                match self { $( Self::$Variant => <$Type as Value>::is_one(items), )+ }
             }
 
             /// The key at its default.
@@ -138,24 +146,39 @@ config_keys! {
     activation/Activation: Activation = Activation::Relu, ();
     /// Batch normalisation (Ioffe and Szegedy, 2015) before the activation of every convolution of
     /// the AlexNets and of every hidden layer of mlp, and at every `"norm"` of a declared network;
-    /// the layer before it then has no bias.
-    batch_norm/BatchNorm: bool = false, ();
+    /// the layer before it then has no bias. true, false or a table of the parameters that differ from
+    /// PyTorch's, which hold for every `"batch_norm"` of a declared network too.
+    batch_norm/BatchNorm: BatchNorm = BatchNorm::Off, ();
     /// Probability that a unit is dropped: before both hidden linear layers of the AlexNets, after
     /// every hidden activation of mlp, at every `"dropout"` of a declared network. 0 leaves the
     /// layers out.
     dropout/Dropout: f64 = 0.0, Interval::half_open(0.0, 1.0);
     /// The distribution of the initial weights.
     init/Init: Init = Init::Pytorch, ();
-    /// What is done to training images.
-    augmentation/Augmentation: Augmentation = Augmentation::None, ();
+    /// What is done to training images, anew in every epoch: one of the levels, or a list of
+    /// operations, done one after another, such as `["random_crop", "horizontal_flip"]`.
+    augmentation/Augmentation: Augmentation = Augmentation::NONE, ();
+    /// What of an image the network is shown when it is measured.
+    evaluation/Evaluation: Views = Views::SingleCrop, ();
     /// The update rule.
     optimizer/Optimizer: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false }, ();
     /// The learning rate that the schedule starts from or warms up to.
     lr/Lr: f64 = 0.01, Interval::above(0.0);
     /// How the learning rate moves over training.
     schedule/Schedule: Schedule = Schedule::Constant, ();
-    /// Weight decay, on every parameter; as the optimizer defines it.
+    /// Epochs, also a fraction of one, over which the rate rises linearly to where the schedule
+    /// begins (Goyal et al., 2017). 0 leaves the warm-up out.
+    warmup_epochs/WarmupEpochs: f64 = 0.0, Interval::at_least(0.0);
+    /// Weight decay, on the parameters of `weight_decay_on`; as the optimizer defines it.
     weight_decay/WeightDecay: f64 = 0.0, Interval::at_least(0.0);
+    /// Which parameters the weight decay acts on.
+    weight_decay_on/WeightDecayOn: DecayOn = DecayOn::All, ();
+    /// Largest Euclidean norm of all gradients together; a longer gradient is scaled down to it
+    /// before the update (Pascanu et al., 2013). 0 leaves gradients as they are.
+    clip_norm/ClipNorm: f64 = 0.0, Interval::at_least(0.0);
+    /// Part of the target that is spread evenly over all classes (Szegedy et al., 2016), in training
+    /// only: validation and test measure the plain cross-entropy.
+    label_smoothing/LabelSmoothing: f64 = 0.0, Interval::half_open(0.0, 1.0);
     /// Images in one optimizer step, over all devices; an epoch's last step takes what is left.
     batch_size/BatchSize: u32 = 128, Interval::closed(1.0, 1_048_576.0);
     /// Passes over the training images.

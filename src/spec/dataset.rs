@@ -1,9 +1,11 @@
 //! `dataset`: the images a run trains on.
 
+use super::folder::{Folder, FolderFacts};
 use super::value::{Interval, ListLimits};
 use super::word::words;
 
 const SAMPLES: Interval = Interval::closed(1.0, 10_000_000.0);
+const SIDE: Interval = Interval::closed(1.0, 4096.0);
 
 words! {
     /// The images a run trains on.
@@ -18,6 +20,21 @@ words! {
         FashionMnist = "fashion-mnist",
         /// CIFAR-10, 50,000 + 10,000 colour images of 32 px (Krizhevsky, 2009).
         Cifar10 = "cifar10",
+        /// JPEG and PNG files in folders named by their classes: PATH/train/CLASS/..., likewise
+        /// val/ and test/ where they exist, or PATH/CLASS/... alone.
+        ImageFolder = "image-folder" {
+            /// The folder; unless it begins with `/` it is looked for in the folder of the data sets.
+            path: Folder = Folder::new("image-folder"), ();
+            /// Shorter side after resizing; the square in its middle is what is stored.
+            resize: u32 = 256, SIDE;
+            /// Height and width of what the network is given: the middle, unless the augmentation
+            /// cuts out another size.
+            crop: u32 = 224, SIDE;
+            /// 3 for red, green and blue, 1 for grey.
+            channels: u32 = 3, Interval::closed(1.0, 3.0);
+            /// Part of the training images that is tested on, where there is no test/.
+            test_fraction: f64 = 0.1, Interval::above_up_to(0.0, 0.9);
+        },
         /// Generated images: a pattern for each class plus noise.
         Synthetic = "synthetic" {
             /// Training images.
@@ -36,9 +53,13 @@ words! {
 }
 
 impl Dataset {
-    /// Shape of one image: channels, height, width.
+    /// Shape of one image as it is stored: channels, height, width.
     pub fn image_shape(&self) -> [usize; 3] {
         match self {
+            Self::ImageFolder { resize, channels, .. } => {
+                let side = *resize as usize;
+                [*channels as usize, side, side]
+            }
             Self::Mnist10k | Self::FashionMnist5k | Self::Mnist | Self::FashionMnist => [1, 28, 28],
             Self::Cifar10 => [3, 32, 32],
             Self::Synthetic { shape, .. } => {
@@ -47,15 +68,36 @@ impl Dataset {
         }
     }
 
-    /// Number of classes.
+    /// Height and width of what the network is given of an image, where the augmentation does not
+    /// cut out another size; `None` for the image as it is stored.
+    pub fn crop(&self) -> Option<[usize; 2]> {
+        match self {
+            Self::ImageFolder { crop, .. } => Some([*crop as usize; 2]),
+            _ => None,
+        }
+    }
+
+    /// What was found in a folder of images; `None` for other data sets, and as long as nobody has
+    /// looked.
+    pub fn facts(&self) -> Option<&FolderFacts> {
+        match self {
+            Self::ImageFolder { path, .. } => path.facts(),
+            _ => None,
+        }
+    }
+
+    /// Number of classes; 0 for a folder that nobody has looked into.
     pub fn classes(&self) -> usize {
         match self {
+            Self::ImageFolder { .. } => self.facts().map_or(0, |facts| facts.classes),
             Self::Synthetic { classes, .. } => *classes as usize,
             _ => 10,
         }
     }
 
-    /// Images in the published training part, before a validation part is split off.
+    /// Images in the published training part, before a validation part is split off; of a folder
+    /// without a test part, those that are left to train on. 0 for a folder that nobody has looked
+    /// into.
     pub fn training_images(&self) -> usize {
         match self {
             Self::Mnist10k => 10_000,
@@ -63,11 +105,19 @@ impl Dataset {
             Self::Mnist | Self::FashionMnist => 60_000,
             Self::Cifar10 => 50_000,
             Self::Synthetic { train, .. } => *train as usize,
+            Self::ImageFolder { test_fraction, .. } => self.facts().map_or(0, |facts| {
+                let tested = if facts.test > 0 {
+                    0
+                } else {
+                    (test_fraction * facts.train as f64).round() as usize
+                };
+                facts.train.saturating_sub(tested)
+            }),
         }
     }
 
     /// Has the data set a validation part of its own, so that none is split off?
     pub fn has_validation(&self) -> bool {
-        matches!(self, Self::Synthetic { .. })
+        matches!(self, Self::Synthetic { .. }) || self.facts().is_some_and(|facts| facts.val > 0)
     }
 }

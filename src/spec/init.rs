@@ -17,6 +17,9 @@ words! {
         XavierNormal = "xavier_normal",
         /// Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010, equation 16).
         XavierUniform = "xavier_uniform",
+        /// N(0, 0.01^2); biases start at 1 in the second, fourth and fifth convolution and in hidden
+        /// linear layers, at 0 elsewhere (Krizhevsky et al., 2012, section 5).
+        Alexnet = "alexnet",
         /// Not drawn: the weights in a safetensors file, `init = { from = "weights.safetensors" }`; every
         /// seed starts with them. The names and shapes are those of [weights](weights.md). The run's
         /// identity is what is inside the file and not its path.

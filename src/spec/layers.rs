@@ -174,7 +174,7 @@ impl Entry {
     pub fn normalises(&self, config: &RunConfig) -> bool {
         match self {
             Self::Layer(LayerWord::BatchNorm) => true,
-            Self::Layer(LayerWord::Norm) => config.batch_norm,
+            Self::Layer(LayerWord::Norm) => config.batch_norm.is_on(),
             _ => false,
         }
     }

@@ -4,6 +4,17 @@ use super::value::Interval;
 use super::word::words;
 
 words! {
+    /// Which parameters the weight decay acts on.
+    DecayOn, "a choice of parameters" {
+        /// Every parameter, as PyTorch's optimizers do.
+        All = "all",
+        /// Weights of convolutions and linear layers only: no bias, no scale or shift of a
+        /// normalisation.
+        Weights = "weights",
+    }
+}
+
+words! {
     /// The update rule; `lr` and `weight_decay` are keys of their own.
     Optimizer, "an optimizer" {
         /// Stochastic gradient descent as PyTorch defines it: v = momentum v + g; w -= lr v.

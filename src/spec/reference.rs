@@ -40,7 +40,10 @@ fn key_entry(key: Key) -> String {
         Some(any) => {
             entry +=
                 &format!("Default: `{default}`.\n\n| kind | what | parameters |\n|---|---|---|\n");
-            entry.extend(any.iter().filter(|kind| kind["type"] == "object").map(kind_row));
+            let described =
+                |kind: &&Json| kind["description"].is_string() && kind["type"] != "array";
+            entry.extend(any.iter().filter(described).map(kind_row));
+            entry.extend(any.iter().filter(|kind| kind["type"] == "array").map(list_entry));
         }
         None => entry += &format!("{}; default: `{default}`.\n", sentence(&range(&schema))),
     }
@@ -55,7 +58,17 @@ fn layers() -> String {
     format!("| layer | what | parameters |\n|---|---|---|\n{}", rows.trim_end())
 }
 
-/// A kind of a word as a row of a table.
+/// What the items of a list may be, where a key takes a list of words.
+fn list_entry(list: &Json) -> String {
+    let kinds = list["items"]["anyOf"].as_array().into_iter().flatten();
+    let rows: String = kinds.filter(|kind| kind["type"] == "object").map(kind_row).collect();
+    format!(
+        "\nOr a list of up to {} of these:\n\n| kind | what | parameters |\n|---|---|---|\n{rows}",
+        toml(&list["maxItems"])
+    )
+}
+
+/// A kind of a word, or another described choice, as a row of a table.
 fn kind_row(kind: &Json) -> String {
     let properties = kind["properties"].as_object();
     let mut parameters: Vec<String> = properties
@@ -72,7 +85,10 @@ fn kind_row(kind: &Json) -> String {
         })
         .collect();
     parameters.sort();
-    let name = toml(&kind["properties"]["kind"]["const"]);
+    let name = match [&kind["properties"]["kind"]["const"], &kind["const"]] {
+        [Json::Null, Json::Null] => "{ … }".to_owned(),
+        [Json::Null, name] | [name, _] => toml(name),
+    };
     let doc = kind["description"].as_str().unwrap_or_default();
     format!("| `{name}` | {} | {} |\n", cell(doc), cell(&parameters.join("<br>")))
 }
@@ -99,7 +115,11 @@ fn settings_table(fields: &[Field], prefix: &str) -> String {
 /// What a schema takes, in words: `number greater than 0`.
 fn range(schema: &Json) -> String {
     if let Some(any) = schema["anyOf"].as_array() {
-        let mut any: Vec<String> = any.iter().map(range).collect();
+        // A kind without parameters is written as its name; the table that also stands for it
+        // would only puzzle here.
+        let bare =
+            |kind: &&Json| kind["properties"].as_object().is_some_and(|fields| fields.len() == 1);
+        let mut any: Vec<String> = any.iter().filter(|kind| !bare(kind)).map(range).collect();
         any.dedup();
         return any.join(", or ");
     }

@@ -2,6 +2,7 @@
 
 use super::condition::Condition;
 use super::config::{Key, RunConfig, Setting};
+use super::dataset::Dataset;
 use super::metric::Metric;
 use super::node::Span;
 use super::run_policy::RunPolicy;
@@ -34,6 +35,22 @@ pub struct SweepSpec {
     pub metric: Metric,
     /// `[run]`.
     pub run: RunPolicy,
+}
+
+impl SweepSpec {
+    /// Every data set that runs may train on, to hand in what is known of folders.
+    pub fn datasets_mut(&mut self) -> impl Iterator<Item = &mut Dataset> {
+        let axes = self.grid.iter_mut();
+        let axes = axes.chain(self.zips.iter_mut().flat_map(|zip| &mut zip.axes));
+        let axes = axes.chain(self.whens.iter_mut().flat_map(|when| &mut when.axes));
+        let choices = axes.flat_map(|axis| &mut axis.values);
+        let choices = choices.chain(self.includes.iter_mut().flat_map(|point| &mut point.settings));
+        let varied = choices.filter_map(|choice| match &mut choice.setting {
+            Setting::Dataset(dataset) => Some(dataset),
+            _ => None,
+        });
+        std::iter::once(&mut self.base.dataset).chain(varied)
+    }
 }
 
 /// A key that varies, with the values it takes: distinct, at least one.

@@ -6,11 +6,14 @@
 //! starts; a configuration that fits costs no allocation.
 
 use super::architecture::{smallest_side, walk};
+use super::augmentation_fit;
 use super::config::{Key, RunConfig};
+use super::dataset_fit;
+use super::evaluation;
 use super::layers::{Entry, LayerWord, Probability};
 use super::model::Model;
 use super::optimizer::Optimizer;
-use super::schedule::Schedule;
+use super::schedule_fit;
 
 /// Something about a configuration that keeps it from being trained.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +27,7 @@ pub struct Misfit {
 }
 
 impl Misfit {
-    fn new(keys: &[Key], message: String, help: impl Into<String>) -> Self {
+    pub(super) fn new(keys: &[Key], message: String, help: impl Into<String>) -> Self {
         Self { keys: keys.to_vec(), message, help: Some(help.into()) }
     }
 }
@@ -32,12 +35,18 @@ impl Misfit {
 /// Everything in `config` that does not fit together; empty, without an allocation, when all does.
 pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     let mut found = Vec::new();
+    if let Some(misfit) = dataset_fit::misfit(config) {
+        found.push(misfit);
+        return found;
+    }
     found.extend(devices(config));
     found.extend(shares(config));
-    found.extend(warmup(config));
+    found.extend(schedule_fit::misfits(config));
     found.extend(network(config));
     found.extend(places(config));
     found.extend(nesterov(config));
+    found.extend(evaluation::misfit(config));
+    found.extend(augmentation_fit::misfit(config));
     let (train, validation) = split(config);
     if let Some(misfit) = empty_part(config, train, validation) {
         found.push(misfit);
@@ -80,21 +89,9 @@ fn shares(config: &RunConfig) -> Option<Misfit> {
     })
 }
 
-fn warmup(config: &RunConfig) -> Option<Misfit> {
-    let Schedule::WarmupCosine { warmup_epochs, .. } = config.schedule else { return None };
-    let epochs = config.epochs;
-    (warmup_epochs >= epochs).then(|| {
-        let message = format!(
-            "a warm-up of {warmup_epochs} epochs leaves nothing of {epochs} epochs to train"
-        );
-        let help = "take more `epochs`, or schedule = { kind = \"warmup_cosine\", warmup_epochs = ... } with fewer";
-        Misfit::new(&[Key::Schedule, Key::Epochs], message, help)
-    })
-}
-
 /// Does every layer fit what arrives at it?
 fn network(config: &RunConfig) -> Option<Misfit> {
-    let [channels, height, width] = config.dataset.image_shape();
+    let [channels, height, width] = config.input_shape();
     let classes = config.dataset.classes();
     let unfit = walk(config, [channels, height, width], classes, &mut |_| {}).err()?;
     let Some(help) = unfit.help else {
@@ -112,7 +109,7 @@ fn network(config: &RunConfig) -> Option<Misfit> {
 fn places(config: &RunConfig) -> Option<Misfit> {
     let Model::Layers { layers } = &config.model else { return None };
     let has = |place: fn(&Entry) -> bool| layers.iter().any(place);
-    let (key, place) = if config.batch_norm
+    let (key, place) = if config.batch_norm.is_on()
         && !has(|entry| matches!(entry, Entry::Layer(LayerWord::Norm)))
     {
         (Key::BatchNorm, "norm")
@@ -187,7 +184,7 @@ fn single_sample(config: &RunConfig, train: u64) -> Option<Misfit> {
 fn normalises(config: &RunConfig) -> bool {
     match &config.model {
         Model::Layers { layers } => layers.iter().any(|entry| entry.normalises(config)),
-        _ => config.batch_norm,
+        _ => config.batch_norm.is_on(),
     }
 }
 
@@ -203,7 +200,9 @@ fn steps(config: &RunConfig, train: u64) -> Option<Misfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::batch_norm::BatchNorm;
     use crate::spec::dataset::Dataset;
+    use crate::spec::schedule::Schedule;
 
     fn synthetic(train: u32, side: u32) -> Dataset {
         Dataset::Synthetic { train, val: 8, test: 8, shape: vec![3, side, side], classes: 10 }
@@ -231,9 +230,9 @@ mod tests {
             found(|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 6))),
             found(|c| c.optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: true }),
             found(|c| c.validation_fraction = 1e-5),
-            found(|c| (c.batch_norm, c.batch_size) = (true, 1)),
-            found(|c| (c.batch_norm, c.batch_size) = (true, 8999)),
-            found(|c| (c.batch_norm, c.dataset) = (true, synthetic(1, 28))),
+            found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 1)),
+            found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 8999)),
+            found(|c| (c.batch_norm, c.dataset) = (BatchNorm::ON, synthetic(1, 28))),
             found(|c| (c.epochs, c.batch_size) = (1_000_000, 1)),
         ];
         // Two devices that cannot share a batch are two mistakes; all other cases are one.
@@ -262,8 +261,8 @@ mod tests {
             &|c| (c.epochs, c.schedule) = (5, warmup.clone()),
             &|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 7)),
             &|c| c.optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true },
-            &|c| (c.batch_norm, c.batch_size) = (true, 128),
-            &|c| (c.batch_norm, c.batch_size) = (true, 100_000),
+            &|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 128),
+            &|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 100_000),
             &|c| (c.validation_fraction, c.dataset) = (1e-9, synthetic(64, 28)),
         ];
         for change in good {

@@ -13,6 +13,11 @@ pub trait Value: Sized + Clone + PartialEq {
     /// What narrows the type for one key, such as an interval.
     type Limits;
 
+    /// Is the list `items` one value, where one or several may stand? Plain types are not lists.
+    fn is_one(_items: &[Node]) -> bool {
+        false
+    }
+
     /// Reads the value, or notes what is wrong with it.
     fn read(node: &Node, limits: &Self::Limits, diagnostics: &mut Diagnostics) -> Option<Self>;
 
@@ -239,6 +244,10 @@ pub struct ListLimits {
 
 impl Value for Vec<u32> {
     type Limits = ListLimits;
+
+    fn is_one(_items: &[Node]) -> bool {
+        true
+    }
 
     fn read(node: &Node, limits: &ListLimits, diagnostics: &mut Diagnostics) -> Option<Self> {
         let (shortest, longest) = limits.length;

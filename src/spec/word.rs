@@ -20,6 +20,11 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The entries of a table at `span` that has no `kind`; `word` is what error texts call it.
+    pub fn of(word: &str, span: Span, table: &'a [(Name, Node)]) -> Self {
+        Self { word: word.to_owned(), span, fields: table.iter().collect() }
+    }
+
     /// Reads field `name`, or gives `default` where it is not written; without a default it must be.
     pub fn take<T: Value>(
         &self,

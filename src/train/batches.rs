@@ -5,28 +5,50 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::augment::Pipeline;
+use super::augment::{Pipeline, View};
+use super::crops::LaneViews;
 use super::data::{DataSplits, Images};
 use super::error::TrainError;
 use super::kernel::Buffer;
+use super::loss::{self, Targets};
 use super::model::InputOrder;
 use super::report::Part;
 use super::rng::{Purpose, Stream};
 use crate::spec::RunConfig;
 
+/// What every image of a batch is mixed with, lane by lane.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Mixed {
+    /// Class of the other image, (L, N).
+    pub labels: Vec<u16>,
+    /// Share of the image's own class, (L, N), in [0, 1].
+    pub shares: Vec<f32>,
+}
+
+impl Mixed {
+    fn clear(&mut self) {
+        self.labels.clear();
+        self.shares.clear();
+    }
+
+    fn push(&mut self, label: u16, share: f32) {
+        self.labels.push(label);
+        self.shares.push(share);
+    }
+}
+
 /// Fills the batches of all lanes.
 pub struct Batches {
     data: Arc<DataSplits>,
     lanes: Vec<(u64, Pipeline)>,
-    order: InputOrder,
     /// The epoch that `orders` belong to.
     epoch: u32,
     /// Order of the training images for each seed among the lanes.
     orders: BTreeMap<u64, Vec<u32>>,
     /// Classes of the last batch, lane by lane.
     labels: Vec<u16>,
-    /// One image, channels first.
-    image: Vec<f32>,
+    /// What they are mixed with, where any lane mixes.
+    mixed: Mixed,
 }
 
 impl Batches {
@@ -34,23 +56,42 @@ impl Batches {
     pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>, order: InputOrder) -> Self {
         let pipelines = lanes
             .iter()
-            .map(|lane| (lane.seed, Pipeline::new(&lane.augmentation, &data)))
+            .map(|lane| {
+                let [_, height, width] = data.shape;
+                let size = lane.input_size([height, width]);
+                (lane.seed, Pipeline::new(&lane.augmentation, &data, order).cut_to(size))
+            })
             .collect();
-        let units = data.shape.iter().product();
         Self {
             data,
             lanes: pipelines,
-            order,
             epoch: 0,
             orders: BTreeMap::new(),
             labels: Vec::new(),
-            image: vec![0.0; units],
+            mixed: Mixed::default(),
         }
     }
 
     /// Classes of the last batch, (L, N).
     pub fn labels(&self) -> &[u16] {
         &self.labels
+    }
+
+    /// What the images of the last batch are mixed with; `None` if no lane mixes.
+    pub fn mixed(&self) -> Option<&Mixed> {
+        (!self.mixed.labels.is_empty()).then_some(&self.mixed)
+    }
+
+    /// What the network is to say of the last batch.
+    pub fn targets(&self) -> Targets<'_> {
+        let mixed = self.mixed();
+        let mixed = mixed.map(|m| loss::Mixed { labels: &m.labels, shares: &m.shares });
+        Targets { labels: &self.labels, mixed }
+    }
+
+    /// Shape of the images that the network is given, (C, H, W); the same for all lanes.
+    pub fn image_shape(&self) -> [usize; 3] {
+        self.lanes.first().map_or(self.data.shape, |(_, pipeline)| pipeline.output_shape())
     }
 
     /// Puts the images at `places` of epoch `epoch`'s order (from 1) into `input`.
@@ -64,20 +105,28 @@ impl Batches {
         places: Range<usize>,
     ) -> Result<(), TrainError> {
         self.draw_orders(epoch);
-        let Self { data, lanes, order, orders, labels, image, .. } = self;
-        let (shape, images) = (data.shape, &data.train);
+        let units = self.image_shape().iter().product::<usize>();
+        let Self { data, lanes, orders, labels, mixed, .. } = self;
+        let (stored, images) = (data.shape.iter().product(), &data.train);
         let capacity = input.lane_len();
+        let mixing = lanes.iter().any(|(_, pipeline)| pipeline.mixup().is_some());
         labels.clear();
+        mixed.clear();
         input.write(|input| {
             for ((seed, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
                 let samples = &orders[seed][places.clone()];
-                for (&sample, out) in samples.iter().zip(input.chunks_exact_mut(image.len())) {
+                let (first, input) = (labels.len(), &mut input[..samples.len() * units]);
+                for (&sample, out) in samples.iter().zip(input.chunks_exact_mut(units)) {
                     let sample = sample as usize;
-                    let pixels = pixels(images, sample, image.len());
                     labels.push(images.labels[sample]);
-                    place(*order, shape, image, out, |out| {
-                        pipeline.fill(*seed, epoch, sample, pixels, out);
-                    });
+                    pipeline.fill(*seed, epoch, sample, pixels(images, sample, stored), out);
+                }
+                let labels = &labels[first..];
+                if let Some(mixup) = pipeline.mixup() {
+                    let place = (*seed, epoch, places.start);
+                    mixup.apply(place, input, units, |with, share| mixed.push(labels[with], share));
+                } else if mixing {
+                    labels.iter().for_each(|&label| mixed.push(label, 1.0));
                 }
             }
         })
@@ -93,16 +142,46 @@ impl Batches {
         part: Part,
         samples: Range<usize>,
     ) -> Result<(), TrainError> {
-        let Self { data, lanes, order, labels, image, .. } = self;
-        let (shape, images) = (data.shape, part.of(data));
+        let units = self.image_shape().iter().product::<usize>();
+        let Self { data, lanes, labels, mixed, .. } = self;
+        let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();
         labels.clear();
+        mixed.clear();
         input.write(|input| {
             for ((_, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
                 labels.extend_from_slice(&images.labels[samples.clone()]);
-                for (sample, out) in samples.clone().zip(input.chunks_exact_mut(image.len())) {
-                    let pixels = pixels(images, sample, image.len());
-                    place(*order, shape, image, out, |out| pipeline.fill_plain(pixels, out));
+                for (sample, out) in samples.clone().zip(input.chunks_exact_mut(units)) {
+                    pipeline.fill_plain(pixels(images, sample, stored), View::CENTRE, out);
+                }
+            }
+        })
+    }
+
+    /// Puts views of the images of a part into `input`: for every lane the places in its own list of
+    /// (image, view), image by image. What is beyond a list's end keeps what it held.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn fill_views(
+        &mut self,
+        input: &mut Buffer<f32>,
+        part: Part,
+        places: Range<usize>,
+        views: &[LaneViews],
+    ) -> Result<(), TrainError> {
+        let units = self.image_shape().iter().product::<usize>();
+        let Self { data, lanes, .. } = self;
+        let (stored, images) = (data.shape.iter().product(), part.of(data));
+        let capacity = input.lane_len();
+        input.write(|input| {
+            let inputs = input.chunks_exact_mut(capacity);
+            for (((_, pipeline), lane), input) in lanes.iter().zip(views).zip(inputs) {
+                let end = places.end.min(images.len() * lane.views.len());
+                for (place, out) in (places.start..end).zip(input.chunks_exact_mut(units)) {
+                    let pixels = pixels(images, place / lane.views.len(), stored);
+                    let view = lane.views[place % lane.views.len()];
+                    pipeline.fill_padded(pixels, view, lane.padding, out);
                 }
             }
         })
@@ -134,28 +213,11 @@ fn pixels(images: &Images, sample: usize, units: usize) -> &[u8] {
     &images.pixels[sample * units..][..units]
 }
 
-/// Lets `fill` write an image, (C, H, W), and puts it into `out` in the network's order.
-fn place(
-    order: InputOrder,
-    [channels, height, width]: [usize; 3],
-    image: &mut [f32],
-    out: &mut [f32],
-    fill: impl FnOnce(&mut [f32]),
-) {
-    if order == InputOrder::ChannelsFirst || channels == 1 {
-        return fill(out);
-    }
-    fill(image);
-    for (channel, plane) in image.chunks_exact(height * width).enumerate() {
-        for (&x, out) in plane.iter().zip(out[channel..].iter_mut().step_by(channels)) {
-            *out = x;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::augmentation::Augmentation;
+    use crate::spec::operation::Operation;
 
     fn data() -> Arc<DataSplits> {
         let part = |n: usize| Images {
@@ -194,6 +256,29 @@ mod tests {
         }
         assert_eq!(seen[0], seen[2]);
         assert!(seen[0] != seen[1] && seen[0] != seen[3]);
+    }
+
+    #[test]
+    fn mixed_images_carry_both_classes_and_their_shares() {
+        let alpha = |alpha| Augmentation::of(vec![Operation::Mixup { alpha }]);
+        let lanes = [RunConfig { augmentation: alpha(1.0), ..lane(4) }, lane(4)];
+        let mut batches = Batches::new(&lanes, data(), InputOrder::ChannelsFirst);
+        let mut input = Buffer::zeros(2, &[5, 12]).unwrap();
+        batches.fill_training(&mut input, 1, 5..10).unwrap();
+        let (labels, mixed) = (batches.labels(), batches.mixed().unwrap());
+        assert_eq!(mixed.labels[..5], [1, 0, 3, 2, 4].map(|with| labels[with]));
+        assert_eq!((&mixed.labels[5..], &mixed.shares[5..]), (&labels[5..], [1.0; 5].as_slice()));
+        assert!(mixed.shares[4] == 1.0 && mixed.shares[..4].iter().all(|share| *share < 1.0));
+        let found = input.read().unwrap();
+        let (mixtures, plain) = found.split_at(60);
+        for (at, mixture) in mixtures.iter().enumerate() {
+            let share = mixed.shares[at / 12];
+            let with = [1, 0, 3, 2, 4][at / 12] * 12 + at % 12;
+            assert!((mixture - share * plain[at] - (1.0 - share) * plain[with]).abs() < 1e-3);
+        }
+        drop(found);
+        batches.fill_evaluation(&mut input, Part::Validation, 0..3).unwrap();
+        assert_eq!(batches.mixed(), None);
     }
 
     #[test]

@@ -88,6 +88,20 @@ impl Header {
                 found: progress.steps_done.to_string(),
             });
         }
+        let plateaus = expected.progress.plateaus.len();
+        same("memories of `plateau`, lanes", plateaus, progress.plateaus.len())?;
+        for (lane, plateau) in progress.plateaus.iter().enumerate() {
+            if !plateau.is_sound() || plateau.epochs() > progress.epochs_done {
+                return Err(TrainError::Checkpoint {
+                    what: format!("memory of `plateau` of lane {lane}"),
+                    expected: format!(
+                        "a factor up to 1 after at most {} epochs",
+                        progress.epochs_done
+                    ),
+                    found: format!("{plateau:?}"),
+                });
+            }
+        }
         let most = self.training_images as u64;
         for (lane, sums) in progress.sums.iter().enumerate() {
             if !sums.loss.is_finite() || sums.right > most {

@@ -16,15 +16,19 @@ pub enum TrainError {
     /// A layer of the network does not fit what arrives at it.
     #[error(transparent)]
     Unfit(#[from] crate::spec::architecture::Unfit),
-    /// A layer that this engine does not compute.
-    #[error("this engine does not compute {layer}")]
-    NoSuchLayer {
-        /// The layer.
-        layer: String,
-    },
     /// Initial weights that cannot be had.
     #[error(transparent)]
     Weights(#[from] super::weights::WeightsError),
+    /// A pool whose padding could make a window without a pixel.
+    #[error("{layer} takes a padding of at most {half} pixels, found {found}")]
+    Padding {
+        /// The layer.
+        layer: String,
+        /// Half of its window.
+        half: usize,
+        /// The padding.
+        found: usize,
+    },
     /// The groups of a convolution do not divide its channels.
     #[error(
         "{layer} cannot divide {input} input and {output} output channels into {groups} groups; \

@@ -11,7 +11,44 @@ use super::layer::parameter::Start;
 use super::rng::{Purpose, Reader, Stream};
 use crate::spec::init::Init;
 
-/// Fills one lane of a parameter with its start.
+/// How many layers with weights a network has: tells where each of them stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Convolutions; they come first.
+    convolutions: u32,
+    /// Convolutions and linear layers.
+    layers: u32,
+}
+
+impl Depth {
+    /// Of the network that has these parameters.
+    pub fn of<'a, T: Real>(parameters: impl Iterator<Item = &'a Parameter<T>>) -> Self {
+        let mut depth = Self { convolutions: 0, layers: 0 };
+        for parameter in parameters {
+            if let Start::Weight { layer, .. } = parameter.start {
+                depth.layers = depth.layers.max(layer + 1);
+                if parameter.shape.len() == 4 {
+                    depth.convolutions = depth.convolutions.max(layer + 1);
+                }
+            }
+        }
+        depth
+    }
+
+    /// The start of the biases of a layer in the paper on AlexNet (Krizhevsky et al., 2012, section
+    /// 5): 1 where it feeds a rectifier that would otherwise learn late.
+    fn alexnet_bias(self, layer: u32) -> f64 {
+        let positive = if layer < self.convolutions {
+            // Of five, counted from 1: the second, the fourth and the fifth.
+            [1, 3, 4].contains(&layer)
+        } else {
+            layer + 1 < self.layers
+        };
+        f64::from(u8::from(positive))
+    }
+}
+
+/// Fills one lane of a parameter of a network of that depth with its start.
 ///
 /// # Errors
 /// When the tensor library fails.
@@ -19,7 +56,7 @@ pub fn start<T: Real>(
     parameter: &mut Parameter<T>,
     lane: usize,
     init: &Init,
-    seed: u64,
+    (seed, depth): (u64, Depth),
 ) -> Result<(), TrainError> {
     let len = parameter.len();
     // Two streams a layer: its weight and its bias.
@@ -37,6 +74,7 @@ pub fn start<T: Real>(
         }
         Start::Bias { layer, fan_in } => match init {
             Init::Pytorch => uniform((1.0 / fan_in as f64).sqrt(), &mut reader(layer, 1), len),
+            Init::Alexnet => vec![T::of(depth.alexnet_bias(layer)); len],
             _ => vec![T::ZERO; len],
         },
     };
@@ -58,6 +96,7 @@ fn weight<T: Real>(
         Init::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt(), reader, len),
         Init::KaimingNormal => normal((2.0 / fan_in).sqrt(), reader, len),
         Init::XavierNormal => normal((2.0 / (fan_in + fan_out)).sqrt(), reader, len),
+        Init::Alexnet => normal(0.01, reader, len),
         Init::From { .. } => unreachable!("invariant: weights of a file are not drawn"),
     }
 }
@@ -77,10 +116,12 @@ mod tests {
     use super::*;
     use crate::train::layer::parameter::StorageOrder;
 
+    const DEPTH: Depth = Depth { convolutions: 5, layers: 8 };
+
     fn drawn(init: &Init, start_: Start, seed: u64, order: StorageOrder) -> Vec<f32> {
         let shape = vec![50, 20, 3, 3];
         let mut parameter = Parameter::<f32>::new("w".to_owned(), 1, shape, order, start_).unwrap();
-        start(&mut parameter, 0, init, seed).unwrap();
+        start(&mut parameter, 0, init, (seed, DEPTH)).unwrap();
         let values = parameter.value.read().unwrap().to_vec();
         parameter.to_saved(&values)
     }
@@ -95,6 +136,7 @@ mod tests {
             (Init::XavierUniform, (2.0_f64 / 630.0).sqrt(), Some((6.0_f64 / 630.0).sqrt())),
             (Init::KaimingNormal, (2.0_f64 / 180.0).sqrt(), None),
             (Init::XavierNormal, (2.0_f64 / 630.0).sqrt(), None),
+            (Init::Alexnet, 0.01, None),
         ];
         for (init, std, bound) in cases {
             let values = drawn(&init, WEIGHT, 5, StorageOrder::Saved);
@@ -125,5 +167,31 @@ mod tests {
         assert!(pytorch.iter().all(|x| x.abs() <= 0.25) && pytorch.iter().any(|x| x.abs() > 0.2));
         let zeros = drawn(&Init::KaimingNormal, bias, 0, StorageOrder::Saved);
         assert!(zeros.iter().all(|&x| x == 0.0));
+    }
+
+    #[test]
+    fn alexnets_biases_are_those_of_the_paper() {
+        let biases = |convolutions, layers| -> Vec<f64> {
+            let depth = Depth { convolutions, layers };
+            (0..layers).map(|layer| depth.alexnet_bias(layer)).collect()
+        };
+        assert_eq!(biases(5, 8), [0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+        assert_eq!(biases(0, 3), [1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_networks_depth_is_read_off_its_parameters() {
+        use crate::spec::RunConfig;
+        use crate::spec::model::Model;
+        let config =
+            RunConfig { model: Model::Alexnet32, init: Init::Alexnet, ..Default::default() };
+        let network = crate::train::model::build::<f32>(&[config], [1, 28, 28], 10, 1).unwrap();
+        assert_eq!(Depth::of(network.parameters()), DEPTH);
+        let ones = |name: &str| {
+            let bias = network.parameters().find(|p| p.name == name).unwrap();
+            bias.value.read().unwrap().iter().all(|&x| x == 1.0)
+        };
+        assert!(ones("conv2.bias") && ones("linear2.bias"));
+        assert!(!ones("conv3.bias") && !ones("linear3.bias"));
     }
 }

@@ -1,4 +1,7 @@
 //! The loss: cross-entropy of the softmax, with its gradient in the same pass.
+//!
+//! In training the target may be smoothed and may be shared between two classes (mixup); evaluation
+//! measures the plain cross-entropy, so that configurations with different targets can be compared.
 
 use super::error::TrainError;
 use super::kernel::simd::vectorized;
@@ -9,14 +12,66 @@ use super::kernel::{Buffer, Real};
 pub struct BatchLoss {
     /// Sum of the losses of its samples.
     pub sum: f64,
-    /// Samples whose largest logit is their class's; the first of equal ones counts.
+    /// Samples whose largest logit is their class's (of two, the one with the larger share; the
+    /// first of equal shares); the first of equal logits counts.
     pub right: u64,
+}
+
+/// What a batch should have been classified as, (L, N), lane by lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Targets<'a> {
+    /// The class of every sample.
+    pub labels: &'a [u16],
+    /// A second class of every sample, where images were mixed.
+    pub mixed: Option<Mixed<'a>>,
+}
+
+/// The second classes of mixed samples (Zhang et al., 2018), (L, N) like the first.
+#[derive(Debug, Clone, Copy)]
+pub struct Mixed<'a> {
+    /// The second class.
+    pub labels: &'a [u16],
+    /// Share of the first class in 0 ..= 1; the second has the rest.
+    pub shares: &'a [f32],
+}
+
+impl<'a> Targets<'a> {
+    /// One class for every sample.
+    pub fn plain(labels: &'a [u16]) -> Self {
+        Self { labels, mixed: None }
+    }
+
+    fn of(&self, sample: usize) -> Target {
+        let first = usize::from(self.labels[sample]);
+        match &self.mixed {
+            None => Target { first, second: first, share: 1.0 },
+            Some(mixed) => Target {
+                first,
+                second: usize::from(mixed.labels[sample]),
+                share: f64::from(mixed.shares[sample]),
+            },
+        }
+    }
+}
+
+/// The target of one sample.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    first: usize,
+    second: usize,
+    share: f64,
+}
+
+impl Target {
+    /// The class that counts as right.
+    fn class(&self) -> usize {
+        if self.share >= 0.5 { self.first } else { self.second }
+    }
 }
 
 /// For every lane: loss `-log softmax(logits)[label]` summed over the samples, and the number right.
 ///
-/// `logits` (L, N, K); `labels` (L, N), lane by lane, each below K. `gradient`, (L, N, K) where
-/// wanted, becomes that of the loss's *mean* over the N samples: (softmax - one-hot) / N.
+/// `logits` (L, N, K); `labels` (L, N), lane by lane, each below K.
 ///
 /// # Errors
 /// When the tensor library fails.
@@ -24,75 +79,188 @@ pub fn cross_entropy<T: Real>(
     logits: &Buffer<T>,
     labels: &[u16],
     classes: usize,
-    gradient: Option<&mut Buffer<T>>,
     results: &mut [BatchLoss],
 ) -> Result<(), TrainError> {
     let samples = labels.len() / results.len();
+    let targets = Targets::plain(labels);
     let logits = logits.read()?;
-    let mut row = vec![T::ZERO; classes];
-    let mut lane_loss = |lane: usize, mut gradient: Option<&mut [T]>| {
-        let mut result = BatchLoss::default();
-        let labels = &labels[lane * samples..][..samples];
+    for (lane, result) in results.iter_mut().enumerate() {
+        *result = BatchLoss::default();
         let rows = logits.lane(lane, samples * classes).chunks_exact(classes);
-        let share = T::of(1.0 / samples as f64);
-        for (sample, (logits, &label)) in rows.zip(labels).enumerate() {
-            let label = usize::from(label);
-            let sum = exponentials(logits, &mut row);
-            let (largest, _) = argmax(logits);
-            result.sum += sum.wide().ln() - (logits[label] - logits[largest]).wide();
-            result.right += u64::from(largest == label);
-            if let Some(gradient) = &mut gradient {
-                let out = &mut gradient[sample * classes..][..classes];
-                let factor = share / sum;
-                for (out, &e) in out.iter_mut().zip(&row) {
-                    *out = e * factor;
-                }
-                out[label] -= share;
+        for (sample, row) in rows.enumerate() {
+            let target = targets.of(lane * samples + sample);
+            let largest = largest(row);
+            let sum = sum_of_exponentials(row, largest);
+            add(result, row, (largest, sum), (&target, 0.0));
+        }
+    }
+    Ok(())
+}
+
+/// For every lane: the loss of `targets` with smoothing, summed over the samples, the number right,
+/// and the gradient.
+///
+/// `logits` and `gradient` (L, N, K), `smoothing` (L). The target of class k is
+/// q_k = (1 - s) t_k + s / K for smoothing s, as PyTorch's `CrossEntropyLoss`, with t the shares of
+/// the classes; the loss is -sum q_k log softmax_k and `gradient` that of its *mean* over the N
+/// samples: (softmax - q) / N.
+///
+/// # Errors
+/// When the tensor library fails.
+pub fn cross_entropy_gradient<T: Real>(
+    logits: &Buffer<T>,
+    targets: &Targets<'_>,
+    smoothing: &[f64],
+    (gradient, classes): (&mut Buffer<T>, usize),
+    results: &mut [BatchLoss],
+) -> Result<(), TrainError> {
+    let samples = targets.labels.len() / results.len();
+    let logits = logits.read()?;
+    let capacity = gradient.lane_len();
+    gradient.write(|gradient| {
+        let lanes = gradient.chunks_exact_mut(capacity).zip(results).enumerate();
+        for (lane, (gradient, result)) in lanes {
+            *result = BatchLoss::default();
+            let rows = logits.lane(lane, samples * classes).chunks_exact(classes);
+            let outs = gradient.chunks_exact_mut(classes);
+            for (sample, (row, out)) in rows.zip(outs).enumerate() {
+                let target = targets.of(lane * samples + sample);
+                let largest = largest(row);
+                let sum = exponentials(row, largest, out);
+                add(result, row, (largest, sum), (&target, smoothing[lane]));
+                subtract(out, sum, samples, (&target, smoothing[lane]));
             }
         }
-        result
-    };
-    match gradient {
-        None => {
-            for (lane, result) in results.iter_mut().enumerate() {
-                *result = lane_loss(lane, None);
+    })
+}
+
+/// Adds a sample's loss, log sum exp z - sum q z, where `sum` is that of exp(z - `largest`).
+fn add<T: Real>(
+    result: &mut BatchLoss,
+    row: &[T],
+    (largest, sum): (T, T),
+    (target, smoothing): (&Target, f64),
+) {
+    let below = |class: usize| (row[class] - largest).wide();
+    let mut aimed = below(target.first);
+    if target.share != 1.0 {
+        aimed = target.share * aimed + (1.0 - target.share) * below(target.second);
+    }
+    if smoothing > 0.0 {
+        let all = sum_below(row, largest).wide();
+        aimed = (1.0 - smoothing) * aimed + smoothing / row.len() as f64 * all;
+    }
+    result.sum += sum.wide().ln() - aimed;
+    let class = target.class();
+    let right = row[class] == largest && row[..class].iter().all(|&x| x < largest);
+    result.right += u64::from(right);
+}
+
+/// From exponentials with that sum to the gradient: (softmax - q) / N.
+fn subtract<T: Real>(out: &mut [T], sum: T, samples: usize, (target, smoothing): (&Target, f64)) {
+    let per_sample = 1.0 / samples as f64;
+    let factor = T::of(per_sample) / sum;
+    let spread = T::of(per_sample * smoothing / out.len() as f64);
+    vectorized(
+        #[inline(always)]
+        || {
+            for out in out.iter_mut() {
+                *out = *out * factor - spread;
             }
-            Ok(())
-        }
-        Some(gradient) => {
-            let capacity = gradient.lane_len();
-            gradient.write(|gradient| {
-                let lanes = gradient.chunks_exact_mut(capacity).zip(results).enumerate();
-                for (lane, (gradient, result)) in lanes {
-                    *result = lane_loss(lane, Some(gradient));
-                }
-            })
-        }
+        },
+    );
+    let aimed = per_sample * (1.0 - smoothing);
+    out[target.first] -= T::of(aimed * target.share);
+    if target.share != 1.0 {
+        out[target.second] -= T::of(aimed * (1.0 - target.share));
     }
 }
 
-/// The first place of the largest number, and the number; NaN is never larger.
-fn argmax<T: Real>(row: &[T]) -> (usize, T) {
-    row.iter().copied().enumerate().fold(
-        (0, row[0]),
-        |best, (place, x)| {
-            if x > best.1 { (place, x) } else { best }
+/// Partial results that a reduction over classes keeps, so that it vectorises; fewer classes than
+/// these are taken one after the other.
+const PARTIAL: usize = 16;
+
+/// The larger number; `a` where one is NaN.
+#[inline(always)]
+fn larger<T: Real>(a: T, b: T) -> T {
+    if b > a { b } else { a }
+}
+
+/// The largest number; a NaN at the front stays, others are never larger.
+fn largest<T: Real>(row: &[T]) -> T {
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut partial = [row[0]; PARTIAL];
+            let mut chunks = row.chunks_exact(PARTIAL);
+            for chunk in &mut chunks {
+                for (best, &x) in partial.iter_mut().zip(chunk) {
+                    *best = larger(*best, x);
+                }
+            }
+            let rest = chunks.remainder().iter();
+            partial.iter().chain(rest).fold(row[0], |best, &x| larger(best, x))
         },
     )
 }
 
-/// `out[i] = exp(row[i] - max(row))`; returns their sum.
-fn exponentials<T: Real>(row: &[T], out: &mut [T]) -> T {
-    let (_, largest) = argmax(row);
+/// The sum of `term` over a row: in 16 partial sums, then those, then what is left, in order.
+#[inline(always)]
+fn sum<T: Real>(row: &[T], term: impl Fn(T) -> T) -> T {
+    let mut partial = [T::ZERO; PARTIAL];
+    let mut chunks = row.chunks_exact(PARTIAL);
+    for chunk in &mut chunks {
+        for (sum, &x) in partial.iter_mut().zip(chunk) {
+            *sum += term(x);
+        }
+    }
+    let whole = partial.iter().fold(T::ZERO, |sum, &x| sum + x);
+    chunks.remainder().iter().fold(whole, |sum, &x| sum + term(x))
+}
+
+/// The sum of exp(x - largest).
+fn sum_of_exponentials<T: Real>(row: &[T], largest: T) -> T {
+    vectorized(
+        #[inline(always)]
+        || {
+            sum(
+                row,
+                #[inline(always)]
+                |x| (x - largest).exp(),
+            )
+        },
+    )
+}
+
+/// The sum of x - largest.
+fn sum_below<T: Real>(row: &[T], largest: T) -> T {
+    vectorized(
+        #[inline(always)]
+        || {
+            sum(
+                row,
+                #[inline(always)]
+                |x| x - largest,
+            )
+        },
+    )
+}
+
+/// `out[i] = exp(row[i] - largest)`; returns their sum, the same as [`sum_of_exponentials`].
+fn exponentials<T: Real>(row: &[T], largest: T, out: &mut [T]) -> T {
     vectorized(
         #[inline(always)]
         || {
             for (out, &x) in out.iter_mut().zip(row) {
                 *out = (x - largest).exp();
             }
+            sum(
+                out,
+                #[inline(always)]
+                |x| x,
+            )
         },
-    );
-    out.iter().fold(T::ZERO, |sum, &x| sum + x)
+    )
 }
 
 #[cfg(test)]
@@ -116,7 +284,7 @@ mod tests {
             candle_nn::loss::cross_entropy(&logits, &target).unwrap().to_scalar().unwrap();
         let data = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let mut results = [BatchLoss::default()];
-        cross_entropy(&buffer(1, &data), &labels, 10, None, &mut results).unwrap();
+        cross_entropy(&buffer(1, &data), &labels, 10, &mut results).unwrap();
         assert!((results[0].sum / 16.0 - f64::from(expected)).abs() < 1e-5);
         let right = data
             .chunks(10)
@@ -125,35 +293,126 @@ mod tests {
         assert_eq!(results[0].right, right.count() as u64);
     }
 
-    #[test]
-    fn the_gradient_equals_finite_differences_of_the_mean_in_every_lane() {
-        let mut data: Vec<f64> = (0..24).map(|i| (f64::from(i) * 1.7).sin() * 3.0).collect();
-        let labels = [0, 3, 2, 1, 1, 0];
-        let loss = |data: &[f64]| {
-            let mut results = [BatchLoss::default(); 2];
-            cross_entropy(&buffer(2, data), &labels, 4, None, &mut results).unwrap();
-            (results[0].sum + results[1].sum) / 3.0
+    /// -sum q log softmax of one sample, spelled out in f64.
+    fn by_definition(logits: &[f64], target: (usize, usize, f64), smoothing: f64) -> f64 {
+        let sum: f64 = logits.iter().map(|z| z.exp()).sum();
+        let classes = logits.len() as f64;
+        let q = |k: usize| {
+            let first = if k == target.0 { target.2 } else { 0.0 };
+            let second = if k == target.1 { 1.0 - target.2 } else { 0.0 };
+            (1.0 - smoothing) * (first + second) + smoothing / classes
         };
-        let mut gradient = Buffer::<f64>::zeros(2, &[12]).unwrap();
-        let mut results = [BatchLoss::default(); 2];
-        cross_entropy(&buffer(2, &data), &labels, 4, Some(&mut gradient), &mut results).unwrap();
-        for place in 0..data.len() {
-            let value = data[place];
-            data[place] = value + 1e-5;
-            let up = loss(&data);
-            data[place] = value - 1e-5;
-            let down = loss(&data);
-            data[place] = value;
-            let expected = (up - down) / 2e-5;
-            assert!((gradient.read().unwrap()[place] - expected).abs() < 1e-8);
+        logits.iter().enumerate().map(|(k, z)| -q(k) * (z - sum.ln())).sum()
+    }
+
+    #[test]
+    fn loss_and_gradient_follow_their_definition_for_every_kind_of_target() {
+        // More classes than partial sums, and fewer.
+        for classes in [4, 37] {
+            let numbers = 2 * 3 * classes;
+            let mut data: Vec<f64> =
+                (0..numbers).map(|i| (f64::from(i as u32) * 1.7).sin() * 3.0).collect();
+            let labels = [0, 3, 2, 1, 1, 0];
+            let second = [1, 3, 0, 2, 3, 2];
+            let shares = [0.25_f32, 0.5, 1.0, 0.0, 0.75, 0.625];
+            let mixed = Mixed { labels: &second, shares: &shares };
+            for (mixed, smoothing) in
+                [(None, [0.0, 0.0]), (None, [0.0, 0.2]), (Some(mixed), [0.1, 0.0])]
+            {
+                let targets = Targets { labels: &labels, mixed };
+                let loss = |data: &[f64]| -> f64 {
+                    let rows = data.chunks(classes).enumerate();
+                    rows.map(|(i, row)| {
+                        let target = match mixed {
+                            None => (usize::from(labels[i]), 0, 1.0),
+                            Some(mixed) => (
+                                usize::from(labels[i]),
+                                usize::from(second[i]),
+                                f64::from(mixed.shares[i]),
+                            ),
+                        };
+                        by_definition(row, target, smoothing[i / 3])
+                    })
+                    .sum()
+                };
+                let mut gradient = Buffer::<f64>::zeros(2, &[3 * classes]).unwrap();
+                let mut results = [BatchLoss::default(); 2];
+                let out = (&mut gradient, classes);
+                let logits = buffer(2, &data);
+                cross_entropy_gradient(&logits, &targets, &smoothing, out, &mut results).unwrap();
+                let found = results[0].sum + results[1].sum;
+                assert!((found - loss(&data)).abs() < 1e-12, "{found} {}", loss(&data));
+                for place in 0..data.len() {
+                    let value = data[place];
+                    data[place] = value + 1e-5;
+                    let up = loss(&data);
+                    data[place] = value - 1e-5;
+                    let down = loss(&data);
+                    data[place] = value;
+                    let expected = (up - down) / 2e-5 / 3.0;
+                    assert!((gradient.read().unwrap()[place] - expected).abs() < 1e-8);
+                }
+            }
         }
+    }
+
+    /// `torch.nn.functional.cross_entropy(torch.tensor([[0.5, -1.0, 2.0, 0.25]]), t,
+    /// label_smoothing=s)` with torch 2.11.0, t = 1 or t = [0, 0.75, 0, 0.25].
+    #[test]
+    fn smoothed_and_shared_targets_give_pytorchs_losses() {
+        let logits = buffer(1, &[0.5_f32, -1.0, 2.0, 0.25]);
+        let shared = Mixed { labels: &[3], shares: &[0.75] };
+        for (mixed, smoothing, expected) in [
+            (None, 0.0, 3.369278998),
+            (None, 0.1, 3.225528998),
+            (Some(shared), 0.0, 3.056778998),
+            (Some(shared), 0.1, 2.944278998),
+        ] {
+            let targets = Targets { labels: &[1], mixed };
+            let mut gradient = Buffer::zeros(1, &[4]).unwrap();
+            let mut results = [BatchLoss::default()];
+            let out = (&mut gradient, 4);
+            cross_entropy_gradient(&logits, &targets, &[smoothing], out, &mut results).unwrap();
+            assert!((results[0].sum - expected).abs() < 1e-6, "{} {expected}", results[0].sum);
+        }
+    }
+
+    #[test]
+    fn training_and_evaluation_agree_on_plain_targets_bit_for_bit() {
+        let data: Vec<f32> = (0..8 * 100).map(|i| ((i * i) as f32 * 0.01).sin() * 4.0).collect();
+        let labels: Vec<u16> = (0..8).map(|i| i * 11).collect();
+        let logits = buffer(2, &data);
+        let (mut plain, mut trained) = ([BatchLoss::default(); 2], [BatchLoss::default(); 2]);
+        cross_entropy(&logits, &labels, 100, &mut plain).unwrap();
+        let mut gradient = Buffer::zeros(2, &[400]).unwrap();
+        let out = (&mut gradient, 100);
+        let targets = Targets::plain(&labels);
+        cross_entropy_gradient(&logits, &targets, &[0.0; 2], out, &mut trained).unwrap();
+        assert_eq!(plain, trained);
+    }
+
+    #[test]
+    fn the_first_of_equal_logits_and_the_larger_share_decide_what_is_right() {
+        let right = |row: &[f32], labels: &[u16], mixed: Option<Mixed<'_>>| {
+            let mut gradient = Buffer::zeros(1, &[row.len()]).unwrap();
+            let mut results = [BatchLoss::default()];
+            let out = (&mut gradient, row.len());
+            let targets = Targets { labels, mixed };
+            cross_entropy_gradient(&buffer(1, row), &targets, &[0.0], out, &mut results).unwrap();
+            results[0].right
+        };
+        let row = [1.0, 3.0, 3.0];
+        assert_eq!([0, 1, 2].map(|label| right(&row, &[label], None)), [0, 1, 0]);
+        let mixed = |share: &'static [f32]| Some(Mixed { labels: &[1], shares: share });
+        assert_eq!(right(&row, &[0], mixed(&[0.4])), 1);
+        assert_eq!(right(&row, &[0], mixed(&[0.5])), 0);
     }
 
     #[test]
     fn what_is_not_finite_gives_a_loss_that_is_not() {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut results = [BatchLoss::default()];
-            cross_entropy(&buffer(1, &[0.0, bad, 1.0]), &[0], 3, None, &mut results).unwrap();
+            cross_entropy(&buffer(1, &[0.0, bad, 1.0]), &[0], 3, &mut results).unwrap();
             assert!(!results[0].sum.is_finite());
         }
     }
@@ -161,7 +420,7 @@ mod tests {
     #[test]
     fn large_logits_do_not_overflow() {
         let mut results = [BatchLoss::default()];
-        cross_entropy(&buffer(1, &[1e4_f32, 0.0]), &[1], 2, None, &mut results).unwrap();
+        cross_entropy(&buffer(1, &[1e4_f32, 0.0]), &[1], 2, &mut results).unwrap();
         assert!((results[0].sum - 1e4).abs() < 1.0);
     }
 }

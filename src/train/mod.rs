@@ -8,7 +8,9 @@ pub mod augment;
 mod batches;
 pub mod bench;
 mod checkpoint;
+mod crops;
 pub mod data;
+pub mod divergence;
 pub mod error;
 pub mod init;
 pub mod kernel;
@@ -17,12 +19,15 @@ pub mod loss;
 pub mod model;
 pub mod optim;
 mod progress;
+#[cfg(test)]
+mod pytorch_tests;
 pub mod report;
 pub mod rng;
 pub mod schedule;
 pub mod trainer;
 pub mod weights;
 
+pub use divergence::Divergence;
 pub use error::TrainError;
 pub use report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 pub use trainer::Trainer;

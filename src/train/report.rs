@@ -1,6 +1,7 @@
 //! What a trainer tells.
 
 use super::data::{DataSplits, Images};
+use super::divergence::Divergence;
 
 /// Which images are measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,9 @@ pub struct LaneStep {
     pub loss: f64,
     /// Learning rate of the update.
     pub lr: f64,
+    /// Norm of the gradients before clipping; measured where a lane is clipped, or
+    /// [`Trainer::measure_gradients`](super::Trainer::measure_gradients) asked for it.
+    pub gradient_norm: Option<f64>,
 }
 
 /// How a call to train an epoch ended.
@@ -58,12 +62,15 @@ pub enum EpochEnd {
     /// It was asked to stop. Another call goes on, even if the last step of the epoch is done: that
     /// call then completes the epoch without a step.
     Stopped,
-    /// A loss was not finite. The step's update was not done.
+    /// A loss, or a norm of gradients where it is measured, was not finite. The step's update was
+    /// not done, in any lane.
     Diverged {
         /// The first lane that diverged.
         lane: usize,
         /// The step, from 0, over the whole run.
         step: u64,
+        /// What was not finite, and where that began.
+        cause: Divergence,
     },
 }
 

@@ -18,12 +18,18 @@ pub enum Purpose {
     Dropout = 3,
     /// Augmentation: major the epoch, minor the sample's index in the training part.
     Augment = 4,
-    /// Which training samples are set aside for validation: seed 0, major 0, minor 0.
+    /// Which training samples are set aside: seed 0, major 0, minor 0 for validation, 1 for the test
+    /// part of an image folder without one.
     Split = 5,
     /// Generated data: seed 0, major the part (0 train, 1 validation, 2 test, 3 the class
     /// patterns), minor the sample.
     Synthetic = 6,
+    /// Shares of mixed images: major the epoch, minor the place in the epoch's order.
+    Mixup = 7,
 }
+
+/// Elements of a [`Stream::group`].
+pub const GROUP: usize = 32;
 
 /// The numbers of one (seed, purpose, major, minor), addressed by element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +50,21 @@ impl Stream {
     /// Elements `4 * block .. 4 * block + 4`, each uniform over all 32-bit numbers.
     #[inline]
     pub fn block(&self, block: u64) -> [u32; 4] {
-        philox([block as u32, (block >> 32) as u32, self.minor, self.major], self.key)
+        let counter = [block as u32, (block >> 32) as u32, self.minor, self.major];
+        philox(counter.map(|word| [word]), self.key).map(|[word]| word)
+    }
+
+    /// Elements `32 * group .. 32 * group + 32`: the numbers of eight blocks, computed side by side
+    /// for loops that [`vectorized`](crate::train::kernel::simd::vectorized) compiles.
+    #[inline(always)]
+    pub fn group(&self, group: u64) -> [u32; GROUP] {
+        const BLOCKS: usize = GROUP / 4;
+        let block: [u64; BLOCKS] = std::array::from_fn(|i| group * BLOCKS as u64 + i as u64);
+        let low = block.map(|block| block as u32);
+        let high = block.map(|block| (block >> 32) as u32);
+        let counters = [low, high, [self.minor; BLOCKS], [self.major; BLOCKS]];
+        let words = philox(counters, self.key);
+        std::array::from_fn(|i| words[i % 4][i / 4])
     }
 
     /// One element.
@@ -122,21 +142,23 @@ pub fn unit(bits: u32) -> f32 {
     (bits >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// Ten rounds of Philox 4x32.
-#[inline]
-fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+/// Ten rounds of Philox 4x32 on N counters, given and returned word by word.
+#[inline(always)]
+fn philox<const N: usize>(mut counters: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        let a = u64::from(counter[0]) * 0xD251_1F53;
-        let b = u64::from(counter[2]) * 0xCD9E_8D57;
-        counter = [
-            (b >> 32) as u32 ^ counter[1] ^ key[0],
-            b as u32,
-            (a >> 32) as u32 ^ counter[3] ^ key[1],
-            a as u32,
-        ];
+        let mut next = [[0; N]; 4];
+        for i in 0..N {
+            let a = u64::from(counters[0][i]) * 0xD251_1F53;
+            let b = u64::from(counters[2][i]) * 0xCD9E_8D57;
+            next[0][i] = (b >> 32) as u32 ^ counters[1][i] ^ key[0];
+            next[1][i] = b as u32;
+            next[2][i] = (a >> 32) as u32 ^ counters[3][i] ^ key[1];
+            next[3][i] = a as u32;
+        }
+        counters = next;
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
-    counter
+    counters
 }
 
 #[cfg(test)]
@@ -157,7 +179,7 @@ mod tests {
             ),
         ];
         for (counter, key, expected) in cases {
-            assert_eq!(philox(counter, key), expected);
+            assert_eq!(philox(counter.map(|word| [word]), key), expected.map(|word| [word]));
         }
     }
 
@@ -167,6 +189,17 @@ mod tests {
         let mut reader = stream.reader();
         for element in 0..11 {
             assert_eq!(reader.bits(), stream.element(element));
+        }
+    }
+
+    #[test]
+    fn a_group_has_its_elements_in_order() {
+        let stream = Stream::new(7, Purpose::Dropout, 3, 5);
+        // The second is where a block's number leaves 32 bits.
+        for group in [0, (1 << 29) - 1, 1 << 29, 12_345] {
+            for (i, &found) in stream.group(group).iter().enumerate() {
+                assert_eq!(found, stream.element(group * GROUP as u64 + i as u64));
+            }
         }
     }
 

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use super::batches::Batches;
 use super::checkpoint;
+use super::crops::{self, LaneViews};
 use super::data::DataSplits;
+use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
 use super::model::{self, Network};
-use super::optim::Optimizer;
+use super::optim::clip::{self, GradientNorms};
+use super::optim::{LaneUpdate, Optimizer};
 use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
-use super::schedule;
+use super::schedule::{self, Timeline};
 use super::weights::Weights;
 use crate::spec::{Key, RunConfig};
 
@@ -33,6 +36,13 @@ pub struct Trainer {
     losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
     step_lanes: Vec<LaneStep>,
+    /// Label smoothing of every lane.
+    smoothing: Vec<f64>,
+    /// Norms of the last step's gradients, where they are measured.
+    norms: GradientNorms,
+    measures_gradients: bool,
+    /// What the last update went by; kept for its memory.
+    updates: Vec<LaneUpdate>,
 }
 
 impl Trainer {
@@ -48,15 +58,20 @@ impl Trainer {
         let largest_part = data.val.len().max(data.test.len());
         let batch = (lanes[0].batch_size as usize).min(data.train.len());
         let capacity = batch.max(EVALUATION_SAMPLES.min(largest_part));
-        let network = model::build(lanes, data.shape, data.classes, capacity)?;
+        let shape = input_shape(&lanes[0], &data);
+        let network = model::build(lanes, shape, data.classes, capacity)?;
         Ok(Self {
             optimizer: Optimizer::new(lanes, network.parameters())?,
             batches: Batches::new(lanes, Arc::clone(&data), network.input_order()),
             network,
             data,
-            progress: Progress::new(lanes.len()),
+            progress: Progress::new(lanes),
             losses: vec![BatchLoss::default(); lanes.len()],
             step_lanes: Vec::with_capacity(lanes.len()),
+            smoothing: lanes.iter().map(|lane| lane.label_smoothing).collect(),
+            norms: GradientNorms::default(),
+            measures_gradients: lanes.iter().any(|lane| lane.clip_norm > 0.0),
+            updates: Vec::with_capacity(lanes.len()),
             lanes: lanes.to_vec(),
         })
     }
@@ -94,6 +109,12 @@ impl Trainer {
         self.progress.epochs_done
     }
 
+    /// Reports the norms of the gradients with every step from now on, clipped or not. Costs a pass
+    /// over the gradients and changes nothing that is computed.
+    pub fn measure_gradients(&mut self) {
+        self.measures_gradients = true;
+    }
+
     /// Trains on to the end of the current epoch, from wherever it stands (also from the middle of
     /// one). `after_step` is told of every step and may ask to stop; a [`save`](Self::save) taken
     /// then continues with the same bits.
@@ -112,8 +133,8 @@ impl Trainer {
         let end = u64::from(epoch) * self.steps_per_epoch();
         while self.progress.steps_done < end {
             let step = self.progress.steps_done;
-            if let Some(lane) = self.step(epoch)? {
-                return Ok(EpochEnd::Diverged { lane, step });
+            if let Some((lane, cause)) = self.step(epoch)? {
+                return Ok(EpochEnd::Diverged { lane, step, cause });
             }
             let report = StepReport { step, epoch, lanes: &self.step_lanes };
             if after_step(&report).is_break() {
@@ -134,28 +155,58 @@ impl Trainer {
         Ok(EpochEnd::Complete(EpochStats { epoch, lanes }))
     }
 
-    /// One optimizer step; names the first lane whose loss is not finite, and then changes neither
-    /// parameters nor progress.
-    fn step(&mut self, epoch: u32) -> Result<Option<usize>, TrainError> {
+    /// One optimizer step; names the first lane whose loss (or norm of gradients, where measured) is
+    /// not finite, and then changes neither parameters nor progress.
+    fn step(&mut self, epoch: u32) -> Result<Option<(usize, Divergence)>, TrainError> {
         let step = self.progress.steps_done;
         let places = self.places(step % self.steps_per_epoch());
         let samples = places.len();
         self.batches.fill_training(self.network.input_mut(), epoch, places)?;
         let pass = Pass { mode: Mode::Train { step }, samples, first_sample: 0 };
         self.network.forward(&pass)?;
-        self.network.loss_and_gradient(self.batches.labels(), &mut self.losses)?;
+        let targets = self.batches.targets();
+        self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
         if let Some(lane) = self.losses.iter().position(|loss| !loss.sum.is_finite()) {
-            return Ok(Some(lane));
+            let noticed = Noticed::Loss { nan: self.losses[lane].sum.is_nan() };
+            let origin = divergence::in_forward(&self.network, lane, &pass)?;
+            return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
         }
         self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
-        let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, step)).collect();
-        self.optimizer.update(self.network.parameters_mut(), step, &rates)?;
+        if self.measures_gradients {
+            let norms = self.norms.measure(self.network.parameters(), self.lanes.len())?;
+            if let Some(lane) = norms.iter().position(|norm| !norm.is_finite()) {
+                let noticed = Noticed::GradientNorm { nan: norms[lane].is_nan() };
+                let origin = divergence::in_backward(&self.network, lane)?;
+                return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
+            }
+        }
+        self.update(step)?;
         self.progress.add(&self.losses);
         self.step_lanes.clear();
-        let lanes = self.losses.iter().zip(rates);
-        self.step_lanes
-            .extend(lanes.map(|(loss, lr)| LaneStep { loss: loss.sum / samples as f64, lr }));
+        let lanes = self.losses.iter().zip(&self.updates).enumerate();
+        self.step_lanes.extend(lanes.map(|(lane, (loss, update))| LaneStep {
+            loss: loss.sum / samples as f64,
+            lr: update.rate,
+            gradient_norm: self.norms.last().get(lane).copied(),
+        }));
         Ok(None)
+    }
+
+    /// Clips and updates every lane.
+    fn update(&mut self, step: u64) -> Result<(), TrainError> {
+        self.updates.clear();
+        for (lane, config) in self.lanes.iter().enumerate() {
+            let norm = self.norms.last().get(lane).copied().unwrap_or_default();
+            let scale = clip::scale(norm, config.clip_norm);
+            let rate = self.rate(lane, step);
+            self.updates.push(LaneUpdate { rate, scale });
+        }
+        self.optimizer.update(self.network.parameters_mut(), step, &self.updates)
+    }
+
+    fn divergence(&self, epoch: u32, noticed: Noticed, origin: Option<Origin>) -> Divergence {
+        let origin = origin.unwrap_or(Origin::Overflow);
+        Divergence { step: self.progress.steps_done, epoch, noticed, origin }
     }
 
     /// Places in the epoch's order that a step of the epoch (from 0) trains on.
@@ -168,11 +219,24 @@ impl Trainer {
     /// Learning rate of a lane in a step of the run.
     fn rate(&self, lane: usize, step: u64) -> f64 {
         let config = &self.lanes[lane];
-        let steps_per_epoch = self.steps_per_epoch();
-        config.lr * schedule::factor(&config.schedule, step, steps_per_epoch, config.epochs)
+        let timeline = Timeline::new(config, self.steps_per_epoch());
+        let dropped = self.progress.dropped(lane);
+        config.lr * schedule::factor(&config.schedule, step, &timeline, dropped)
     }
 
-    /// Mean loss and accuracy of every lane on a part, with running statistics and no dropout.
+    /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
+    /// Once after every epoch; again changes nothing.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn validate(&mut self) -> Result<Vec<Evaluation>, TrainError> {
+        let validations = self.evaluate(Part::Validation)?;
+        self.progress.validated(&self.lanes, &validations);
+        Ok(validations)
+    }
+
+    /// Mean plain cross-entropy and accuracy of every lane on a part, with running statistics and no
+    /// dropout, over the views that its configuration says.
     ///
     /// # Errors
     /// When the part is empty, or the tensor library fails.
@@ -182,7 +246,36 @@ impl Trainer {
             let name = if part == Part::Validation { "validation" } else { "test" };
             return Err(data_error(name, "no images", "at least 1".to_owned(), 0));
         }
+        let views: Vec<_> =
+            self.lanes.iter().map(|lane| LaneViews::of(&lane.evaluation, part)).collect();
         let mut sums = vec![BatchLoss::default(); self.lanes.len()];
+        if views.iter().any(LaneViews::is_single) {
+            self.evaluate_once(part, total, &mut sums)?;
+        }
+        if views.iter().any(|lane| !lane.is_single()) {
+            let labels = &part.of(&self.data).labels;
+            let (network, batches) = (&mut self.network, &mut self.batches);
+            let averaged = crops::evaluate(network, batches, part, &views, labels)?;
+            let lanes = sums.iter_mut().zip(averaged).zip(&views);
+            for ((sum, averaged), _) in lanes.filter(|(_, lane)| !lane.is_single()) {
+                *sum = averaged;
+            }
+        }
+        let total = total as f64;
+        Ok(sums
+            .iter()
+            .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
+            .collect())
+    }
+
+    /// Sums the loss and the number right of every lane over the `total` images of a part, each
+    /// image shown once.
+    fn evaluate_once(
+        &mut self,
+        part: Part,
+        total: usize,
+        sums: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
         let capacity = self.network.capacity();
         for start in (0..total).step_by(capacity) {
             let range = start..(start + capacity).min(total);
@@ -195,11 +288,7 @@ impl Trainer {
                 sum.right += loss.right;
             }
         }
-        let total = total as f64;
-        Ok(sums
-            .iter()
-            .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
-            .collect())
+        Ok(())
     }
 
     /// Everything needed to continue with the same bits, as a safetensors file: parameters, running
@@ -232,12 +321,11 @@ impl Trainer {
 
 /// Can these configurations be one network?
 fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 9] = [
+    const SHARED: [Key; 8] = [
         Key::Dataset,
         Key::ValidationFraction,
         Key::Model,
         Key::Width,
-        Key::Activation,
         Key::BatchNorm,
         Key::BatchSize,
         Key::Epochs,
@@ -247,7 +335,16 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
     if first.devices != 1 {
         return Err(TrainError::Devices { found: first.devices });
     }
+    let size = |config: &RunConfig| {
+        let [_, height, width] = config.dataset.image_shape();
+        config.input_size([height, width])
+    };
     for (lane, config) in lanes.iter().enumerate() {
+        if size(config) != size(first) {
+            let key = Key::Augmentation;
+            let [first, found] = [first, config].map(|lane| lane.setting(key).label());
+            return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
+        }
         for key in SHARED {
             let (expected, found) = (first.setting(key), config.setting(key));
             if expected != found {
@@ -257,6 +354,13 @@ fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
         }
     }
     Ok(())
+}
+
+/// Shape of the images that the network is given, (C, H, W).
+fn input_shape(config: &RunConfig, data: &DataSplits) -> [usize; 3] {
+    let [channels, height, width] = data.shape;
+    let [height, width] = config.input_size([height, width]);
+    [channels, height, width]
 }
 
 /// Is the data whole? Kernels index by what it says.

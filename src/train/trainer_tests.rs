@@ -1,12 +1,17 @@
-//! What a trainer promises, tried on small networks and generated images.
+//! What a trainer promises, tried on small networks and generated images; what its options
+//! promise is in `options`.
 
 use super::*;
 use crate::spec::activation::Activation;
+use crate::spec::batch_norm::BatchNorm;
 use crate::spec::model::Model;
 use crate::spec::optimizer::Optimizer as Rule;
-use crate::spec::schedule::Schedule;
+use crate::spec::schedule::{Pace, Schedule};
 use crate::train::data::Images;
 use crate::train::rng::{Purpose, Stream};
+
+#[path = "option_tests.rs"]
+mod options;
 
 /// Images whose class shows in the bright rows, with noise.
 fn part(images: usize, [channels, height, width]: [usize; 3], number: u32) -> Images {
@@ -50,7 +55,7 @@ fn alexnet32() -> RunConfig {
     RunConfig {
         model: Model::Alexnet32,
         width: 0.03,
-        batch_norm: true,
+        batch_norm: BatchNorm::ON,
         dropout: 0.2,
         activation: Activation::Tanh,
         ..mlp()
@@ -126,7 +131,7 @@ fn lanes_equal_the_same_runs_alone_bit_for_bit() {
             RunConfig { seed: 5, dropout: 0.4, lr: 0.01, ..base.clone() },
             RunConfig { optimizer: adam, weight_decay: 0.01, lr: 0.002, ..base.clone() },
             RunConfig {
-                schedule: Schedule::Cosine { final_factor: 0.0 },
+                schedule: Schedule::Cosine { final_factor: 0.0, per: Pace::Step },
                 dropout: 0.0,
                 ..base.clone()
             },
@@ -210,7 +215,11 @@ fn a_loss_that_is_not_finite_ends_the_run_and_names_the_step() {
         ControlFlow::Continue(())
     });
     let expected = last.unwrap() + 1;
-    assert_eq!(end.unwrap(), EpochEnd::Diverged { lane: 1, step: expected });
+    let EpochEnd::Diverged { lane: 1, step, cause } = end.unwrap() else { panic!("no divergence") };
+    assert_eq!((step, cause.step, cause.epoch), (expected, expected, 1));
+    assert!(matches!(cause.noticed, Noticed::Loss { .. }), "{cause}");
+    let place = cause.to_string();
+    assert!(place.contains("first non-finite") && place.contains("linear"), "{place}");
     assert_eq!(trainer.steps_done(), expected);
 }
 
@@ -324,7 +333,12 @@ fn time_a_step() {
         ("alexnet32 0.25", RunConfig { model: Model::Alexnet32, width: 0.25, ..plain.clone() }),
         (
             "alexnet32 0.25 bn",
-            RunConfig { model: Model::Alexnet32, width: 0.25, batch_norm: true, ..plain.clone() },
+            RunConfig {
+                model: Model::Alexnet32,
+                width: 0.25,
+                batch_norm: BatchNorm::ON,
+                ..plain.clone()
+            },
         ),
         ("alexnet32 1", RunConfig { model: Model::Alexnet32, ..plain }),
     ];

@@ -31,6 +31,7 @@ impl Attempt {
         let (mut events, mut lines) = LineWriter::open_until(&folder.events(), keep)?;
         atomic::remove_litter(folder.path());
         checkpoint::tidy(&folder);
+        data::check_unchanged(&config.dataset, &assignment.data, &record.data)?;
         let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
         let images = splits.train.len() as u64;
         let mut trainer = Trainer::new(std::slice::from_ref(&config), Arc::new(splits))?;

@@ -72,10 +72,9 @@ impl Attempt {
                     self.save_checkpoint()?;
                     return Ok(WorkerExit::Interrupted);
                 }
-                EpochEnd::Diverged { step, .. } => {
+                EpochEnd::Diverged { cause, .. } => {
                     self.flush()?;
-                    let reason = format!("the loss of step {step} is not a finite number");
-                    self.finish(RunStatus::Diverged, Some(reason))?;
+                    self.finish(RunStatus::Diverged, Some(cause.to_string()))?;
                     return Ok(WorkerExit::Done);
                 }
             }
@@ -120,7 +119,7 @@ impl Attempt {
     /// finite number: a network can break in the last step of an epoch.
     fn epoch_complete(&mut self, stats: &EpochStats) -> Result<bool, WorkerError> {
         let begun = Instant::now();
-        let validation = self.trainer.evaluate(Part::Validation)?;
+        let validation = self.trainer.validate()?;
         let eval_s = begun.elapsed().as_secs_f64();
         self.clock.elapsed_s += eval_s;
         let lane = &stats.lanes[0];

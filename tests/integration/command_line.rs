@@ -136,7 +136,7 @@ fn a_divergence_is_a_result_and_not_a_failure() {
     let runs = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
     let diverged: Vec<_> = runs.iter().filter(|run| run["status"] == "diverged").collect();
     assert_eq!(diverged.len(), 2, "{runs:?}");
-    assert!(diverged[0]["reason"].contains("not a finite number"));
+    assert!(diverged[0]["reason"].contains("first non-finite "));
     assert_eq!(diverged[0]["test_accuracy"], "");
     sandbox.sweep(&["lr=0.05,1e30"]).expect_code(4);
     let board = read_csv(&sandbox.sweep_folder("tiny").join("leaderboard.csv"));

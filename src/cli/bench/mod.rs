@@ -1,5 +1,6 @@
 //! `gridlane bench`: times the engine on this machine.
 
+mod augment;
 mod step;
 
 use super::args::BenchCommand;
@@ -13,5 +14,6 @@ use super::exit_code::ExitCode;
 pub fn bench(command: &BenchCommand) -> Result<ExitCode, CliError> {
     match command {
         BenchCommand::Step(args) => step::step(args),
+        BenchCommand::Augment(args) => augment::augment(args),
     }
 }

@@ -39,7 +39,7 @@ pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The one configuration that the settings describe.
-fn configuration(settings: &[String]) -> Result<RunConfig, CliError> {
+pub(super) fn configuration(settings: &[String]) -> Result<RunConfig, CliError> {
     let (spec, _) = SweepSpec::parse_bytes("the command line", EMPTY, settings)?;
     if let Some(axis) = spec.grid.first() {
         return Err(CliError::Bench {

@@ -140,7 +140,7 @@ impl<'a> Draft<'a> {
     /// Does the configuration put batch normalisations where a network has a place for them? The
     /// layers before them then have no bias.
     pub(super) fn normalised(&self) -> bool {
-        self.config.batch_norm
+        self.config.batch_norm.is_on()
     }
 
     /// Shape of one sample as it is now.

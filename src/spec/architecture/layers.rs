@@ -48,7 +48,7 @@ fn add(word: &LayerWord, normalised: bool, network: &mut Draft<'_>) -> Result<()
             Ok(())
         }
         LayerWord::Norm => {
-            if config.batch_norm {
+            if config.batch_norm.is_on() {
                 network.batch_norm();
             }
             Ok(())

@@ -46,12 +46,12 @@ impl Architecture {
         Ok(Self { input: Shape { height, width, channels }, classes, layers })
     }
 
-    /// The network of `config` on the images of its data set.
+    /// The network of `config` on the images of its data set, as the augmentation leaves them.
     ///
     /// # Errors
     /// When a layer does not fit what arrives at it.
     pub fn of(config: &RunConfig) -> Result<Self, Unfit> {
-        Self::new(config, config.dataset.image_shape(), config.dataset.classes())
+        Self::new(config, config.input_shape(), config.dataset.classes())
     }
 
     /// The layers that do something.

@@ -3,6 +3,7 @@
 
 use super::{Architecture, Operation, Shape, Unfit, smallest_side, walk};
 use crate::spec::RunConfig;
+use crate::spec::batch_norm::BatchNorm;
 use crate::spec::config::Key;
 use crate::spec::diagnostics::Diagnostics;
 use crate::spec::model::{Model, Pooling};
@@ -77,7 +78,7 @@ fn alexnet_of_the_paper_has_its_parameters_layer_by_layer() {
 #[test]
 fn normalisations_stand_where_the_keys_say() {
     let model = Model::Alexnet { pooling: Pooling::Overlapping, lrn: true };
-    let config = RunConfig { model, batch_norm: true, dropout: 0.5, ..Default::default() };
+    let config = RunConfig { model, batch_norm: BatchNorm::ON, dropout: 0.5, ..Default::default() };
     let network = architecture(&config, IMAGENET);
     let names: Vec<String> = network.layers.iter().map(|l| l.name.to_string()).collect();
     insta::assert_snapshot!(names.join(" "), @"conv1 norm1 relu1 lrn1 pool1 conv2 norm2 relu2 lrn2 pool2 conv3 norm3 relu3 conv4 norm4 relu4 conv5 norm5 relu5 pool3 flatten1 dropout1 linear1 relu6 dropout2 linear2 relu7 linear3");
@@ -118,7 +119,7 @@ fn a_declared_network_is_what_the_list_says() {
         .collect();
     assert_eq!(rates, [0.1, 0.25]);
     // The key puts both `norm`s in, and takes the biases before them out.
-    config.batch_norm = true;
+    config.batch_norm = BatchNorm::ON;
     config.width = 0.5;
     insta::assert_snapshot!(shown(&config));
 }

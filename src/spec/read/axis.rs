@@ -26,11 +26,6 @@ pub fn find_key(name: &Name, diagnostics: &mut Diagnostics) -> Option<Key> {
     }
 }
 
-/// Is a value of `key` a list by itself?
-pub fn takes_lists(key: Key) -> bool {
-    key.default_setting().canonical().is_array()
-}
-
 /// Can values of `key` be generated and compared as numbers?
 pub fn is_numeric(key: Key) -> bool {
     key.default_setting().number().is_some()
@@ -43,7 +38,7 @@ pub fn single(
     place: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<Setting> {
-    let many = matches!(node.raw, Raw::List(_)) && !takes_lists(key) || is_generator(node);
+    let many = matches!(node.raw, Raw::List(_)) && !key.is_one_list(node) || is_generator(node);
     if many {
         let found = if is_generator(node) { "a generator".to_owned() } else { node.describe() };
         let message = format!("`{key}` in {place} takes one value, found {found}");
@@ -84,7 +79,7 @@ fn listed(key: Key, items: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec
                 diagnostics.error_with_help(item.span, message, "a generator", help);
                 return None;
             }
-            if matches!(item.raw, Raw::List(_)) && !takes_lists(key) {
+            if matches!(item.raw, Raw::List(_)) && !key.is_one_list(item) {
                 let message = format!("a value of `{key}` is no list, found {}", item.describe());
                 diagnostics.error_with_help(item.span, message, "a list", "write one flat list");
                 return None;

@@ -40,10 +40,12 @@ const ALIASES: &[(&[&str], &str)] = &[
         &["gamma", "step_size", "milestones", "every_epochs"],
         "a parameter of the schedule: schedule = { kind = \"step\", every_epochs = 10, gamma = 0.1 }",
     ),
+    (&["warmup", "warm_up", "num_warmup_epochs"], "did you mean `warmup_epochs`?"),
     (
-        &["warmup", "warmup_epochs"],
-        "a parameter of the schedule: schedule = { kind = \"warmup_cosine\", warmup_epochs = 5 }",
+        &["clip", "grad_clip", "clip_grad", "clip_grad_norm", "max_norm", "max_grad_norm"],
+        "did you mean `clip_norm`?",
     ),
+    (&["smoothing", "label_smooth", "ls"], "did you mean `label_smoothing`?"),
     (
         &["hidden", "hidden_sizes", "layers"],
         "a parameter of the model: model = { kind = \"mlp\", hidden = [512, 256] }",

@@ -136,7 +136,6 @@ fn set_seeds(tree: &mut Node, change: Override) {
 fn set_key(tree: &mut Node, key: Key, change: Override) {
     let span = change.value_span;
     let name = change.path.last().cloned().unwrap_or(Name { text: key.name().to_owned(), span });
-    let takes_lists = key.default_setting().canonical().is_array();
     let (place, node) = match change.change {
         Change::Remove => {
             remove_everywhere(tree, key);
@@ -144,7 +143,9 @@ fn set_key(tree: &mut Node, key: Key, change: Override) {
         }
         Change::Many(nodes) => ("grid", Node { raw: Raw::List(nodes), span }),
         Change::One(node) if is_generator(&node) => ("grid", node),
-        Change::One(node) if matches!(node.raw, Raw::List(_)) && !takes_lists => ("grid", node),
+        Change::One(node) if matches!(node.raw, Raw::List(_)) && !key.is_one_list(&node) => {
+            ("grid", node)
+        }
         Change::One(node) => ("base", node),
     };
     let at = position(section(tree, place, name.span), key.name());

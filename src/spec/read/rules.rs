@@ -4,7 +4,7 @@
 //! anywhere in the sweep. A test that no value of the domain passes is a mistake (a value that was
 //! renamed, a bound on the wrong side), and so is one that tells no values apart.
 
-use super::axis::{find_key, is_numeric, takes_lists};
+use super::axis::{find_key, is_numeric};
 use crate::spec::condition::{Condition, Test};
 use crate::spec::config::{Key, Setting};
 use crate::spec::diagnostics::{Diagnostics, suggest};
@@ -75,8 +75,8 @@ fn read_tests(
         tests.extend(test.map(|(test, values)| WrittenTest { key, test, name, values }));
     };
     match &node.raw {
-        Raw::List(items) if !takes_lists(key) => push(one_of(key, node, items, diagnostics)),
-        Raw::Table(operators) if is_operators(operators) => {
+        Raw::List(items) if !key.is_one_list(node) => push(one_of(key, node, items, diagnostics)),
+        Raw::Table(operators) if is_operators(key, operators) => {
             for (operator, value) in operators {
                 push(operator_test(key, operator, value, diagnostics));
             }
@@ -85,9 +85,10 @@ fn read_tests(
     }
 }
 
-/// Is the table one of operators, and not a word's `{ kind = … }`?
-fn is_operators(entries: &[(Name, Node)]) -> bool {
-    !entries.iter().any(|(name, _)| name.text == "kind")
+/// Is the table one of operators, and not a word's `{ kind = … }` or a batch normalisation?
+fn is_operators(key: Key, entries: &[(Name, Node)]) -> bool {
+    let has = |names: &[&str]| entries.iter().any(|(name, _)| names.contains(&name.text.as_str()));
+    !has(&["kind"]) && (key != Key::BatchNorm || has(OPERATORS))
 }
 
 fn one_of(

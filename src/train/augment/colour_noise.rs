@@ -1,39 +1,39 @@
 //! PCA colour noise (Krizhevsky et al., 2012, section 4.1): to every pixel of an image the same
 //! `sum over k of p_k * lambda_k * alpha_k` is added, where `lambda_k` and `p_k` are eigenvalues and
 //! eigenvectors of the covariance of red, green and blue over the training images, and each
-//! `alpha_k` is normal with deviation 0.1, drawn anew for every image.
+//! `alpha_k` is normal, in the paper with deviation 0.1, drawn anew for every image.
 //!
 //! The covariance is that of values in [0, 1], as is usual; the paper does not say.
 
 use crate::train::data::Images;
+use crate::train::kernel::simd::vectorized;
 use crate::train::rng::Reader;
 
 use super::eigen::eigen;
 
-const DEVIATION: f32 = 0.1;
-
 /// The directions in which colours vary, scaled with their eigenvalues.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColourNoise {
-    /// `axes[k][c]` is `lambda_k * p_k[c]`.
+    /// `axes[k][c]` is the deviation of `alpha_k` times `lambda_k * p_k[c]`.
     axes: [[f32; 3]; 3],
 }
 
 impl ColourNoise {
-    /// Measures the images; none if they are not of three channels, or if there are none.
-    pub fn measure(images: &Images, channels: usize) -> Option<Self> {
+    /// Measures the images, for factors with the deviation `std`; none if they are not of three
+    /// channels, or if there are none.
+    pub fn measure(images: &Images, channels: usize, std: f64) -> Option<Self> {
         if channels != 3 || images.is_empty() {
             return None;
         }
         let pairs = eigen(covariance(&images.pixels, images.pixels.len() / images.len()));
-        Some(Self { axes: pairs.map(|(value, axis)| axis.map(|part| (value * part) as f32)) })
+        Some(Self { axes: pairs.map(|(value, axis)| axis.map(|part| (std * value * part) as f32)) })
     }
 
     /// Draws what is added to red, green and blue.
     pub fn draw(&self, draws: &mut Reader) -> [f32; 3] {
         let mut shift = [0.0; 3];
         for axis in self.axes {
-            let alpha = DEVIATION * draws.normal();
+            let alpha = draws.normal();
             shift.iter_mut().zip(axis).for_each(|(sum, part)| *sum += alpha * part);
         }
         shift
@@ -44,9 +44,16 @@ impl ColourNoise {
 /// there.
 pub fn add(image: &mut [f32], shift: [f32; 3]) {
     let size = image.len() / 3;
-    for (plane, shift) in image.chunks_exact_mut(size).zip(shift) {
-        plane.iter_mut().for_each(|value| *value = (*value + shift).clamp(0.0, 1.0));
-    }
+    vectorized(
+        #[inline(always)]
+        || {
+            for (plane, shift) in image.chunks_exact_mut(size).zip(shift) {
+                for value in plane {
+                    *value = (*value + shift).clamp(0.0, 1.0);
+                }
+            }
+        },
+    );
 }
 
 /// Covariance of the channels over all pixels of images of shape (N, 3, H, W) with `size` bytes
@@ -129,7 +136,7 @@ mod tests {
     #[test]
     fn the_noise_has_the_covariance_of_the_paper() {
         let images = noisy_images();
-        let noise = ColourNoise::measure(&images, 3).unwrap();
+        let noise = ColourNoise::measure(&images, 3, 0.1).unwrap();
         let n = 40_000;
         let mut found = [[0.0_f64; 3]; 3];
         for sample in 0..n {
@@ -155,6 +162,6 @@ mod tests {
 
     #[test]
     fn grey_images_get_none() {
-        assert_eq!(ColourNoise::measure(&noisy_images(), 1), None);
+        assert_eq!(ColourNoise::measure(&noisy_images(), 1, 0.1), None);
     }
 }

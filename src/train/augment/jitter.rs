@@ -1,17 +1,19 @@
-//! Random brightness, contrast and saturation, in random order (torchvision's `ColorJitter` on
+//! Random brightness, contrast, saturation and hue, in random order (torchvision's `ColorJitter` on
 //! images in [0, 1]).
 //!
-//! Each is a blend `factor * image + (1 - factor) * other`, clamped to [0, 1], where the other image
-//! is black (brightness), the mean of the grey image (contrast) or the grey image (saturation). A
-//! single channel is its own grey image and has no saturation; with channels other than one or
-//! three, all weigh the same in the grey mean and saturation is left alone.
+//! The first three are blends `factor * image + (1 - factor) * other`, clamped to [0, 1], where the
+//! other image is black (brightness), the mean of the grey image (contrast) or the grey image
+//! (saturation). A single channel is its own grey image and has no saturation; with channels other
+//! than one or three, all weigh the same in the grey mean and saturation is left alone.
 
+use super::hue;
+use crate::train::kernel::simd::vectorized;
 use crate::train::rng::Reader;
 
 /// Weights of red, green and blue in a grey image (ITU-R BT.601, as torchvision rounds them).
 const GREY: [f32; 3] = [0.2989, 0.587, 0.114];
 
-/// How far each factor may go from 1.
+/// How far each factor may go from 1, and the hue from where it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Jitter {
     /// Range of the brightness factor: 1 ± this.
@@ -20,35 +22,36 @@ pub struct Jitter {
     pub contrast: f32,
     /// Range of the saturation factor.
     pub saturation: f32,
+    /// Range of the turn of the hue: ± this part of the circle.
+    pub hue: f32,
 }
 
-/// One blend with its factor.
+/// One change of colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Blend {
-    /// With black.
+    /// With black, by this factor.
     Brightness(f32),
     /// With the mean of the grey image.
     Contrast(f32),
     /// With the grey image.
     Saturation(f32),
+    /// A turn by this part of the circle.
+    Hue(f32),
 }
 
 impl Jitter {
-    /// Is nothing changed?
-    pub fn is_none(&self) -> bool {
-        self.brightness == 0.0 && self.contrast == 0.0 && self.saturation == 0.0
-    }
-
-    /// Draws the factors, each uniform in its range, and their order.
-    pub fn draw(&self, draws: &mut Reader) -> [Blend; 3] {
+    /// Draws factors and turn, each uniform in its range, and their order.
+    pub fn draw(&self, draws: &mut Reader) -> [Blend; 4] {
         let mut factor = |range: f32| draws.uniform_in((1.0 - range).max(0.0), 1.0 + range);
         let mut blends = [
             Blend::Brightness(factor(self.brightness)),
             Blend::Contrast(factor(self.contrast)),
             Blend::Saturation(factor(self.saturation)),
+            Blend::Hue(draws.uniform_in(-self.hue, self.hue)),
         ];
-        blends.swap(2, draws.below(3) as usize);
-        blends.swap(1, draws.below(2) as usize);
+        for last in (1..blends.len()).rev() {
+            blends.swap(last, draws.below(last as u32 + 1) as usize);
+        }
         blends
     }
 }
@@ -57,35 +60,49 @@ impl Blend {
     /// Changes an image of shape (C, H, W) with values in [0, 1]; they stay there.
     pub fn apply(self, image: &mut [f32], channels: usize) {
         match self {
-            // A factor of 1 gives the image back bit for bit, but costs a pass.
-            Self::Brightness(1.0) | Self::Contrast(1.0) | Self::Saturation(1.0) => {}
+            // Gives the image back bit for bit, but costs a pass.
+            Self::Brightness(1.0)
+            | Self::Contrast(1.0)
+            | Self::Saturation(1.0)
+            | Self::Hue(0.0) => {}
             Self::Brightness(factor) => blend_with(image, factor, 0.0),
             Self::Contrast(factor) => {
                 let mean = grey_mean(image, channels);
                 blend_with(image, factor, mean);
             }
-            Self::Saturation(factor) => saturate(image, channels, factor),
+            Self::Saturation(factor) if channels == 3 => saturate(image, factor),
+            Self::Hue(turn) if channels == 3 => hue::turn(image, turn),
+            Self::Saturation(_) | Self::Hue(_) => {}
         }
     }
 }
 
 fn blend_with(image: &mut [f32], factor: f32, other: f32) {
     let other = (1.0 - factor) * other;
-    image.iter_mut().for_each(|value| *value = (factor * *value + other).clamp(0.0, 1.0));
+    vectorized(
+        #[inline(always)]
+        || {
+            for value in image {
+                *value = (factor * *value + other).clamp(0.0, 1.0);
+            }
+        },
+    );
 }
 
-fn saturate(image: &mut [f32], channels: usize, factor: f32) {
-    if channels != GREY.len() {
-        return;
-    }
+fn saturate(image: &mut [f32], factor: f32) {
     let (red, rest) = image.split_at_mut(image.len() / 3);
     let (green, blue) = rest.split_at_mut(red.len());
-    for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
-        let other = (1.0 - factor) * (GREY[0] * *r + GREY[1] * *g + GREY[2] * *b);
-        for value in [r, g, b] {
-            *value = (factor * *value + other).clamp(0.0, 1.0);
-        }
-    }
+    vectorized(
+        #[inline(always)]
+        || {
+            for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+                let other = (1.0 - factor) * (GREY[0] * *r + GREY[1] * *g + GREY[2] * *b);
+                *r = (factor * *r + other).clamp(0.0, 1.0);
+                *g = (factor * *g + other).clamp(0.0, 1.0);
+                *b = (factor * *b + other).clamp(0.0, 1.0);
+            }
+        },
+    );
 }
 
 fn grey_mean(image: &[f32], channels: usize) -> f32 {
@@ -98,14 +115,23 @@ fn grey_mean(image: &[f32], channels: usize) -> f32 {
     mean as f32
 }
 
-/// Eight sums side by side, so that the additions do not wait for each other; their order is fixed.
+/// Sixteen sums side by side, so that the additions do not wait for each other; their order is
+/// fixed, whatever the instruction set.
 fn mean(values: &[f32]) -> f64 {
-    let mut sums = [0.0_f64; 8];
-    let chunks = values.chunks_exact(8);
+    const SUMS: usize = 16;
+    let mut sums = [0.0_f64; SUMS];
+    let chunks = values.chunks_exact(SUMS);
     let rest: f64 = chunks.remainder().iter().map(|v| f64::from(*v)).sum();
-    for chunk in chunks {
-        sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += f64::from(*value));
-    }
+    vectorized(
+        #[inline(always)]
+        || {
+            for chunk in chunks {
+                for (sum, value) in sums.iter_mut().zip(chunk) {
+                    *sum += f64::from(*value);
+                }
+            }
+        },
+    );
     (sums.iter().sum::<f64>() + rest) / values.len() as f64
 }
 
@@ -153,28 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn factors_fill_their_ranges_and_every_order_comes_up() {
-        let jitter = Jitter { brightness: 0.3, contrast: 0.2, saturation: 0.1 };
+    fn every_order_comes_up_equally_often() {
+        let jitter = Jitter { brightness: 0.3, contrast: 0.2, saturation: 0.1, hue: 0.05 };
         let mut orders = std::collections::BTreeMap::new();
-        let (mut least, mut most) = ([f32::MAX; 3], [0.0_f32; 3]);
-        for sample in 0..6000 {
+        for sample in 0..24_000 {
             let mut draws = Stream::new(5, Purpose::Augment, 1, sample).reader();
-            let order = jitter.draw(&mut draws).map(|blend| {
-                let (kind, factor) = match blend {
-                    Blend::Brightness(factor) => (0, factor),
-                    Blend::Contrast(factor) => (1, factor),
-                    Blend::Saturation(factor) => (2, factor),
-                };
-                least[kind] = least[kind].min(factor);
-                most[kind] = most[kind].max(factor);
-                kind
+            let order = jitter.draw(&mut draws).map(|blend| match blend {
+                Blend::Brightness(_) => 0,
+                Blend::Contrast(_) => 1,
+                Blend::Saturation(_) => 2,
+                Blend::Hue(_) => 3,
             });
             *orders.entry(order).or_insert(0) += 1;
         }
-        assert_close(&least.map(|l| (l * 100.0).round()), &[70.0, 80.0, 90.0]);
-        assert_close(&most.map(|m| (m * 100.0).round()), &[130.0, 120.0, 110.0]);
         // 1000 each on average; five standard deviations.
-        assert_eq!(orders.len(), 6);
+        assert_eq!(orders.len(), 24);
         assert!(orders.values().all(|n| (850..1150).contains(n)), "{orders:?}");
     }
 }

@@ -2,16 +2,27 @@
 //!
 //! One operation is one file. Where torchvision has the operation, the meaning of its parameters and
 //! the result for given parameters are the same. Geometry works on bytes, colour on numbers in
-//! [0, 1], and both are functions of (seed, epoch, sample) alone.
+//! [0, 1], and both are functions of (seed, epoch, sample) alone; only mixup looks at a whole batch.
 
 mod affine;
+mod canvas;
 mod colour_noise;
 mod crop;
+mod cutout;
 mod eigen;
-mod flip;
+mod hue;
 mod jitter;
-mod level;
+#[cfg(test)]
+mod kolmogorov;
+mod mixup;
 mod normalise;
 mod pipeline;
+mod resize;
+mod resized_crop;
+mod step;
+#[cfg(test)]
+mod torchvision;
+mod window;
 
-pub use pipeline::Pipeline;
+pub use mixup::Mixup;
+pub use pipeline::{Pipeline, Place, View};

@@ -1,240 +1,182 @@
-//! One image through all operations of a level: crop, flip, rotation and translation, brightness,
-//! contrast and saturation, colour noise, normalisation.
+//! One image through all operations of an augmentation, normalisation last.
 
 use std::cell::RefCell;
 
 use crate::spec::augmentation::Augmentation;
+use crate::spec::operation::Operation;
 use crate::train::data::DataSplits;
-use crate::train::rng::{Purpose, Reader, Stream};
+use crate::train::model::InputOrder;
+use crate::train::rng::{Purpose, Stream};
 
-use super::affine::Affine;
-use super::colour_noise::{self, ColourNoise};
-use super::level::Level;
-use super::normalise::{Normalise, unit};
-use super::{crop, flip};
+use super::canvas::{Canvas, Memory};
+use super::crop;
+use super::mixup::Mixup;
+use super::normalise::Normalise;
+use super::step::Step;
 
 thread_local! {
-    /// Two images of bytes, so that no image is allocated for and a pipeline can be shared.
-    static SCRATCH: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    /// So that no image is allocated for and a pipeline can be shared.
+    static MEMORY: RefCell<Memory> = RefCell::new(Memory::default());
 }
 
 /// Everything that happens to an image between the data set and the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
-    shape: [usize; 3],
-    level: Level,
+    stored: [usize; 3],
+    output: [usize; 3],
+    steps: Vec<Step>,
+    mean: Vec<f32>,
     normalise: Normalise,
-    /// Measured on the training part; only if the level asks for it and the images have colours.
-    colour_noise: Option<ColourNoise>,
+    mixup: Option<Mixup>,
+}
+
+/// What of an image is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Where the network's part of the image is cut out.
+    pub place: Place,
+    /// Left for right?
+    pub mirrored: bool,
+}
+
+/// Where a part of an image is cut out (torchvision's `five_crop`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The middle.
+    Centre,
+    /// The corner above on the left.
+    TopLeft,
+    /// The corner above on the right.
+    TopRight,
+    /// The corner below on the left.
+    BottomLeft,
+    /// The corner below on the right.
+    BottomRight,
+}
+
+impl View {
+    /// The middle of the image, as it is.
+    pub const CENTRE: Self = Self { place: Place::Centre, mirrored: false };
+}
+
+impl Place {
+    /// First row and column of a cut of `cut` from an image of `size`; negative where the cut is
+    /// larger.
+    fn of(self, size: [usize; 2], cut: [usize; 2]) -> [i32; 2] {
+        let end = [0, 1].map(|axis| size[axis] as i32 - cut[axis] as i32);
+        match self {
+            Self::Centre => [0, 1].map(|axis| crop::centre(size[axis], cut[axis])),
+            Self::TopLeft => [0, 0],
+            Self::TopRight => [0, end[1]],
+            Self::BottomLeft => [end[0], 0],
+            Self::BottomRight => end,
+        }
+    }
 }
 
 impl Pipeline {
-    /// Prepares an augmentation for a data set; looks at the training part's colours if needed.
-    pub fn new(augmentation: &Augmentation, data: &DataSplits) -> Self {
-        let level = Level::of(augmentation);
-        let colour_noise = if level.colour_noise {
-            ColourNoise::measure(&data.train, data.shape[0])
-        } else {
-            None
-        };
-        let normalise = Normalise::new(&data.mean, &data.std);
-        Self { shape: data.shape, level, normalise, colour_noise }
+    /// Prepares an augmentation for a data set, whose images it writes in `order`; looks at the
+    /// training part's colours if needed.
+    pub fn new(augmentation: &Augmentation, data: &DataSplits, order: InputOrder) -> Self {
+        let operations = augmentation.operations();
+        let [channels, height, width] = data.shape;
+        let [out_height, out_width] = augmentation.output_size([height, width]);
+        Self {
+            stored: data.shape,
+            output: [channels, out_height, out_width],
+            steps: operations.iter().filter_map(|operation| Step::new(operation, data)).collect(),
+            mean: data.mean.clone(),
+            normalise: Normalise::new(&data.mean, &data.std, order),
+            mixup: operations.iter().find_map(|operation| match operation {
+                Operation::Mixup { alpha } => Some(Mixup::new(*alpha)),
+                _ => None,
+            }),
+        }
     }
 
-    /// Writes the augmented and normalised image, shape (C, H, W). The result depends on `seed`,
-    /// `epoch`, `sample` (index in the training part) and the pixels, and on nothing else.
+    /// The same for a network that takes `size` (height, width): where the augmentation gives more,
+    /// the middle is cut out, and black is put around where it gives less.
+    pub fn cut_to(self, [height, width]: [usize; 2]) -> Self {
+        let [channels, ..] = self.output;
+        Self { output: [channels, height, width], ..self }
+    }
+
+    /// Shape of the image that the network is given: channels, height, width.
+    pub fn output_shape(&self) -> [usize; 3] {
+        self.output
+    }
+
+    /// What is done to a whole batch of filled images, if anything.
+    pub fn mixup(&self) -> Option<&Mixup> {
+        self.mixup.as_ref()
+    }
+
+    /// Writes the augmented and normalised image, of the output shape in the order asked for. The
+    /// result depends on `seed`, `epoch`, `sample` (index in the training part) and the pixels, and
+    /// on nothing else.
     ///
     /// # Panics
-    /// If `pixels` or `out` are not as large as an image of the data set.
+    /// If `pixels` is not as large as an image of the data set, or `out` as the output shape.
     pub fn fill(&self, seed: u64, epoch: u32, sample: usize, pixels: &[u8], out: &mut [f32]) {
         self.check(pixels, out);
-        if self.level.is_none() {
+        let [_, height, width] = self.output;
+        let output = [height, width];
+        if self.steps.is_empty() && self.output == self.stored {
             self.normalise.bytes(pixels, out);
             return;
         }
         let mut draws = Stream::new(seed, Purpose::Augment, epoch, sample as u32).reader();
-        SCRATCH.with_borrow_mut(|scratch| {
-            let moved = self.geometry(&mut draws, pixels, scratch);
-            if self.level.jitter.is_none() && self.colour_noise.is_none() {
-                self.normalise.bytes(moved, out);
-                return;
+        MEMORY.with_borrow_mut(|memory| {
+            let mut canvas = Canvas::new(pixels, self.stored, memory);
+            for step in &self.steps {
+                step.apply(&mut draws, &mut canvas, &self.mean);
             }
-            out.iter_mut().zip(moved).for_each(|(out, &byte)| *out = unit(byte));
-            self.colour(&mut draws, out);
-            self.normalise.values(out);
+            let size = canvas.size();
+            if size != output {
+                canvas.cut([0, 1].map(|axis| crop::centre(size[axis], output[axis])), output);
+            }
+            canvas.finish(&self.normalise, out);
         });
     }
 
-    /// Writes the normalised image without augmentation, as it is evaluated, shape (C, H, W).
+    /// Writes the normalised image without augmentation, as it is evaluated: the part of the output
+    /// shape that `view` says, black where that is larger than the image.
     ///
     /// # Panics
-    /// If `pixels` or `out` are not as large as an image of the data set.
-    pub fn fill_plain(&self, pixels: &[u8], out: &mut [f32]) {
+    /// If `pixels` is not as large as an image of the data set, or `out` as the output shape.
+    pub fn fill_plain(&self, pixels: &[u8], view: View, out: &mut [f32]) {
+        self.fill_padded(pixels, view, 0, out);
+    }
+
+    /// The same, with `padding` black pixels on each side of the image before the view is cut out.
+    ///
+    /// # Panics
+    /// If `pixels` is not as large as an image of the data set, or `out` as the output shape.
+    pub fn fill_padded(&self, pixels: &[u8], view: View, padding: usize, out: &mut [f32]) {
         self.check(pixels, out);
-        self.normalise.bytes(pixels, out);
-    }
-
-    /// What moves pixels.
-    fn geometry<'a>(
-        &self,
-        draws: &mut Reader,
-        pixels: &[u8],
-        scratch: &'a mut [Vec<u8>; 2],
-    ) -> &'a [u8] {
-        let [_, height, width] = self.shape;
-        let [image, spare] = scratch;
-        image.resize(pixels.len(), 0);
-        if self.level.crop_padding == 0 {
-            image.copy_from_slice(pixels);
-        } else {
-            let place = crop::draw(draws, self.level.crop_padding);
-            crop::crop(pixels, image, self.shape, self.level.crop_padding, place);
-        }
-        if self.level.flip && flip::draw(draws) {
-            flip::flip(image, width);
-        }
-        if self.level.degrees == 0.0 && self.level.translation == 0.0 {
-            return image;
-        }
-        let (degrees, translation) = (self.level.degrees, self.level.translation);
-        let affine = Affine::draw(draws, degrees, translation, [height, width]);
-        spare.resize(pixels.len(), 0);
-        affine.resample(image, spare, self.shape);
-        spare
-    }
-
-    /// What changes values in [0, 1]; they stay there.
-    fn colour(&self, draws: &mut Reader, image: &mut [f32]) {
-        if !self.level.jitter.is_none() {
-            for blend in self.level.jitter.draw(draws) {
-                blend.apply(image, self.shape[0]);
+        let [_, height, width] = self.stored;
+        let [_, out_height, out_width] = self.output;
+        MEMORY.with_borrow_mut(|memory| {
+            let mut canvas = Canvas::new(pixels, self.stored, memory);
+            let cut = [out_height, out_width];
+            let padded = [height, width].map(|side| side + 2 * padding);
+            let place = view.place.of(padded, cut).map(|start| start - padding as i32);
+            canvas.cut(place, cut);
+            if view.mirrored {
+                canvas.mirror();
             }
-        }
-        if let Some(noise) = &self.colour_noise {
-            colour_noise::add(image, noise.draw(draws));
-        }
+            canvas.finish(&self.normalise, out);
+        });
     }
 
     fn check(&self, pixels: &[u8], out: &[f32]) {
-        let size = self.shape.iter().product::<usize>();
-        assert_eq!(pixels.len(), size, "invariant: pixels of one image");
-        assert_eq!(out.len(), size, "invariant: room for one image");
+        let [stored, output] =
+            [self.stored, self.output].map(|shape| shape.iter().product::<usize>());
+        assert_eq!(pixels.len(), stored, "invariant: pixels of one image");
+        assert_eq!(out.len(), output, "invariant: room for one image");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::dataset::Dataset;
-    use crate::train::data::load;
-
-    const ALL: [Augmentation; 4] =
-        [Augmentation::None, Augmentation::Basic, Augmentation::Strong, Augmentation::AlexnetStyle];
-
-    fn data(shape: [u32; 3]) -> DataSplits {
-        let dataset =
-            Dataset::Synthetic { train: 64, val: 1, test: 1, shape: shape.to_vec(), classes: 4 };
-        load(&dataset, 0.1, "".as_ref()).unwrap()
-    }
-
-    fn image(data: &DataSplits, sample: usize) -> &[u8] {
-        let size = data.shape.iter().product::<usize>();
-        &data.train.pixels[sample * size..(sample + 1) * size]
-    }
-
-    fn filled(pipeline: &Pipeline, data: &DataSplits, epoch: u32, sample: usize) -> Vec<f32> {
-        let mut out = vec![0.0; image(data, sample).len()];
-        pipeline.fill(9, epoch, sample, image(data, sample), &mut out);
-        out
-    }
-
-    #[test]
-    fn no_augmentation_only_normalises() {
-        let data = data([3, 10, 8]);
-        let mut plain = vec![0.0; 240];
-        for augmentation in ALL {
-            let pipeline = Pipeline::new(&augmentation, &data);
-            pipeline.fill_plain(image(&data, 3), &mut plain);
-            let same = filled(&pipeline, &data, 1, 3) == plain;
-            // At this sample `basic` happens to mirror.
-            assert_eq!(same, augmentation == Augmentation::None, "{augmentation:?}");
-        }
-        for (index, value) in plain.iter().enumerate() {
-            let channel = index / 80;
-            let unit = f32::from(image(&data, 3)[index]) / 255.0;
-            assert_eq!(*value, (unit - data.mean[channel]) / data.std[channel]);
-        }
-    }
-
-    #[test]
-    fn the_order_of_calls_and_the_thread_do_not_matter() {
-        for shape in [[1, 28, 28], [3, 12, 9]] {
-            let data = data(shape);
-            for augmentation in ALL {
-                let pipeline = Pipeline::new(&augmentation, &data);
-                let forward: Vec<_> = (0..64).map(|s| filled(&pipeline, &data, 2, s)).collect();
-                let mut backward: Vec<_> = std::thread::scope(|scope| {
-                    let work = scope
-                        .spawn(|| (0..64).rev().map(|s| filled(&pipeline, &data, 2, s)).collect());
-                    work.join().unwrap()
-                });
-                backward.reverse();
-                assert_eq!(forward, backward);
-            }
-        }
-    }
-
-    #[test]
-    fn epochs_samples_and_seeds_differ() {
-        let data = data([3, 16, 16]);
-        let pipeline = Pipeline::new(&Augmentation::AlexnetStyle, &data);
-        let draw = |seed, epoch, sample| {
-            let mut out = vec![0.0; 768];
-            pipeline.fill(seed, epoch, sample, image(&data, 0), &mut out);
-            out
-        };
-        let base = draw(1, 2, 3);
-        assert_eq!(base, draw(1, 2, 3));
-        for other in [draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)] {
-            assert_ne!(base, other);
-        }
-    }
-
-    #[test]
-    fn values_stay_within_those_of_black_and_white() {
-        for shape in [[1, 20, 20], [3, 20, 20], [2, 5, 7]] {
-            let data = data(shape);
-            for augmentation in ALL {
-                let pipeline = Pipeline::new(&augmentation, &data);
-                let size = data.shape.iter().product::<usize>();
-                let (mut black, mut white) = (vec![0.0; size], vec![0.0; size]);
-                pipeline.fill_plain(&vec![0; size], &mut black);
-                pipeline.fill_plain(&vec![255; size], &mut white);
-                for sample in 0..64 {
-                    let out = filled(&pipeline, &data, 0, sample);
-                    let inside = out.iter().zip(&black).zip(&white);
-                    assert!({ inside }.all(|((v, low), high)| low <= v && v <= high));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_basic_level_gives_the_image_or_its_mirror() {
-        let data = data([1, 6, 5]);
-        let pipeline = Pipeline::new(&Augmentation::Basic, &data);
-        let mut mirrored = 0;
-        for sample in 0..64 {
-            let (mut plain, mut mirror) = (vec![0.0; 30], image(&data, sample).to_vec());
-            pipeline.fill_plain(image(&data, sample), &mut plain);
-            flip::flip(&mut mirror, 5);
-            let out = filled(&pipeline, &data, 4, sample);
-            if out != plain {
-                pipeline.fill_plain(&mirror, &mut plain);
-                assert_eq!(out, plain);
-                mirrored += 1;
-            }
-        }
-        assert!((16..48).contains(&mirrored), "{mirrored}");
-    }
-}
+#[path = "pipeline_tests.rs"]
+mod tests;

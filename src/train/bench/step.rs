@@ -74,7 +74,7 @@ pub fn time_steps(
 }
 
 /// `count` training images of noise in the shape of the configuration's data set, and no others.
-fn noise(config: &RunConfig, count: usize) -> DataSplits {
+pub(super) fn noise(config: &RunConfig, count: usize) -> DataSplits {
     let shape @ [channels, height, width] = config.dataset.image_shape();
     let classes = config.dataset.classes();
     let mut reader = Stream::new(config.seed, Purpose::Synthetic, 0, 0).reader();

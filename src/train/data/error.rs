@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::folder::Problems;
+use crate::record::RecordError;
+
 use crate::units::show_bytes;
 
 /// What is wrong with the bytes of a file.
@@ -63,18 +66,73 @@ pub enum DataError {
         damage: Damage,
     },
 
-    /// The validation part or the training part would be empty.
+    /// The part set aside or the training part would be empty.
     #[error(
-        "validation_fraction = {fraction} of {images} training images sets aside {validation}: \
-         expected at least one image to validate on and one to train on"
+        "{key} = {fraction} of {images} training images sets aside {aside}: \
+         expected at least one image in it and one to train on"
     )]
     Split {
+        /// What says how many: `validation_fraction`, or `test_fraction` of an image folder.
+        key: &'static str,
         /// The fraction asked for.
         fraction: f64,
         /// Images before the split.
         images: usize,
-        /// Images that the validation part would have.
-        validation: usize,
+        /// Images that would be set aside.
+        aside: usize,
+    },
+
+    /// There is no such folder of images.
+    #[error(
+        "there is no image folder {}: {source}; its path counts from the folder of the data sets \
+         (--data), unless it begins with /",
+        folder.display()
+    )]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A folder of images that is not what one can train on.
+    #[error("image folder {} has {} {}: {problems}", folder.display(), problems.len(),
+        if problems.len() == 1 { "problem" } else { "problems" })]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong, with which file.
+        problems: Problems,
+    },
+
+    /// A folder of images is not what it was when the run was planned.
+    #[error(
+        "image folder {} has changed since the run was planned: expected {planned}, found {found}; \
+         the same `gridlane sweep` plans it anew",
+        folder.display()
+    )]
+    Changed {
+        /// The folder.
+        folder: PathBuf,
+        /// The fingerprint in the run's identity.
+        planned: String,
+        /// The folder's fingerprint now.
+        found: String,
+    },
+
+    /// The cache of decoded images cannot be written.
+    #[error(transparent)]
+    Cache(RecordError),
+
+    /// The cache of decoded images does not hold what was written.
+    #[error(
+        "{} was written and reads back differently: the disk is failing, or another program \
+         writes there",
+        path.display()
+    )]
+    Unstable {
+        /// The file.
+        path: PathBuf,
     },
 
     /// Generated images would not fit into a sensible amount of memory.

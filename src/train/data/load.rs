@@ -9,6 +9,7 @@ use crate::spec::catalogue::{CanonicalFile, Content, Download, Part, Supply};
 use crate::spec::dataset::Dataset;
 
 use super::error::{Damage, DataError};
+use super::folder::{ImageFolder, Wanted};
 use super::splits::{DataSplits, Images};
 use super::statistics::{self, Statistics};
 use super::{cifar, embedded, idx, split, synthetic};
@@ -18,11 +19,12 @@ use super::{cifar, embedded, idx, split, synthetic};
 /// `validation_fraction` of the published training images, rounded, become the validation part, the
 /// same ones in every call; a data set with a validation part of its own ignores it. Fetched files
 /// are looked for in `data_dir/cache/<name of the data set>/`. Checksums are not checked here, since
-/// every worker process starts with this; sizes, headers and labels are.
+/// every worker process starts with this; sizes, headers and labels are. The images of a folder are
+/// decoded into the cache if they are not there yet.
 ///
 /// # Errors
 /// If a file is missing, cannot be read or is not what the catalogue says, if a part of the split
-/// would be empty, or if generated images would not fit into memory.
+/// would be empty, if generated images would not fit into memory, or if a folder is no data set.
 pub fn load(
     dataset: &Dataset,
     validation_fraction: f64,
@@ -31,6 +33,13 @@ pub fn load(
     if let Dataset::Synthetic { train, val, test, classes, .. } = dataset {
         let counts = [train, val, test].map(|n| *n as usize);
         return synthetic::generate(counts, dataset.image_shape(), *classes as usize);
+    }
+    if let Dataset::ImageFolder { path, channels, test_fraction, .. } = dataset {
+        let [_, side, _] = dataset.image_shape();
+        let channels = *channels as usize;
+        let test_fraction = *test_fraction;
+        let wanted = Wanted { channels, side, test_fraction, validation_fraction };
+        return ImageFolder::open(path, data_dir)?.load(&wanted);
     }
     let shelf = Shelf { dataset, data_dir };
     let mut train = shelf.part(Part::Train)?;
@@ -50,6 +59,25 @@ pub fn check_present(dataset: &Dataset, data_dir: &Path) -> Result<(), DataError
     let Supply::Cached(download) = dataset.supply() else { return Ok(()) };
     let shelf = Shelf { dataset, data_dir };
     dataset.files().iter().try_for_each(|file| shelf.find(download, file).map(drop))
+}
+
+/// Looks whether a data set is still what it was when `fingerprint` was taken. That can change for
+/// folders of images only.
+///
+/// # Errors
+/// If it has changed, or is no data set any more.
+pub fn check_unchanged(
+    dataset: &Dataset,
+    data_dir: &Path,
+    fingerprint: &str,
+) -> Result<(), DataError> {
+    let Dataset::ImageFolder { path, .. } = dataset else { return Ok(()) };
+    let found = ImageFolder::open(path, data_dir)?.facts().fingerprint;
+    if found == fingerprint {
+        return Ok(());
+    }
+    let folder = data_dir.join(path.path());
+    Err(DataError::Changed { folder, planned: fingerprint.to_owned(), found })
 }
 
 /// The files of one data set.

@@ -7,6 +7,7 @@
 mod cifar;
 mod embedded;
 mod error;
+pub mod folder;
 mod idx;
 mod load;
 mod split;
@@ -15,5 +16,6 @@ mod statistics;
 mod synthetic;
 
 pub use error::{Damage, DataError};
-pub use load::{check_present, load};
+pub use folder::ImageFolder;
+pub use load::{check_present, check_unchanged, load};
 pub use splits::{DataSplits, Images};

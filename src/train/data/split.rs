@@ -1,4 +1,5 @@
-//! The validation part: a random part of the published training images, set aside.
+//! The validation part: a random part of the published training images, set aside. The same for the
+//! test part of an image folder that has none.
 //!
 //! Which images those are depends on their number and the fraction only, never on a run's seed:
 //! every configuration and every seed is compared on the same images. A smaller fraction takes a
@@ -9,6 +10,42 @@ use crate::train::rng::{Purpose, Stream};
 use super::error::DataError;
 use super::splits::Images;
 
+/// What images are set aside for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// To compare configurations on.
+    Validation,
+    /// To be measured once; in an image folder without a test part.
+    Test,
+}
+
+impl Cut {
+    /// What says how many: a key, or a parameter of the data set.
+    fn fraction(self) -> &'static str {
+        match self {
+            Self::Validation => "validation_fraction",
+            Self::Test => "test_fraction",
+        }
+    }
+}
+
+/// Which of `total` images are set aside, `fraction` of them (rounded). The two cuts have nothing to
+/// do with each other.
+///
+/// # Errors
+/// If either part would be empty.
+pub fn aside(total: usize, fraction: f64, cut: Cut) -> Result<Vec<bool>, DataError> {
+    let count = (fraction * total as f64).round() as usize;
+    if count == 0 || count >= total {
+        let key = cut.fraction();
+        return Err(DataError::Split { key, fraction, images: total, aside: count });
+    }
+    let mut aside = vec![false; total];
+    let order = Stream::new(0, Purpose::Split, 0, cut as u32).reader().permutation(total);
+    order[..count].iter().for_each(|&image| aside[image as usize] = true);
+    Ok(aside)
+}
+
 /// Takes `fraction` of the images (rounded) out of `images` and returns them; both keep the
 /// published order.
 ///
@@ -16,13 +53,8 @@ use super::splits::Images;
 /// If either part would be empty.
 pub fn set_aside(images: &mut Images, fraction: f64) -> Result<Images, DataError> {
     let total = images.len();
-    let validation = (fraction * total as f64).round() as usize;
-    if validation == 0 || validation >= total {
-        return Err(DataError::Split { fraction, images: total, validation });
-    }
-    let mut aside = vec![false; total];
-    let order = Stream::new(0, Purpose::Split, 0, 0).reader().permutation(total);
-    order[..validation].iter().for_each(|&image| aside[image as usize] = true);
+    let aside = aside(total, fraction, Cut::Validation)?;
+    let validation = aside.iter().filter(|aside| **aside).count();
 
     let size = images.pixels.len() / total;
     let mut taken = Images {

@@ -1,7 +1,7 @@
 //! Mean and standard deviation of each channel, with which images are normalised.
 //!
 //! For the published sets these are the constants that everybody uses, so that results compare; the
-//! embedded subsets take those of their full set. Generated images are measured.
+//! embedded subsets take those of their full set. Generated images and folders are measured.
 
 use crate::spec::dataset::Dataset;
 
@@ -14,13 +14,13 @@ pub struct Statistics {
     pub std: Vec<f32>,
 }
 
-/// The usual constants of a published data set, none for generated images.
+/// The usual constants of a published data set, none for other images.
 pub fn published(dataset: &Dataset) -> Option<Statistics> {
     let (mean, std): (&[f32], &[f32]) = match dataset {
         Dataset::Mnist10k | Dataset::Mnist => (&[0.1307], &[0.3081]),
         Dataset::FashionMnist5k | Dataset::FashionMnist => (&[0.2860], &[0.3530]),
         Dataset::Cifar10 => (&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616]),
-        Dataset::Synthetic { .. } => return None,
+        Dataset::Synthetic { .. } | Dataset::ImageFolder { .. } => return None,
     };
     Some(Statistics { mean: mean.to_vec(), std: std.to_vec() })
 }
@@ -39,15 +39,22 @@ pub fn measure(pixels: &[u8], shape: [usize; 3]) -> Statistics {
             *squares += u64::from(chunk.iter().map(square).sum::<u32>());
         }
     }
-    let n = (pixels.len() / channels) as f64;
-    let moments = |&(sum, squares): &(u64, u64)| {
-        let mean = sum as f64 / n;
-        let variance = squares as f64 / n - mean * mean;
-        let std = if variance > 0.0 { variance.sqrt() / 255.0 } else { 1.0 };
-        ((mean / 255.0) as f32, std as f32)
-    };
-    let (mean, std) = sums.iter().map(moments).unzip();
-    Statistics { mean, std }
+    Statistics::of_sums(sums.into_iter(), (pixels.len() / channels) as u64)
+}
+
+impl Statistics {
+    /// From each channel's sum of bytes and sum of their squares, over `pixels` pixels.
+    pub fn of_sums(sums: impl Iterator<Item = (u64, u64)>, pixels: u64) -> Self {
+        let n = pixels as f64;
+        let moments = |(sum, squares): (u64, u64)| {
+            let mean = sum as f64 / n;
+            let variance = squares as f64 / n - mean * mean;
+            let std = if variance > 0.0 { variance.sqrt() / 255.0 } else { 1.0 };
+            ((mean / 255.0) as f32, std as f32)
+        };
+        let (mean, std) = sums.map(moments).unzip();
+        Self { mean, std }
+    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,26 @@ pub fn for_each_pair<A: Send, B: Send>(
     }
 }
 
+/// Calls `work` with the start and the numbers of every block of `block` numbers of three arrays of
+/// one length.
+///
+/// # Panics
+/// If `block` is 0.
+pub fn for_each_triple<T: Send>(
+    [a, b, c]: [&mut [T]; 3],
+    block: usize,
+    work: impl Fn(usize, [&mut [T]; 3]) + Sync,
+) {
+    if alone(a.len(), block) {
+        let blocks = a.chunks_mut(block).zip(b.chunks_mut(block)).zip(c.chunks_mut(block));
+        blocks.enumerate().for_each(|(n, ((a, b), c))| work(n * block, [a, b, c]));
+    } else {
+        let blocks = a.par_chunks_mut(block).zip(b.par_chunks_mut(block));
+        let blocks = blocks.zip(c.par_chunks_mut(block));
+        blocks.enumerate().for_each(|(n, ((a, b), c))| work(n * block, [a, b, c]));
+    }
+}
+
 /// The results of `work` for every part of 0 .. `parts`, in order: for sums over fixed parts.
 pub fn map_parts<R: Send>(parts: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
     if alone(parts, 1) {

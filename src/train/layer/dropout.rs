@@ -3,9 +3,10 @@
 
 use super::{Flow, GradientReady, Layer, Mode, Pass, Shape};
 use crate::train::error::TrainError;
+use crate::train::kernel::parallel::{BLOCK, for_each_block};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
-use crate::train::rng::{Purpose, Stream};
+use crate::train::rng::{GROUP, Purpose, Stream};
 
 /// In training y = x m / (1 - p), where each m is 0 with probability p and else 1; otherwise y = x.
 ///
@@ -44,36 +45,55 @@ impl<T: Real> Dropout<T> {
     }
 }
 
+/// 0 for bits below the threshold, else `kept`.
+#[inline(always)]
+fn factor<T: Real>(bits: u32, threshold: u32, kept: T) -> T {
+    if bits < threshold { T::ZERO } else { kept }
+}
+
 /// Draws the factors of elements `first ..` of a step.
 fn draw<T: Real>(lane: DropoutLane, stream: Stream, first: u64, factors: &mut [T]) {
     // A unit is dropped if its 32 bits are below p 2^32.
     let threshold = (lane.probability * 4_294_967_296.0) as u32;
     let kept = T::of(1.0 / (1.0 - lane.probability));
-    let mut element = first;
-    let mut rest = factors;
-    while !rest.is_empty() {
-        let bits = stream.block(element / 4);
-        let skipped = (element % 4) as usize;
-        let count = rest.len().min(4 - skipped);
-        let (now, later) = rest.split_at_mut(count);
-        for (factor, bits) in now.iter_mut().zip(&bits[skipped..]) {
-            *factor = if *bits < threshold { T::ZERO } else { kept };
+    let each = |first: u64, factors: &mut [T]| {
+        for (i, out) in factors.iter_mut().enumerate() {
+            *out = factor(stream.element(first + i as u64), threshold, kept);
         }
-        element += count as u64;
-        rest = later;
-    }
+    };
+    let group = GROUP as u64;
+    let before = (first.next_multiple_of(group) - first) as usize;
+    let (head, rest) = factors.split_at_mut(before.min(factors.len()));
+    each(first, head);
+    let (groups, tail) = rest.as_chunks_mut::<GROUP>();
+    let first_group = first.div_ceil(group);
+    each((first_group + groups.len() as u64) * group, tail);
+    vectorized(
+        #[inline(always)]
+        || {
+            for (i, factors) in groups.iter_mut().enumerate() {
+                let bits = stream.group(first_group + i as u64);
+                for (out, bits) in factors.iter_mut().zip(bits) {
+                    *out = factor(bits, threshold, kept);
+                }
+            }
+        },
+    );
 }
 
 /// `out[i] = x[i] * factors[i]`.
 fn multiply<T: Real>(x: &[T], factors: &[T], out: &mut [T]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            for ((out, &x), &factor) in out.iter_mut().zip(x).zip(factors) {
-                *out = x * factor;
-            }
-        },
-    );
+    for_each_block(out, BLOCK, |start, out| {
+        let [x, factors] = [x, factors].map(|all| &all[start..start + out.len()]);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (out, (&x, &factor)) in out.iter_mut().zip(x.iter().zip(factors)) {
+                    *out = x * factor;
+                }
+            },
+        );
+    });
 }
 
 impl<T: Real> Layer<T> for Dropout<T> {
@@ -91,7 +111,9 @@ impl<T: Real> Layer<T> for Dropout<T> {
             self.factors.write(|factors| {
                 for (lane, factors) in lanes.iter().zip(factors.chunks_exact_mut(capacity)) {
                     let stream = Stream::new(lane.seed, Purpose::Dropout, step as u32, number);
-                    draw(*lane, stream, first, &mut factors[..len]);
+                    for_each_block(&mut factors[..len], BLOCK, |start, factors| {
+                        draw(*lane, stream, first + start as u64, factors);
+                    });
                 }
             })?;
         }
@@ -169,6 +191,10 @@ mod tests {
         let whole = dropped(0, 9, 5);
         assert_eq!(dropped(5, 4, 5), whole[35..]);
         assert_ne!(dropped(0, 9, 6), whole);
+        let whole = dropped(0, 40, 5);
+        for first in [1, 3, 4, 30, 37] {
+            assert_eq!(dropped(first, 40 - first, 5), whole[7 * first..]);
+        }
     }
 
     #[test]

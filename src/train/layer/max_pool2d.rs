@@ -1,101 +1,78 @@
 //! Max pooling, with the position of every maximum kept for the way back.
 
-use super::patches::Window;
+use super::pool_windows::{Pool, Windows};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
+use crate::train::kernel::parallel::{for_each_block, for_each_pair};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
 
 /// The largest number of every window: x (L, N, H, W, C) -> y (L, N, H', W', C); the first of equal
-/// ones. NaN counts as largest, so that it is not lost.
+/// ones. NaN counts as largest, so that it is not lost; padding counts as smallest.
 pub struct MaxPool2d {
-    geometry: Geometry,
-    /// The tap (row * width + column of the window) that won, like the output.
+    windows: Windows,
+    /// The pixel that won, counted from the first of its window, like the output.
     winners: Buffer<u32>,
 }
 
-/// Where the windows lie.
-#[derive(Debug, Clone, Copy)]
-struct Geometry {
-    input: Shape,
-    output: Shape,
-    window: Window,
-}
-
 impl MaxPool2d {
-    /// A pool without padding, of windows `size` x `size`, `stride` apart.
+    /// The layer, with room for `capacity` images.
     ///
     /// # Errors
-    /// When the window does not fit the image, or the tensor library cannot allocate.
+    /// When no window fits, the padding is more than half a window, or the tensor library cannot
+    /// allocate.
     pub fn new(
         lanes: usize,
         capacity: usize,
         input: Shape,
-        (size, stride): (usize, usize),
+        pool: Pool,
     ) -> Result<Self, TrainError> {
-        let window = Window::square(size, stride, 0);
-        let [height, width] = window.output(input).ok_or_else(|| TrainError::Shape {
-            layer: format!("a pool of {size} x {size}"),
-            expected: format!("{size} x {size} pixels"),
-            found: input.to_string(),
-        })?;
-        let output = Shape { height, width, channels: input.channels };
-        let winners = Buffer::zeros(lanes, &[capacity, output.units()])?;
-        Ok(Self { geometry: Geometry { input, output, window }, winners })
+        let windows = Windows::sliding(input, pool)?;
+        let winners = Buffer::zeros(lanes, &[capacity, windows.output().units()])?;
+        Ok(Self { windows, winners })
     }
 }
 
-impl Geometry {
-    /// The first input pixel of every window, over `samples` images, in the output's order.
-    fn windows(self, samples: usize) -> impl Iterator<Item = usize> + use<> {
-        let Self { input, output, window } = self;
-        let stride = window.stride;
-        (0..samples * output.area()).map(move |pixel| {
-            let (image, y, x) =
-                (pixel / output.area(), pixel / output.width % output.height, pixel % output.width);
-            (image * input.height + y * stride[0]) * input.width + x * stride[1]
-        })
-    }
-
-    /// Pixels from the first pixel of a window to its taps, with the taps' numbers.
-    fn taps(self) -> impl Iterator<Item = (u32, usize)> + use<> {
-        let ([height, width], pitch) = (self.window.size, self.input.width);
-        (0..height * width).map(move |tap| (tap as u32, tap / width * pitch + tap % width))
-    }
-
-    /// Output and winners of some images.
-    #[inline(always)]
-    fn pool<T: Real>(self, x: &[T], y: &mut [T], winners: &mut [u32]) {
-        let channels = self.input.channels;
-        let rows = y.chunks_exact_mut(channels).zip(winners.chunks_exact_mut(channels));
-        let samples = x.len() / self.input.units();
-        for (first, (y, winners)) in self.windows(samples).zip(rows) {
-            y.copy_from_slice(&x[first * channels..][..channels]);
-            winners.fill(0);
-            for (tap, offset) in self.taps().skip(1) {
-                let x = &x[(first + offset) * channels..][..channels];
-                for ((best, winner), &x) in y.iter_mut().zip(winners.iter_mut()).zip(x) {
-                    #[expect(clippy::eq_op, reason = "only NaN differs from itself")]
-                    let better = x > *best || x != x;
-                    *best = if better { x } else { *best };
-                    *winner = if better { tap } else { *winner };
-                }
+/// Output and winners of one image.
+#[inline(always)]
+fn pool<T: Real>(windows: &Windows, x: &[T], y: &mut [T], winners: &mut [u32]) {
+    let channels = windows.input().channels;
+    let rows = y.chunks_exact_mut(channels).zip(winners.chunks_exact_mut(channels));
+    for (place, (y, winners)) in windows.iter().zip(rows) {
+        y.copy_from_slice(&x[place.first * channels..][..channels]);
+        winners.fill(0);
+        for offset in place.offsets().skip(1) {
+            let x = &x[(place.first + offset) * channels..][..channels];
+            for ((best, winner), &x) in y.iter_mut().zip(winners.iter_mut()).zip(x) {
+                #[expect(clippy::eq_op, reason = "only NaN differs from itself")]
+                let better = x > *best || x != x;
+                *best = if better { x } else { *best };
+                *winner = if better { offset as u32 } else { *winner };
             }
         }
     }
+}
 
-    /// Gradient of the input of some images.
-    #[inline(always)]
-    fn unpool<T: Real>(self, dy: &[T], winners: &[u32], dx: &mut [T]) {
-        let channels = self.input.channels;
-        let samples = dx.len() / self.input.units();
+/// Gradient of the input of one image.
+#[inline(always)]
+fn unpool<T: Real>(windows: &Windows, dy: &[T], winners: &[u32], dx: &mut [T]) {
+    let channels = windows.input().channels;
+    let disjoint = windows.are_disjoint();
+    if !windows.are_a_tiling() {
         dx.fill(T::ZERO);
-        let rows = dy.chunks_exact(channels).zip(winners.chunks_exact(channels));
-        for (first, (dy, winners)) in self.windows(samples).zip(rows) {
-            for (tap, offset) in self.taps() {
-                let dx = &mut dx[(first + offset) * channels..][..channels];
-                for ((dx, &dy), &winner) in dx.iter_mut().zip(dy).zip(winners) {
-                    *dx += if winner == tap { dy } else { T::ZERO };
+    }
+    let rows = dy.chunks_exact(channels).zip(winners.chunks_exact(channels));
+    for (place, (dy, winners)) in windows.iter().zip(rows) {
+        for offset in place.offsets() {
+            let dx = &mut dx[(place.first + offset) * channels..][..channels];
+            let won = dy.iter().zip(winners);
+            if disjoint {
+                for (dx, (&dy, &winner)) in dx.iter_mut().zip(won) {
+                    *dx = if winner == offset as u32 { dy } else { T::ZERO };
+                }
+            } else {
+                for (dx, (&dy, &winner)) in dx.iter_mut().zip(won) {
+                    *dx += if winner == offset as u32 { dy } else { T::ZERO };
                 }
             }
         }
@@ -109,9 +86,9 @@ impl<T: Real> Layer<T> for MaxPool2d {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
-        let geometry = self.geometry;
-        let inputs = pass.samples * geometry.input.units();
-        let outputs = pass.samples * geometry.output.units();
+        let windows = &self.windows;
+        let (inputs, outputs) = (windows.input().units(), windows.output().units());
+        let images = windows.images_of_a_block();
         let (input, capacity) = (input.read()?, output.lane_len());
         let winners_capacity = self.winners.lane_len();
         output.write(|output| {
@@ -121,12 +98,23 @@ impl<T: Real> Layer<T> for MaxPool2d {
                     .zip(winners.chunks_exact_mut(winners_capacity))
                     .enumerate()
                 {
-                    let x = input.lane(lane, inputs);
-                    let (y, winners) = (&mut y[..outputs], &mut winners[..outputs]);
-                    vectorized(
-                        #[inline(always)]
-                        || geometry.pool(x, y, winners),
-                    );
+                    let x = input.lane(lane, pass.samples * inputs);
+                    let len = pass.samples * outputs;
+                    let y = (&mut y[..len], images * outputs);
+                    let winners = (&mut winners[..len], images * outputs);
+                    for_each_pair(y, winners, |n, y, winners| {
+                        let x = x[n * images * inputs..].chunks_exact(inputs);
+                        let made = y.chunks_exact_mut(outputs);
+                        let made = made.zip(winners.chunks_exact_mut(outputs));
+                        vectorized(
+                            #[inline(always)]
+                            || {
+                                for (x, (y, winners)) in x.zip(made) {
+                                    pool(windows, x, y, winners);
+                                }
+                            },
+                        );
+                    });
                 }
             })
         })?
@@ -139,25 +127,36 @@ impl<T: Real> Layer<T> for MaxPool2d {
         _ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
-        let geometry = self.geometry;
-        let inputs = pass.samples * geometry.input.units();
-        let outputs = pass.samples * geometry.output.units();
+        let windows = &self.windows;
+        let (inputs, outputs) = (windows.input().units(), windows.output().units());
+        let images = windows.images_of_a_block();
         let (gradient, winners) = (flow.gradient.read()?, self.winners.read()?);
         let capacity = input_gradient.lane_len();
         input_gradient.write(|input_gradient| {
             for (lane, dx) in input_gradient.chunks_exact_mut(capacity).enumerate() {
-                let (dy, winners) = (gradient.lane(lane, outputs), winners.lane(lane, outputs));
-                let dx = &mut dx[..inputs];
-                vectorized(
-                    #[inline(always)]
-                    || geometry.unpool(dy, winners, dx),
-                );
+                let len = pass.samples * outputs;
+                let (dy, winners) = (gradient.lane(lane, len), winners.lane(lane, len));
+                let dx = &mut dx[..pass.samples * inputs];
+                for_each_block(dx, images * inputs, |start, dx| {
+                    let first = start / inputs * outputs;
+                    let dy = dy[first..].chunks_exact(outputs);
+                    let rows = dy.zip(winners[first..].chunks_exact(outputs));
+                    let rows = dx.chunks_exact_mut(inputs).zip(rows);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (dx, (dy, winners)) in rows {
+                                unpool(windows, dy, winners, dx);
+                            }
+                        },
+                    );
+                });
             }
         })
     }
 
     fn output_shape(&self) -> Shape {
-        self.geometry.output
+        self.windows.output()
     }
 }
 
@@ -171,15 +170,17 @@ mod tests {
     fn gradients_equal_finite_differences() {
         let image = Shape { height: 7, width: 6, channels: 2 };
         for (size, stride) in [(2, 2), (3, 2), (3, 1), (2, 3)] {
-            let mut pool = MaxPool2d::new(2, 3, image, (size, stride)).unwrap();
-            check_layer(&mut pool, image, 3);
+            for (padding, ceil_mode) in [(0, false), (0, true), (1, false), (1, true)] {
+                let pool = Pool { padding: [padding; 2], ceil_mode, ..Pool::square(size, stride) };
+                check_layer(&mut MaxPool2d::new(2, 4, image, pool).unwrap(), image, 3);
+            }
         }
     }
 
     #[test]
     fn overlapping_windows_agree_with_a_case_by_hand() {
         let image = Shape { height: 3, width: 3, channels: 1 };
-        let mut pool = MaxPool2d::new(1, 1, image, (2, 1)).unwrap();
+        let mut pool = MaxPool2d::new(1, 1, image, Pool::square(2, 1)).unwrap();
         #[rustfmt::skip]
         let x = [1.0, 5.0, 2.0,
                  4.0, 5.0, 6.0,
@@ -196,7 +197,7 @@ mod tests {
     fn the_gradient_keeps_its_sum_where_windows_tile_the_image() {
         // candle 0.11 loses three quarters of it here.
         let image = Shape { height: 4, width: 4, channels: 1 };
-        let mut pool = MaxPool2d::new(1, 1, image, (2, 2)).unwrap();
+        let mut pool = MaxPool2d::new(1, 1, image, Pool::square(2, 2)).unwrap();
         let x: Vec<f64> = (0..16).map(f64::from).collect();
         let (_, dx) = run_layer(&mut pool, &x, &[1.0; 4], Mode::Train { step: 0 });
         assert_eq!(dx.iter().sum::<f64>(), 4.0);
@@ -204,10 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn padding_never_wins() {
+        let image = Shape { height: 2, width: 2, channels: 1 };
+        let pool = Pool { padding: [1; 2], ..Pool::square(2, 2) };
+        let mut pool = MaxPool2d::new(1, 1, image, pool).unwrap();
+        let x = [-4.0, -3.0, -2.0, -1.0];
+        let (y, dx) = run_layer(&mut pool, &x, &[1.0; 4], Mode::Train { step: 0 });
+        assert_eq!((y.as_slice(), dx.as_slice()), (&x[..], &[1.0; 4][..]));
+    }
+
+    #[test]
     fn nan_is_not_lost() {
         let image = Shape { height: 2, width: 2, channels: 1 };
         for place in 0..4 {
-            let mut pool = MaxPool2d::new(1, 1, image, (2, 2)).unwrap();
+            let mut pool = MaxPool2d::new(1, 1, image, Pool::square(2, 2)).unwrap();
             let mut x = [1.0; 4];
             x[place] = f64::NAN;
             let (y, _) = run_layer(&mut pool, &x, &[1.0], Mode::Evaluate);

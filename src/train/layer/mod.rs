@@ -7,7 +7,7 @@
 //! Parameters are saved in PyTorch's shapes.
 
 pub mod activation;
-pub mod adaptive_avg_pool2d;
+pub mod avg_pool2d;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod dropout;
@@ -15,10 +15,13 @@ pub mod flatten;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 pub mod linear;
+pub mod local_response_norm;
 pub mod max_pool2d;
 pub mod parameter;
 pub mod patches;
-pub mod winograd;
+pub mod pool_windows;
+#[cfg(test)]
+mod thread_tests;
 
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};

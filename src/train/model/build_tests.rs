@@ -2,6 +2,7 @@
 
 use crate::spec::RunConfig;
 use crate::spec::architecture::Architecture;
+use crate::spec::batch_norm::BatchNorm;
 use crate::spec::model::{Model, Pooling};
 use crate::train::model::build;
 
@@ -33,7 +34,7 @@ fn the_networks_of_the_exercises_have_their_parameters() {
     assert_eq!(count(&config, [1, 28, 28]), 567_434);
     assert_eq!(built[0], ("linear1.weight".to_owned(), vec![512, 784]));
     assert_eq!(built[7], ("linear4.bias".to_owned(), vec![10]));
-    let config = RunConfig { batch_norm: true, ..config };
+    let config = RunConfig { batch_norm: BatchNorm::ON, ..config };
     let normed = parameters(&config, [1, 28, 28], 10);
     let names: Vec<&str> = normed.iter().map(|p| p.0.as_str()).take(4).collect();
     assert_eq!(names, ["linear1.weight", "norm1.weight", "norm1.bias", "linear2.weight"]);
@@ -62,6 +63,7 @@ fn expected(channels: [usize; 6], hidden: usize, batch_norm: bool) -> usize {
 fn alexnet32_has_the_parameters_of_its_definition() {
     let alexnet32 = |width, batch_norm| {
         let model = Model::Alexnet32;
+        let batch_norm = if batch_norm { BatchNorm::ON } else { BatchNorm::Off };
         RunConfig { model, width, batch_norm, ..Default::default() }
     };
     let full = [3, 64, 192, 384, 256, 256];
@@ -75,8 +77,9 @@ fn alexnet32_has_the_parameters_of_its_definition() {
 #[test]
 fn a_narrow_alexnet_is_built_as_described() {
     for pooling in [Pooling::Overlapping, Pooling::Plain] {
-        let model = Model::Alexnet { pooling, lrn: false };
-        let config = RunConfig { model, width: 0.02, batch_norm: true, ..Default::default() };
+        let model = Model::Alexnet { pooling, lrn: true };
+        let config =
+            RunConfig { model, width: 0.02, batch_norm: BatchNorm::ON, ..Default::default() };
         // Six pixels reach the adaptive pool from 224, two from 96.
         for side in [224, 96] {
             let built = parameters(&config, [3, side, side], 7);
@@ -84,6 +87,16 @@ fn a_narrow_alexnet_is_built_as_described() {
             assert_eq!(first_linear.1, [81, 8 * 36]);
         }
     }
+}
+
+#[test]
+fn the_papers_alexnet_is_built_in_groups() {
+    let model = Model::AlexnetPaper;
+    let config = RunConfig { model, width: 0.03, dropout: 0.5, ..Default::default() };
+    let built = parameters(&config, [3, 227, 227], 7);
+    let second = built.iter().find(|p| p.0 == "conv2.weight").unwrap();
+    // 0.03 * 96 channels are too few, 0.03 * 256 are 7: eight remain of either.
+    assert_eq!(second.1, [8, 4, 5, 5]);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use super::build;
 use crate::spec::RunConfig;
 use crate::spec::activation::Activation;
+use crate::spec::batch_norm::BatchNorm;
 use crate::spec::model::Model;
 use crate::train::layer::{Mode, Pass};
-use crate::train::loss::BatchLoss;
+use crate::train::loss::{BatchLoss, Targets};
 
 const SAMPLES: usize = 5;
 
@@ -21,7 +22,7 @@ fn check(config: &RunConfig, image: [usize; 3]) {
     let pass = Pass { mode: Mode::Train { step: 0 }, samples: SAMPLES, first_sample: 0 };
     let mut results = [BatchLoss::default(); 2];
     network.forward(&pass).unwrap();
-    network.loss_and_gradient(&labels, &mut results).unwrap();
+    network.loss_and_gradient(&Targets::plain(&labels), &[0.0; 2], &mut results).unwrap();
     let mut order = Vec::new();
     network
         .backward(&pass, &mut |parameter| {
@@ -62,8 +63,16 @@ fn check(config: &RunConfig, image: [usize; 3]) {
 
 #[test]
 fn gradients_of_the_mlp_equal_finite_differences() {
-    for activation in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
-        for batch_norm in [false, true] {
+    for activation in [
+        Activation::Relu,
+        Activation::LeakyRelu { negative_slope: 0.2 },
+        Activation::Elu { alpha: 1.5 },
+        Activation::Gelu { approximate: false },
+        Activation::Silu,
+        Activation::Sigmoid,
+        Activation::Tanh,
+    ] {
+        for batch_norm in [BatchNorm::Off, BatchNorm::ON] {
             let model = Model::Mlp { hidden: vec![6, 5] };
             let activation = activation.clone();
             let config = RunConfig { model, activation, batch_norm, ..Default::default() };
@@ -74,10 +83,24 @@ fn gradients_of_the_mlp_equal_finite_differences() {
 
 #[test]
 fn gradients_of_alexnet32_equal_finite_differences() {
-    for batch_norm in [false, true] {
+    for batch_norm in [BatchNorm::Off, BatchNorm::ON] {
         let activation = Activation::Tanh;
         let (model, width) = (Model::Alexnet32, 0.001);
         let config = RunConfig { model, width, activation, batch_norm, ..Default::default() };
         check(&config, [2, 12, 14]);
     }
+}
+
+#[test]
+fn gradients_of_a_declared_network_equal_finite_differences() {
+    let config = RunConfig::from_canonical(&serde_json::json!({ "activation": "gelu", "model": { "layers": [
+        { "kind": "conv2d", "channels": 4, "kernel": 3, "padding": 1, "groups": 2 },
+        { "kind": "local_response_norm", "size": 3, "alpha": 0.1 }, "tanh",
+        { "kind": "max_pool2d", "kernel": 3, "stride": 2, "padding": 1, "ceil": true },
+        { "kind": "conv2d", "channels": 6, "kernel": 2, "dilation": 2 }, "batch_norm", "activation",
+        { "kind": "avg_pool2d", "kernel": 2, "padding": 1 },
+        "flatten", { "kind": "dropout", "p": 0.3 }, { "kind": "linear", "units": 5 }, "silu", "logits",
+    ] } }))
+    .unwrap();
+    check(&config, [2, 9, 8]);
 }

@@ -29,9 +29,10 @@ pub fn build<T: Real>(
         .map(|lane| Architecture::new(lane, image, classes))
         .collect::<Result<_, _>>()?;
     let mut network = build::network(lanes, &architectures, capacity)?;
+    let depth = init::Depth::of(network.parameters());
     for parameter in network.parameters_mut() {
         for (lane, config) in lanes.iter().enumerate() {
-            init::start(parameter, lane, &config.init, config.seed)?;
+            init::start(parameter, lane, &config.init, (config.seed, depth))?;
         }
     }
     Ok(network)

@@ -3,7 +3,7 @@
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
-use crate::train::loss::{BatchLoss, cross_entropy};
+use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
 
 /// How the network wants its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,28 +101,41 @@ impl<T: Real> Network<T> {
         Ok(())
     }
 
-    /// The loss of every lane, after [`forward`](Self::forward), with its gradient for
-    /// [`backward`](Self::backward).
+    /// The layers from the input to the output, each with what it made in the last forward,
+    /// (L, capacity, units).
+    pub fn outputs(&self) -> impl Iterator<Item = (&dyn Layer<T>, &Buffer<T>)> {
+        self.layers.iter().map(|layer| &**layer).zip(&self.outputs)
+    }
+
+    /// The loss of every lane for smoothed targets, after [`forward`](Self::forward), with its
+    /// gradient for [`backward`](Self::backward).
     ///
     /// # Errors
     /// When the tensor library fails.
     pub fn loss_and_gradient(
         &mut self,
-        labels: &[u16],
+        targets: &Targets<'_>,
+        smoothing: &[f64],
         results: &mut [BatchLoss],
     ) -> Result<(), TrainError> {
         let classes = self.classes();
         let logits = self.outputs.last().expect("invariant: a network has layers");
-        cross_entropy(logits, labels, classes, Some(&mut self.gradients[0]), results)
+        let gradient = (&mut self.gradients[0], classes);
+        cross_entropy_gradient(logits, targets, smoothing, gradient, results)
     }
 
-    /// The loss of every lane, after [`forward`](Self::forward).
+    /// The logits of every lane, (L, capacity, classes), after [`forward`](Self::forward).
+    pub fn logits(&self) -> &Buffer<T> {
+        self.outputs.last().expect("invariant: a network has layers")
+    }
+
+    /// The plain cross-entropy of every lane, after [`forward`](Self::forward).
     ///
     /// # Errors
     /// When the tensor library fails.
     pub fn loss(&self, labels: &[u16], results: &mut [BatchLoss]) -> Result<(), TrainError> {
         let logits = self.outputs.last().expect("invariant: a network has layers");
-        cross_entropy(logits, labels, self.classes(), None, results)
+        cross_entropy(logits, labels, self.classes(), results)
     }
 
     /// Overwrites the gradients of all parameters, after

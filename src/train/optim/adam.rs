@@ -30,17 +30,17 @@ impl Constants {
 
 /// Adam: the decay is added to the gradient, so it passes through the moments.
 pub fn coupled<T: Real>(update: Update<'_, T>, moments: [&mut [T]; 2], constants: Constants) {
-    let decay = T::of(update.weight_decay);
+    let decay = T::of(update.factors.weight_decay);
     step(update, moments, constants, [decay, T::ONE]);
 }
 
 /// AdamW: the weights shrink by lr times decay, apart from the moments.
 pub fn decoupled<T: Real>(update: Update<'_, T>, moments: [&mut [T]; 2], constants: Constants) {
-    let shrink = T::of(1.0 - update.rate * update.weight_decay);
+    let shrink = T::of(1.0 - update.factors.rate * update.factors.weight_decay);
     step(update, moments, constants, [T::ZERO, shrink]);
 }
 
-/// g' = g + decay w; w = shrink w; m += (1 - beta1) (g' - m); v = beta2 v + (1 - beta2) g'^2;
+/// g' = c g + decay w; w = shrink w; m += (1 - beta1) (g' - m); v = beta2 v + (1 - beta2) g'^2;
 /// w -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps).
 #[inline(always)]
 fn step<T: Real>(
@@ -49,10 +49,11 @@ fn step<T: Real>(
     constants: Constants,
     [decay, shrink]: [T; 2],
 ) {
-    let Update { value, gradient, rate, .. } = update;
+    let Update { value, gradient, factors } = update;
+    let clip = T::of(factors.scale);
     let new_first = T::of(1.0 - constants.betas[0]);
     let (keep_second, new_second) = (T::of(constants.betas[1]), T::of(1.0 - constants.betas[1]));
-    let step_size = T::of(rate / constants.first_correction);
+    let step_size = T::of(factors.rate / constants.first_correction);
     let second_scale = T::of(1.0 / constants.second_correction);
     let eps = T::of(constants.eps);
     vectorized(
@@ -60,7 +61,7 @@ fn step<T: Real>(
         || {
             let moments = first.iter_mut().zip(second);
             for ((w, &g), (m, v)) in value.iter_mut().zip(gradient).zip(moments) {
-                let g = g + decay * *w;
+                let g = clip * g + decay * *w;
                 *m += new_first * (g - *m);
                 *v = keep_second * *v + new_second * g * g;
                 *w = shrink * *w - step_size * *m / (v.sqrt() * second_scale + eps);
@@ -72,6 +73,7 @@ fn step<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::optim::Factors;
 
     fn gradient(w: f64) -> f64 {
         w.powi(3) + 0.5 * w - 0.2
@@ -88,7 +90,8 @@ mod tests {
             let (mut m, mut v) = ([0.0; 2], [0.0; 2]);
             for step in 0..20 {
                 let g = w.map(|w| gradient(f64::from(w)) as f32);
-                let update = Update { value: &mut w, gradient: &g, rate, weight_decay };
+                let factors = Factors { rate, weight_decay, scale: 1.0 };
+                let update = Update { value: &mut w, gradient: &g, factors };
                 let moments = [&mut first[..], &mut second[..]];
                 let constants = Constants::new(betas, eps, step);
                 if decoupled_decay {

@@ -5,21 +5,22 @@ use super::Update;
 use crate::train::kernel::Real;
 use crate::train::kernel::simd::vectorized;
 
-/// w -= lr (g + decay w).
+/// w -= lr (c g + decay w), with c what clipping scales the gradient by.
 pub fn plain<T: Real>(update: Update<'_, T>) {
-    let (rate, decay) = (T::of(update.rate), T::of(update.weight_decay));
-    let Update { value, gradient, .. } = update;
+    let Update { value, gradient, factors } = update;
+    let (rate, decay) = (T::of(factors.rate), T::of(factors.weight_decay));
+    let clip = T::of(factors.scale);
     vectorized(
         #[inline(always)]
         || {
             for (w, &g) in value.iter_mut().zip(gradient) {
-                *w -= rate * (g + decay * *w);
+                *w -= rate * (clip * g + decay * *w);
             }
         },
     );
 }
 
-/// g' = g + decay w; v = momentum v + g'; w -= lr v, or with Nesterov's look ahead
+/// g' = c g + decay w; v = momentum v + g'; w -= lr v, or with Nesterov's look ahead
 /// w -= lr (g' + momentum v). The velocity starts at 0, so its first value is g'.
 pub fn with_momentum<T: Real>(
     update: Update<'_, T>,
@@ -27,16 +28,17 @@ pub fn with_momentum<T: Real>(
     momentum: f64,
     nesterov: bool,
 ) {
-    let (rate, decay) = (T::of(update.rate), T::of(update.weight_decay));
+    let Update { value, gradient, factors } = update;
+    let (rate, decay) = (T::of(factors.rate), T::of(factors.weight_decay));
+    let clip = T::of(factors.scale);
     let momentum = T::of(momentum);
-    let Update { value, gradient, .. } = update;
     // w -= lr (a g' + b v)
     let (a, b) = if nesterov { (T::ONE, momentum) } else { (T::ZERO, T::ONE) };
     vectorized(
         #[inline(always)]
         || {
             for ((w, &g), v) in value.iter_mut().zip(gradient).zip(velocity) {
-                let g = g + decay * *w;
+                let g = clip * g + decay * *w;
                 *v = momentum * *v + g;
                 *w -= rate * (a * g + b * *v);
             }
@@ -47,6 +49,7 @@ pub fn with_momentum<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::optim::Factors;
 
     /// Gradient of a crooked bowl.
     fn gradient(w: f64) -> f64 {
@@ -64,7 +67,8 @@ mod tests {
             let mut buffer: [Option<f64>; 2] = [None; 2];
             for _ in 0..20 {
                 let g = w.map(|w| gradient(f64::from(w)) as f32);
-                let update = Update { value: &mut w, gradient: &g, rate, weight_decay };
+                let factors = Factors { rate, weight_decay, scale: 1.0 };
+                let update = Update { value: &mut w, gradient: &g, factors };
                 if momentum == 0.0 {
                     plain(update);
                 } else {

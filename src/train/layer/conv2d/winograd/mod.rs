@@ -13,11 +13,12 @@ mod transform;
 
 use transform::{Block, INPUTS, OUTPUTS, WIDTH, both};
 
-use super::Shape;
+use super::Numbers;
 use crate::train::kernel::gemm::{Matrix, Output, product};
 use crate::train::kernel::parallel::{for_each_block, for_each_pair};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Real, Workspace};
+use crate::train::layer::Shape;
 
 /// Numbers of a transformed tile and channel.
 const POINTS: usize = INPUTS * INPUTS;
@@ -41,17 +42,6 @@ pub struct Winograd {
     tiles: [usize; 2],
     /// Samples of one part.
     samples: usize,
-}
-
-/// One lane's numbers of a convolution.
-#[derive(Debug, Clone, Copy)]
-pub struct Numbers<'a, T> {
-    /// Samples in use.
-    pub samples: usize,
-    /// (O, 3, 3, C).
-    pub weight: &'a [T],
-    /// (N, H, W, C).
-    pub input: &'a [T],
 }
 
 impl Winograd {

@@ -1,25 +1,17 @@
-//! Convolution in two dimensions, by gathering patches into a matrix and multiplying.
-//!
-//! Tiles bound the matrix's memory. A product packs the weights anew for every tile, so tiles are
-//! as large as a share of the outer caches allows, and not smaller than the rows a product needs to
-//! be fast.
+//! Convolution in two dimensions, by the method that suits its geometry: Winograd's minimal filtering
+//! for 3x3 kernels of stride 1 where it saves enough, the matrix product of patches for all others.
 
-use std::ops::Range;
+mod im2col;
+mod winograd;
 
 use super::linear::{Bias, sum_rows};
 use super::parameter::{Parameter, Start, StorageOrder};
-use super::patches::{Region, Window};
+use super::patches::Window;
 use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
-use crate::train::kernel::gemm::{Matrix, Output, product};
-use crate::train::kernel::simd::vectorized;
-use crate::train::kernel::{Buffer, Real};
-
-/// Numbers in the patches of one tile: 1 MiB of f32.
-const TILE_NUMBERS: usize = 1 << 18;
-
-/// Rows that a tile has at least, for the sake of the matrix product.
-const TILE_ROWS: usize = 128;
+use crate::train::kernel::{Buffer, Real, Workspace};
+use im2col::Im2col;
+use winograd::Winograd;
 
 /// y = W * x + b, the cross-correlation that networks call convolution: x (L, N, H, W, C),
 /// W (L, O, kH, kW, C / groups) in memory and (O, C / groups, kH, kW) saved, b (L, O),
@@ -27,14 +19,31 @@ const TILE_ROWS: usize = 128;
 pub struct Conv2d<T> {
     input: Shape,
     output: Shape,
-    /// Groups of channels that know nothing of each other.
-    groups: usize,
-    /// Numbers that one output sums over, in the middle of the image.
+    /// Numbers of the weights that make one output channel.
     depth: usize,
-    regions: Vec<Region>,
+    method: Method,
     /// Weight, then bias if there is one.
     parameters: Vec<Parameter<T>>,
-    scratch: Scratch<T>,
+    workspace: Workspace<T>,
+}
+
+/// How the numbers are computed.
+enum Method {
+    /// 3x3, stride 1.
+    Winograd(Winograd),
+    /// Any.
+    Im2col(Im2col),
+}
+
+/// One lane's numbers that a convolution works on.
+#[derive(Debug, Clone, Copy)]
+struct Numbers<'a, T> {
+    /// Samples in use.
+    samples: usize,
+    /// (O, kH, kW, C / groups).
+    weight: &'a [T],
+    /// (N, H, W, C).
+    input: &'a [T],
 }
 
 /// What a convolution is, but for what arrives.
@@ -51,20 +60,9 @@ pub struct Convolution {
     pub bias: Bias,
 }
 
-/// Memory of one tile; its contents mean nothing between two tiles.
-struct Scratch<T> {
-    /// Input patches, or their gradients: (tile, depth).
-    patches: Vec<T>,
-    /// Output rows, or their gradients: (tile, O).
-    rows: Vec<T>,
-    /// Weights of a group: (O, depth).
-    narrow: Vec<T>,
-    /// Their gradients.
-    narrow_gradient: Vec<T>,
-}
-
 impl<T: Real> Conv2d<T> {
-    /// The layer `conv{number}`. `layer` is its number among all layers with weights, from 0.
+    /// The layer `conv{number}` for up to `capacity` samples. `layer` is its number among all layers
+    /// with weights, from 0.
     ///
     /// # Errors
     /// When the window does not fit the image, the groups do not divide the channels, or the tensor
@@ -74,6 +72,7 @@ impl<T: Real> Conv2d<T> {
         (number, layer): (usize, u32),
         input: Shape,
         convolution: Convolution,
+        (workspace, capacity): (&Workspace<T>, usize),
     ) -> Result<Self, TrainError> {
         let Convolution { channels, window, groups, bias } = convolution;
         let [height, width] = output_size(number, input, &convolution)?;
@@ -92,25 +91,30 @@ impl<T: Real> Conv2d<T> {
             let order = StorageOrder::Saved;
             parameters.push(Parameter::new(name, lanes, vec![channels], order, start)?);
         }
-        let regions = Region::all(window, input, groups, [height, width]);
-        let largest = |size: &dyn Fn(&Region) -> usize| regions.iter().map(size).max().unwrap_or(0);
-        let outputs = channels / groups;
-        let patches = largest(&|region| tile_rows(region, outputs) * region.depth());
-        let rows = largest(&|region| tile_rows(region, outputs) * outputs);
-        Ok(Self {
-            input,
-            output: Shape { height, width, channels },
-            groups,
-            depth,
-            regions,
-            parameters,
-            scratch: Scratch {
-                patches: vec![T::ZERO; patches],
-                rows: vec![T::ZERO; rows],
-                narrow: vec![T::ZERO; outputs * depth],
-                narrow_gradient: vec![T::ZERO; outputs * depth],
-            },
-        })
+        let output = Shape { height, width, channels };
+        let method = Method::of(input, output, &convolution);
+        method.reserve(workspace, capacity);
+        Ok(Self { input, output, depth, method, parameters, workspace: workspace.clone() })
+    }
+}
+
+impl Method {
+    /// The better one.
+    fn of(input: Shape, output: Shape, convolution: &Convolution) -> Self {
+        let &Convolution { window, groups, .. } = convolution;
+        let plain = Window { padding: window.padding, ..Window::square(3, 1, 0) };
+        let winograd = Winograd::new(input, output, window.padding);
+        match winograd.filter(|_| window == plain && groups == 1) {
+            Some(winograd) => Self::Winograd(winograd),
+            None => Self::Im2col(Im2col::new(input, output, window, groups)),
+        }
+    }
+
+    fn reserve<T: Real>(&self, workspace: &Workspace<T>, capacity: usize) {
+        match self {
+            Self::Winograd(winograd) => workspace.reserve(&winograd.scratch(capacity)),
+            Self::Im2col(im2col) => workspace.reserve(&im2col.scratch()),
+        }
     }
 }
 
@@ -137,169 +141,6 @@ fn output_size(
     })
 }
 
-/// Rows of a region's tile.
-fn tile_rows(region: &Region, outputs: usize) -> usize {
-    (TILE_NUMBERS / region.depth().max(outputs)).max(TILE_ROWS)
-}
-
-/// Cuts the rows of a region into tiles.
-fn tiles(
-    region: &Region,
-    samples: usize,
-    outputs: usize,
-) -> impl Iterator<Item = Range<usize>> + use<> {
-    let rows = samples * region.positions();
-    let tile = tile_rows(region, outputs);
-    (0..rows).step_by(tile).map(move |start| start..(start + tile).min(rows))
-}
-
-/// One lane's numbers of a convolution.
-struct Lane<'a, T> {
-    regions: &'a [Region],
-    groups: usize,
-    samples: usize,
-    /// Output channels.
-    channels: usize,
-    /// (O, kH, kW, C / groups).
-    weight: &'a [T],
-    /// (N, H, W, C).
-    input: &'a [T],
-}
-
-impl<'a, T: Real> Lane<'a, T> {
-    /// Output channels of one group.
-    fn outputs(&self) -> usize {
-        self.channels / self.groups
-    }
-
-    /// One group's weights in a region, (O / groups, depth); copied unless the region uses all.
-    fn narrow(&self, memory: &'a mut [T], region: &Region, group: usize) -> Matrix<'a, T> {
-        let (outputs, depth) = (self.outputs(), region.depth());
-        let all = self.weight.len() / self.groups;
-        let weight = &self.weight[group * all..][..all];
-        if region.is_whole() {
-            return Matrix::new(weight, outputs, depth);
-        }
-        let narrow = &mut memory[..outputs * depth];
-        region.narrow(weight, narrow);
-        Matrix::new(narrow, outputs, depth)
-    }
-}
-
-impl<T: Real> Scratch<T> {
-    /// Output (N, H', W', O) of one lane.
-    fn forward(&mut self, lane: &Lane<'_, T>, bias: Option<&[T]>, output: &mut [T]) {
-        let outputs = lane.outputs();
-        for region in lane.regions {
-            let depth = region.depth();
-            for group in 0..lane.groups {
-                let first = group * outputs;
-                let bias = bias.map(|bias| &bias[first..][..outputs]);
-                let narrow = lane.narrow(&mut self.narrow, region, group);
-                for tile in tiles(region, lane.samples, outputs) {
-                    let patches = &mut self.patches[..tile.len() * depth];
-                    region.gather(tile.clone(), group, lane.input, patches);
-                    let rows = &mut self.rows[..tile.len() * outputs];
-                    let patches = Matrix::new(patches, tile.len(), depth);
-                    product(rows, patches, narrow.transposed(), Output::Replace);
-                    let places = places(region, tile, lane.channels, first);
-                    place_rows(places, rows, (outputs, bias), output);
-                }
-            }
-        }
-    }
-
-    /// Gradients of one lane's weights and, where wanted, of its input, from the output's.
-    fn backward(
-        &mut self,
-        lane: &Lane<'_, T>,
-        gradient: &[T],
-        weight_gradient: &mut [T],
-        mut input_gradient: Option<&mut [T]>,
-    ) {
-        let outputs = lane.outputs();
-        weight_gradient.fill(T::ZERO);
-        if let Some(input_gradient) = &mut input_gradient {
-            input_gradient.fill(T::ZERO);
-        }
-        let all = weight_gradient.len() / lane.groups;
-        for region in lane.regions {
-            let depth = region.depth();
-            for group in 0..lane.groups {
-                let narrow = lane.narrow(&mut self.narrow, region, group);
-                let narrow_gradient = &mut self.narrow_gradient[..outputs * depth];
-                let mut output = Output::Replace;
-                for tile in tiles(region, lane.samples, outputs) {
-                    let patches = &mut self.patches[..tile.len() * depth];
-                    region.gather(tile.clone(), group, lane.input, patches);
-                    let rows = &mut self.rows[..tile.len() * outputs];
-                    let places = places(region, tile.clone(), lane.channels, group * outputs);
-                    take_rows(places, outputs, gradient, rows);
-                    let rows = Matrix::new(rows, tile.len(), outputs);
-                    let inputs = Matrix::new(patches, tile.len(), depth);
-                    product(narrow_gradient, rows.transposed(), inputs, output);
-                    output = Output::Add;
-                    if let Some(input_gradient) = &mut input_gradient {
-                        product(patches, rows, narrow, Output::Replace);
-                        vectorized(
-                            #[inline(always)]
-                            || region.scatter_add(tile, group, patches, input_gradient),
-                        );
-                    }
-                }
-                region.widen_add(narrow_gradient, &mut weight_gradient[group * all..][..all]);
-            }
-        }
-    }
-}
-
-/// Where the channels from `first` on of a tile's pixels start in an output of `channels` channels.
-fn places(
-    region: &Region,
-    tile: Range<usize>,
-    channels: usize,
-    first: usize,
-) -> impl Iterator<Item = usize> + '_ {
-    region.output_pixels(tile).map(move |pixel| pixel * channels + first)
-}
-
-/// Copies a tile's rows of `channels` numbers to their places in the output, adding the bias.
-fn place_rows<T: Real>(
-    places: impl Iterator<Item = usize>,
-    rows: &[T],
-    (channels, bias): (usize, Option<&[T]>),
-    output: &mut [T],
-) {
-    vectorized(
-        #[inline(always)]
-        || {
-            for (place, row) in places.zip(rows.chunks_exact(channels)) {
-                let out = &mut output[place..][..channels];
-                match bias {
-                    Some(bias) => {
-                        for ((out, &x), &bias) in out.iter_mut().zip(row).zip(bias) {
-                            *out = x + bias;
-                        }
-                    }
-                    None => out.copy_from_slice(row),
-                }
-            }
-        },
-    );
-}
-
-/// Copies the places of a tile into rows of `channels` numbers.
-fn take_rows<T: Real>(
-    places: impl Iterator<Item = usize>,
-    channels: usize,
-    output: &[T],
-    rows: &mut [T],
-) {
-    for (place, row) in places.zip(rows.chunks_exact_mut(channels)) {
-        row.copy_from_slice(&output[place..][..channels]);
-    }
-}
-
 impl<T: Real> Layer<T> for Conv2d<T> {
     fn forward(
         &mut self,
@@ -312,19 +153,17 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         let weight = self.parameters[0].value.read()?;
         let bias = self.parameters.get(1).map(|bias| bias.value.read()).transpose()?;
         let capacity = output.lane_len();
-        let scratch = &mut self.scratch;
+        let (method, workspace) = (&self.method, &self.workspace);
         output.write(|output| {
             for (lane, output) in output.chunks_exact_mut(capacity).enumerate() {
-                let numbers = Lane {
-                    regions: &self.regions,
-                    groups: self.groups,
-                    samples,
-                    channels,
-                    weight: weight.lane(lane, channels * depth),
-                    input: input.lane(lane, samples * self.input.units()),
-                };
+                let weight = weight.lane(lane, channels * depth);
+                let input = input.lane(lane, samples * self.input.units());
+                let numbers = Numbers { samples, weight, input };
                 let bias = bias.as_ref().map(|bias| bias.lane(lane, channels));
-                scratch.forward(&numbers, bias, output);
+                match method {
+                    Method::Winograd(it) => it.forward(workspace, &numbers, bias, output),
+                    Method::Im2col(it) => it.forward(workspace, &numbers, bias, output),
+                }
             }
         })
     }
@@ -350,17 +189,15 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         let inputs = samples * self.input.units();
         let Parameter { value, gradient: weight_gradient, .. } = &mut self.parameters[0];
         let weight = value.read()?;
-        let (regions, groups, scratch) = (&self.regions, self.groups, &mut self.scratch);
-        let mut run = |lane: usize, weight_gradient: &mut [T], input_gradient: Option<&mut [T]>| {
+        let (method, memory) = (&self.method, &self.workspace);
+        let run = |lane: usize, dw: &mut [T], dx: Option<&mut [T]>| {
             let weight = weight.lane(lane, channels * depth);
-            let input = input.lane(lane, inputs);
-            let numbers = Lane { regions, groups, samples, channels, weight, input };
-            scratch.backward(
-                &numbers,
-                gradient.lane(lane, gradients),
-                weight_gradient,
-                input_gradient,
-            );
+            let numbers = Numbers { samples, weight, input: input.lane(lane, inputs) };
+            let dy = gradient.lane(lane, gradients);
+            match method {
+                Method::Winograd(it) => it.backward(memory, &numbers, dy, dw, dx),
+                Method::Im2col(it) => it.backward(memory, &numbers, dy, dw, dx),
+            }
         };
         weight_gradient.write(|weight_gradient| {
             let lanes = weight_gradient.chunks_exact_mut(channels * depth).enumerate();
@@ -410,7 +247,8 @@ mod tests {
             for bias in [Bias::With, Bias::Without] {
                 let window = Window::square(size, stride, padding);
                 let what = convolution(2, window, 1, bias);
-                let mut layer = Conv2d::<f64>::new(2, (1, 0), IMAGE, what).unwrap();
+                let mut layer =
+                    Conv2d::<f64>::new(2, (1, 0), IMAGE, what, (&Workspace::default(), 1)).unwrap();
                 check_layer(&mut layer, IMAGE, 3);
             }
         }
@@ -426,9 +264,21 @@ mod tests {
         ] {
             let window = Window { size, stride, padding, dilation };
             let what = convolution(8, window, groups, Bias::With);
-            let mut layer = Conv2d::<f64>::new(2, (1, 0), image, what).unwrap();
+            let mut layer =
+                Conv2d::<f64>::new(2, (1, 0), image, what, (&Workspace::default(), 1)).unwrap();
             check_layer(&mut layer, image, 2);
         }
+    }
+
+    #[test]
+    fn gradients_of_every_lane_equal_finite_differences_by_winograd() {
+        let image = Shape { height: 7, width: 4, channels: 16 };
+        let window = Window::square(3, 1, 1);
+        let what = Convolution { channels: 16, window, groups: 1, bias: Bias::With };
+        let memory = Workspace::default();
+        let mut layer = Conv2d::<f64>::new(2, (1, 0), image, what, (&memory, 3)).unwrap();
+        assert!(matches!(layer.method, Method::Winograd(_)));
+        check_layer(&mut layer, image, 2);
     }
 
     #[test]
@@ -446,7 +296,8 @@ mod tests {
             let mut window = Window::square(size, stride, padding);
             window.dilation = [dilation; 2];
             let what = convolution(8, window, groups, Bias::With);
-            let mut layer = Conv2d::<f32>::new(1, (1, 0), image, what).unwrap();
+            let mut layer =
+                Conv2d::<f32>::new(1, (1, 0), image, what, (&Workspace::default(), 1)).unwrap();
             fill(&mut layer);
             let x = tensor(&[6, 4, height, height]);
             let weight = &layer.parameters[0];
@@ -468,9 +319,11 @@ mod tests {
         let image = Shape { height: 40, width: 40, channels: 8 };
         let window = Window::square(3, 1, 1);
         let what = convolution(2, window, 1, Bias::With);
-        let mut layer = Conv2d::<f64>::new(1, (1, 0), image, what).unwrap();
+        let mut layer =
+            Conv2d::<f64>::new(1, (1, 0), image, what, (&Workspace::default(), 1)).unwrap();
         fill(&mut layer);
-        assert!(tiles(&layer.regions[4], 4, 2).count() > 1);
+        let Method::Im2col(im2col) = &layer.method else { panic!("few channels") };
+        assert!(im2col.most_tiles(4) > 1);
         let mode = super::super::Mode::Evaluate;
         let mut forward = |numbers: &[f64], samples: usize| {
             let mut input = Buffer::<f64>::zeros(1, &[samples, image.units()]).unwrap();
@@ -495,14 +348,16 @@ mod tests {
         let image = Shape { height: 2, width: 2, channels: 1 };
         let window = Window::square(3, 1, 0);
         let what = convolution(2, window, 1, Bias::With);
-        let error = Conv2d::<f32>::new(1, (1, 0), image, what).err().unwrap();
+        let error =
+            Conv2d::<f32>::new(1, (1, 0), image, what, (&Workspace::default(), 1)).err().unwrap();
         let expected = "conv1 needs an input of at least 3 x 3 pixels, found 1 x 2 x 2";
         assert_eq!(error.to_string(), expected);
     }
     #[test]
     fn groups_that_do_not_divide_the_channels_are_refused() {
         let what = convolution(4, Window::square(3, 1, 1), 2, Bias::With);
-        let error = Conv2d::<f32>::new(1, (1, 0), IMAGE, what).err().unwrap();
+        let error =
+            Conv2d::<f32>::new(1, (1, 0), IMAGE, what, (&Workspace::default(), 1)).err().unwrap();
         let expected = "conv1 cannot divide 3 input and 4 output channels into 2 groups; \
                         give a number of groups that divides both";
         assert_eq!(error.to_string(), expected);

@@ -1,0 +1,341 @@
+//! The layer: statistics of a batch, running statistics, and what is made of them.
+
+use super::sums::{self, GradientSums, Moments};
+use crate::spec::batch_norm::Normalisation;
+use crate::train::error::TrainError;
+use crate::train::kernel::parallel::{BLOCK, for_each_block};
+use crate::train::kernel::simd::vectorized;
+use crate::train::kernel::{Buffer, Real};
+use crate::train::layer::parameter::{Parameter, Start, State, StorageOrder};
+use crate::train::layer::{Flow, GradientReady, Layer, Mode, Pass, Shape};
+
+/// y = gamma (x - mean) / sqrt(variance + eps) + beta for each channel; x, y (L, N, H, W, C).
+///
+/// In training mean and (biased) variance are the batch's, over N, H and W; measuring uses running
+/// ones, which move by the momentum towards the batch's mean and unbiased variance in every step. A
+/// batch of a single row has no unbiased variance and leaves the running one alone.
+///
+/// A forward reads its input twice, once for both moments and once to normalise; a backward reads
+/// input and gradient twice, once for both sums and once for the gradient of the input.
+pub struct BatchNorm<T> {
+    shape: Shape,
+    lanes: Vec<Normalisation>,
+    /// gamma, beta.
+    parameters: Vec<Parameter<T>>,
+    /// Running mean, running variance.
+    states: Vec<State<T>>,
+    /// Of the last training batch, (L, C).
+    moments: Vec<Moments>,
+    /// Of the last training batch, (L, C).
+    mean: Vec<T>,
+    /// 1 / sqrt(variance + eps) of the last training batch, (L, C).
+    inverse_std: Vec<T>,
+    /// Of the last backward, (L, C).
+    sums: Vec<GradientSums>,
+    /// What a row is computed with in the current pass, (L, C) each.
+    terms: [Vec<T>; 3],
+}
+
+impl<T: Real> BatchNorm<T> {
+    /// The layer `norm{number}`, a normalisation for every lane, with gamma and running variance at
+    /// 1, beta and running mean at 0.
+    ///
+    /// # Errors
+    /// When the tensor library cannot allocate.
+    pub fn new(lanes: Vec<Normalisation>, number: usize, shape: Shape) -> Result<Self, TrainError> {
+        let (channels, count) = (shape.channels, lanes.len());
+        let parameter = |name: &str, value: f64| {
+            let (name, start) = (format!("norm{number}.{name}"), Start::Constant(value));
+            Parameter::new(name, count, vec![channels], StorageOrder::Saved, start)
+        };
+        let state = |name: &str, start: T| -> Result<State<T>, TrainError> {
+            let mut value = Buffer::zeros(count, &[channels])?;
+            value.write(|value| value.fill(start))?;
+            Ok(State { name: format!("norm{number}.{name}"), value })
+        };
+        let numbers = || vec![T::ZERO; count * channels];
+        Ok(Self {
+            shape,
+            lanes,
+            parameters: vec![parameter("weight", 1.0)?, parameter("bias", 0.0)?],
+            states: vec![state("running_mean", T::ZERO)?, state("running_var", T::ONE)?],
+            moments: vec![Moments::default(); count * channels],
+            mean: numbers(),
+            inverse_std: numbers(),
+            sums: vec![GradientSums::default(); count * channels],
+            terms: [numbers(), numbers(), numbers()],
+        })
+    }
+
+    /// Measures a training batch: keeps its mean and inverse deviation and moves the running
+    /// statistics.
+    fn measure(&mut self, input: &Buffer<T>, rows: usize) -> Result<(), TrainError> {
+        let channels = self.shape.channels;
+        {
+            let input = input.read()?;
+            for (lane, moments) in self.moments.chunks_exact_mut(channels).enumerate() {
+                sums::moments(input.lane(lane, rows * channels), moments);
+            }
+        }
+        let lanes = &self.lanes;
+        let lane_of = |place: usize| lanes[place / channels];
+        let kept = self.mean.iter_mut().zip(&mut self.inverse_std).zip(&self.moments);
+        for (place, ((mean, inverse_std), moments)) in kept.enumerate() {
+            let variance = moments.squares / rows as f64;
+            *mean = T::of(moments.mean);
+            *inverse_std = T::of(1.0 / (variance + lane_of(place).eps).sqrt());
+        }
+        let moments = &self.moments;
+        let mut follow = |state: usize, batch: &dyn Fn(&Moments) -> f64| {
+            self.states[state].value.write(|running| {
+                for (place, (running, moments)) in running.iter_mut().zip(moments).enumerate() {
+                    let momentum = lane_of(place).momentum;
+                    let moved = (1.0 - momentum) * running.wide() + momentum * batch(moments);
+                    *running = T::of(moved);
+                }
+            })
+        };
+        follow(0, &|moments| moments.mean)?;
+        if rows > 1 {
+            follow(1, &|moments| moments.squares / (rows - 1) as f64)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the terms of y = (x - centre) factor + offset: the first two, since the offset is beta.
+    fn forward_terms(&mut self, mode: Mode) -> Result<(), TrainError> {
+        let gamma = self.parameters[0].value.read()?;
+        let [centre, factor, _] = &mut self.terms;
+        match mode {
+            Mode::Train { .. } => {
+                centre.copy_from_slice(&self.mean);
+                let scales = gamma.iter().zip(&self.inverse_std);
+                for (factor, (&gamma, &inverse_std)) in factor.iter_mut().zip(scales) {
+                    *factor = gamma * inverse_std;
+                }
+            }
+            Mode::Evaluate => {
+                centre.copy_from_slice(&self.states[0].value.read()?);
+                let variance = self.states[1].value.read()?;
+                let channels = self.shape.channels;
+                for (place, (factor, &gamma)) in factor.iter_mut().zip(gamma.iter()).enumerate() {
+                    let variance = variance[place].wide() + self.lanes[place / channels].eps;
+                    *factor = gamma * T::of(1.0 / variance.sqrt());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the terms of dx = factor dy - offset - slope (x - mean).
+    fn backward_terms(&mut self, rows: usize) -> Result<(), TrainError> {
+        let gamma = self.parameters[0].value.read()?;
+        let [factor, offset, slope] = &mut self.terms;
+        for (place, &sums) in self.sums.iter().enumerate() {
+            let inverse_std = self.inverse_std[place].wide();
+            let scale = gamma[place].wide() * inverse_std;
+            factor[place] = T::of(scale);
+            offset[place] = T::of(scale * sums.plain / rows as f64);
+            slope[place] = T::of(scale * inverse_std * inverse_std * sums.weighted / rows as f64);
+        }
+        Ok(())
+    }
+}
+
+/// `out = (x - centre) factor + offset` by channel; `terms` are (centre, factor, offset).
+fn normalise<T: Real>(x: &[T], out: &mut [T], [centre, factor, offset]: [&[T]; 3]) {
+    let channels = centre.len();
+    for_each_block(out, block(channels), |start, out| {
+        let x = &x[start..start + out.len()];
+        vectorized(
+            #[inline(always)]
+            || {
+                for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                    let terms = centre.iter().zip(factor).zip(offset);
+                    for ((out, &x), ((&centre, &factor), &offset)) in
+                        out.iter_mut().zip(x).zip(terms)
+                    {
+                        *out = (x - centre) * factor + offset;
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// `dx = factor dy - offset - slope (x - mean)` by channel; `terms` are (mean, factor, offset,
+/// slope).
+fn propagate<T: Real>([x, dy]: [&[T]; 2], dx: &mut [T], terms: [&[T]; 4]) {
+    let [mean, factor, offset, slope] = terms;
+    let channels = mean.len();
+    for_each_block(dx, block(channels), |start, dx| {
+        let place = start..start + dx.len();
+        let (x, dy) = (&x[place.clone()], &dy[place]);
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+                for (dx, (x, dy)) in dx.chunks_exact_mut(channels).zip(rows) {
+                    let terms = factor.iter().zip(offset).zip(slope).zip(mean);
+                    for ((dx, (&x, &dy)), (((&factor, &offset), &slope), &mean)) in
+                        dx.iter_mut().zip(x.iter().zip(dy)).zip(terms)
+                    {
+                        *dx = factor * dy - offset - slope * (x - mean);
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// Numbers of a block of whole rows.
+fn block(channels: usize) -> usize {
+    (BLOCK / channels).max(1) * channels
+}
+
+impl<T: Real> Layer<T> for BatchNorm<T> {
+    fn forward(
+        &mut self,
+        input: &Buffer<T>,
+        output: &mut Buffer<T>,
+        pass: &Pass,
+    ) -> Result<(), TrainError> {
+        let channels = self.shape.channels;
+        let len = pass.samples * self.shape.units();
+        if matches!(pass.mode, Mode::Train { .. }) {
+            self.measure(input, pass.samples * self.shape.area())?;
+        }
+        self.forward_terms(pass.mode)?;
+        let ([centre, factor, _], beta) = (&self.terms, self.parameters[1].value.read()?);
+        let (input, capacity) = (input.read()?, output.lane_len());
+        output.write(|output| {
+            for (lane, output) in output.chunks_exact_mut(capacity).enumerate() {
+                let terms =
+                    [&centre[..], factor, &beta].map(|term| &term[lane * channels..][..channels]);
+                normalise(input.lane(lane, len), &mut output[..len], terms);
+            }
+        })
+    }
+
+    /// With x^ = (x - mean) / std: dbeta = sum dy, dgamma = sum dy x^, and
+    /// dx = gamma / std (dy - dbeta / rows - x^ dgamma / rows).
+    fn backward(
+        &mut self,
+        flow: Flow<'_, T>,
+        pass: &Pass,
+        ready: &mut GradientReady<'_, T>,
+    ) -> Result<(), TrainError> {
+        let channels = self.shape.channels;
+        let len = pass.samples * self.shape.units();
+        let (input, gradient) = (flow.input.read()?, flow.gradient.read()?);
+        for (lane, sums) in self.sums.chunks_exact_mut(channels).enumerate() {
+            let mean = &self.mean[lane * channels..][..channels];
+            sums::gradient_sums(input.lane(lane, len), gradient.lane(lane, len), mean, sums);
+        }
+        let (sums, inverse_std) = (&self.sums, &self.inverse_std);
+        let [gamma, beta] = &mut self.parameters[..] else {
+            unreachable!("invariant: gamma and beta")
+        };
+        beta.gradient.write(|beta| {
+            for (beta, sums) in beta.iter_mut().zip(sums) {
+                *beta = T::of(sums.plain);
+            }
+        })?;
+        ready(beta)?;
+        gamma.gradient.write(|gamma| {
+            for (gamma, (sums, inverse_std)) in gamma.iter_mut().zip(sums.iter().zip(inverse_std)) {
+                *gamma = T::of(sums.weighted * inverse_std.wide());
+            }
+        })?;
+        ready(gamma)?;
+        let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
+        self.backward_terms(pass.samples * self.shape.area())?;
+        let ([factor, offset, slope], mean) = (&self.terms, &self.mean);
+        let capacity = input_gradient.lane_len();
+        input_gradient.write(|input_gradient| {
+            for (lane, dx) in input_gradient.chunks_exact_mut(capacity).enumerate() {
+                let terms = [mean, factor, offset, slope];
+                let terms = terms.map(|term| &term[lane * channels..][..channels]);
+                let (x, dy) = (input.lane(lane, len), gradient.lane(lane, len));
+                propagate([x, dy], &mut dx[..len], terms);
+            }
+        })
+    }
+
+    fn output_shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn parameters(&self) -> &[Parameter<T>] {
+        &self.parameters
+    }
+
+    fn parameters_mut(&mut self) -> &mut [Parameter<T>] {
+        &mut self.parameters
+    }
+
+    fn states(&self) -> &[State<T>] {
+        &self.states
+    }
+
+    fn states_mut(&mut self) -> &mut [State<T>] {
+        &mut self.states
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::layer::gradient_check::{check_layer, compare_forward, fill, tensor};
+    use candle_core::{DType, Device};
+    use candle_nn::{ModuleT, VarBuilder, VarMap};
+
+    const DEFAULT: Normalisation = Normalisation { momentum: 0.1, eps: 1e-5 };
+    const IMAGE: Shape = Shape { height: 3, width: 2, channels: 4 };
+
+    #[test]
+    fn gradients_equal_finite_differences() {
+        let lanes = [DEFAULT, Normalisation { momentum: 0.5, eps: 0.3 }];
+        for shape in [IMAGE, Shape::flat(5)] {
+            check_layer(&mut BatchNorm::<f64>::new(lanes.to_vec(), 1, shape).unwrap(), shape, 6);
+        }
+    }
+
+    #[test]
+    fn values_and_running_statistics_equal_candles() {
+        let vars = VarMap::new();
+        let builder = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
+        let reference = candle_nn::batch_norm(4, 1e-5, builder).unwrap();
+        let mut layer = BatchNorm::<f32>::new(vec![DEFAULT], 1, IMAGE).unwrap();
+        fill(&mut layer);
+        let set = |i: usize, name: &str| {
+            let value = layer.parameters[i].value.tensor().copy().unwrap().squeeze(0).unwrap();
+            vars.data().lock().unwrap()[name].set(&value).unwrap();
+        };
+        set(0, "weight");
+        set(1, "bias");
+        for round in 0..3 {
+            let x = tensor(&[6, 4, 3, 2]).affine(1.0 + f64::from(round), 0.5).unwrap();
+            let nhwc = |t: &candle_core::Tensor| t.permute((0, 2, 3, 1)).unwrap();
+            let expected = reference.forward_t(&x, true).unwrap();
+            compare_forward(&mut layer, &nhwc(&x), &nhwc(&expected), 1e-4);
+        }
+        let running = [reference.running_mean(), reference.running_var()];
+        for (state, expected) in layer.states.iter().zip(running) {
+            let expected: Vec<f32> = expected.to_vec1().unwrap();
+            for (found, expected) in state.value.read().unwrap().iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_of_one_row_is_finite_and_leaves_the_running_variance() {
+        let mut layer = BatchNorm::<f64>::new(vec![DEFAULT], 1, Shape::flat(2)).unwrap();
+        let mode = Mode::Train { step: 0 };
+        let run = crate::train::layer::gradient_check::run_layer;
+        let (y, dx) = run(&mut layer, &[3.0, -4.0], &[1.0, 1.0], mode);
+        assert_eq!((y, dx), (vec![0.0, 0.0], vec![0.0, 0.0]));
+        assert_eq!(*layer.states[1].value.read().unwrap(), [1.0, 1.0]);
+    }
+}
