@@ -23,6 +23,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Say what a sweep would do: what is done, new, failed or stale, and why.
     Plan(PlanArgs),
+    /// Show the networks of a sweep: layers, shapes, parameters, costs.
+    Model(ModelArgs),
     /// Print a sweep's leaderboard; makes its CSVs anew from the run folders.
     Leaderboard(LeaderboardArgs),
     /// Get data sets, or check those that are there.
@@ -91,6 +93,19 @@ pub struct PlanArgs {
     /// Print the plan as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gridlane model`.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// The sweep file.
+    pub file: PathBuf,
+    /// Changes to it, as for `sweep`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Folder of the data sets; only folders of images are looked into.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
 }
 
 /// `gridlane leaderboard`.

@@ -35,6 +35,12 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] PlanError),
+    /// A network that cannot be built.
+    #[error(transparent)]
+    Unfit(#[from] crate::spec::architecture::Unfit),
+    /// Initial weights that changed while the sweep began.
+    #[error(transparent)]
+    Weights(#[from] crate::train::weights::WeightsError),
     /// The configuration cannot be benchmarked.
     #[error("{message}")]
     #[diagnostic(help("{help}"))]
@@ -108,6 +114,7 @@ impl CliError {
             | Self::BadName(_)
             | Self::Bench { .. }
             | Self::NoDataset { .. } => ExitCode::Usage,
+            Self::Unfit(_) | Self::Weights(_) => ExitCode::Usage,
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
             Self::Plan(_)
             | Self::Record(_)

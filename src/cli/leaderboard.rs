@@ -9,8 +9,9 @@ use super::boards::Boards;
 use super::error::CliError;
 use super::exit_code::ExitCode;
 use super::folders::Folders;
-use super::session::{Source, planned};
+use super::session::{Source, build, parsed};
 use super::terminal;
+use super::weights::WeightsFiles;
 use crate::ids::SweepName;
 use crate::record::{RecordError, SweepFolder, atomic};
 
@@ -29,7 +30,10 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
     let overrides: Vec<String> = atomic::read_json(&folder.overrides(), 1)?.unwrap_or_default();
     let source = Source { path: &file, text: &text, overrides: &overrides };
-    let (spec, folder, plan) = planned(&source, &runs, &mut Folders::recorded(&folder)?)?;
+    let (mut spec, _) = parsed(&source, &mut Folders::recorded(&folder)?)?;
+    let folder = SweepFolder::new(&std::path::absolute(&runs)?, &spec.name);
+    WeightsFiles::recall(&mut spec, &folder)?;
+    let plan = build(&spec, Some(&folder), &WeightsFiles::default())?;
     let mut boards = Boards::open(&spec, &folder, &plan);
     boards.write()?;
     for problem in &boards.problems {

@@ -9,11 +9,13 @@ mod error;
 mod exit_code;
 mod folders;
 mod leaderboard;
+mod model;
 mod plan;
 mod schema;
 mod session;
 mod sweep;
 mod terminal;
+mod weights;
 mod worker;
 
 use std::io::IsTerminal;
@@ -33,6 +35,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Worker(args) => return worker::worker(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Plan(args) => plan::plan(&args),
+        Command::Model(args) => model::model(&args),
         Command::Leaderboard(args) => leaderboard::leaderboard(&args),
         Command::Data { command } => data::data(&command),
         Command::Bench { command } => bench::bench(&command),

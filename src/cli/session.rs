@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use super::args::FileArgs;
 use super::error::CliError;
 use super::folders::Folders;
+use super::weights::WeightsFiles;
 use crate::plan::Plan;
 use crate::record::SweepFolder;
 use crate::spec::dataset::Dataset;
 use crate::spec::validate::misfits;
-use crate::spec::{Key, Setting, SweepSpec};
+use crate::spec::{Key, RunConfig, Setting, Sources, SweepSpec};
 use crate::train::data;
 
 /// A sweep file, read and planned against its record.
@@ -20,6 +21,8 @@ pub struct Session {
     pub spec: SweepSpec,
     /// Its plan.
     pub plan: Plan,
+    /// The files of weights that runs start from.
+    pub weights: WeightsFiles,
     /// Where its record is.
     pub folder: SweepFolder,
     /// Where data sets are, absolute.
@@ -46,36 +49,60 @@ impl Session {
     /// # Errors
     /// Everything that is wrong with the file, what keeps it from a plan, a missing data set.
     pub fn open(args: &FileArgs) -> Result<Self, CliError> {
-        let text = std::fs::read(&args.file)
-            .map_err(|source| CliError::NoSweepFile { path: args.file.clone(), source })?;
+        let text = read_sweep_file(&args.file)?;
         let data = std::path::absolute(&args.data)?;
         let mut folders = Folders::on_disk(&data);
         let source = Source { path: &args.file, text: &text, overrides: &args.overrides };
-        let (spec, folder, plan) = planned(&source, &args.runs, &mut folders)?;
+        let (mut spec, sources) = parsed(&source, &mut folders)?;
+        let beside = args.file.parent().unwrap_or(Path::new(""));
+        let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
+        let folder = SweepFolder::new(&std::path::absolute(&args.runs)?, &spec.name);
+        let plan = build(&spec, Some(&folder), &weights)?;
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
         let jobs = args.jobs.map_or_else(|| jobs(spec.run.threads), |jobs| jobs as usize);
-        Ok(Self { text, spec, plan, folder, data, jobs, folders })
+        Ok(Self { text, spec, plan, weights, folder, data, jobs, folders })
     }
 }
 
-/// Reads a sweep file and plans it against its record under `runs`, with what `folders` says of
-/// folders of images.
+/// The bytes of a sweep file.
 ///
 /// # Errors
-/// Everything that is wrong with the file, and what keeps it from a plan.
-pub fn planned(
+/// When it cannot be read.
+pub fn read_sweep_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path).map_err(|source| CliError::NoSweepFile { path: path.to_owned(), source })
+}
+
+/// Reads a sweep file, with what `folders` says of folders of images.
+///
+/// # Errors
+/// Everything that is wrong with the file or with a folder.
+pub fn parsed(
     source: &Source<'_>,
-    runs: &Path,
     folders: &mut Folders,
-) -> Result<(SweepSpec, SweepFolder, Plan), CliError> {
+) -> Result<(SweepSpec, Sources), CliError> {
     let name = source.path.display().to_string();
-    let (mut spec, _) = SweepSpec::parse_bytes(&name, source.text, source.overrides)?;
+    let (mut spec, sources) = SweepSpec::parse_bytes(&name, source.text, source.overrides)?;
     folders.look_into(&mut spec)?;
-    let folder = SweepFolder::new(&std::path::absolute(runs)?, &spec.name);
-    let plan = Plan::build(&spec, Some(&folder), &Dataset::fingerprint, &misfits)?;
-    Ok((spec, folder, plan))
+    Ok((spec, sources))
+}
+
+/// Plans a sweep, against its record where there is one to compare with.
+///
+/// # Errors
+/// What keeps it from a plan.
+pub fn build(
+    spec: &SweepSpec,
+    record: Option<&SweepFolder>,
+    weights: &WeightsFiles,
+) -> Result<Plan, CliError> {
+    let check = |config: &RunConfig| {
+        let mut found = misfits(config);
+        found.extend(weights.misfit(config));
+        found
+    };
+    Ok(Plan::build(spec, record, &Dataset::fingerprint, &check)?)
 }
 
 /// Runs at a time that keep the cores busy: those that this process may use by its affinity and its

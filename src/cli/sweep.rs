@@ -43,6 +43,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     atomic::remove_litter(folder);
     strays::kill_strays(&session.folder)?;
     write_sources(&session, &args.file.overrides)?;
+    session.weights.keep(&session.folder)?;
     let mut boards = Boards::open(&session.spec, &session.folder, &session.plan);
     boards.write()?;
     let runs: Vec<usize> = missing(&session);

@@ -2,6 +2,7 @@
 
 pub mod forecast;
 pub mod leaderboard_table;
+pub mod network_table;
 pub mod plan_table;
 pub mod progress;
 

@@ -8,6 +8,7 @@ pub mod error;
 pub mod expand;
 pub mod identity;
 pub mod misfit;
+pub mod networks;
 pub mod points;
 mod rule;
 #[cfg(test)]

@@ -76,6 +76,21 @@ impl SweepFolder {
         self.root.join("steps.csv")
     }
 
+    /// The folder of the initial weights that runs start from.
+    pub fn weights(&self) -> PathBuf {
+        self.root.join("weights")
+    }
+
+    /// Initial weights with this digest.
+    pub fn weights_file(&self, digest: &str) -> PathBuf {
+        self.weights().join(format!("{digest}.safetensors"))
+    }
+
+    /// The names that the sweep file has for them: a JSON table of digests.
+    pub fn weights_index(&self) -> PathBuf {
+        self.weights().join("index.json")
+    }
+
     /// The folder of a run.
     pub fn run(&self, id: RunId) -> RunFolder {
         RunFolder { root: self.root.join(id.to_string()) }
@@ -97,6 +112,12 @@ impl RunFolder {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder of the sweep that the run belongs to.
+    pub fn sweep(&self) -> SweepFolder {
+        let root = self.root.parent().unwrap_or(&self.root);
+        SweepFolder { root: root.to_owned() }
     }
 
     /// [`RunRecord`](super::RunRecord).

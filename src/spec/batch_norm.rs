@@ -76,9 +76,10 @@ impl Value for BatchNorm {
             Raw::Bool(true) => Some(Self::ON),
             Raw::Table(entries) => {
                 let default = Normalisation::default();
-                let fields = Fields::of("batch_norm", entries);
-                let momentum = fields.take("momentum", default.momentum, &MOMENTUM, diagnostics);
-                let eps = fields.take("eps", default.eps, &EPS, diagnostics);
+                let fields = Fields::of("batch_norm", node.span, entries);
+                let momentum =
+                    fields.take("momentum", Some(default.momentum), &MOMENTUM, diagnostics);
+                let eps = fields.take("eps", Some(default.eps), &EPS, diagnostics);
                 fields.refuse_rest(&["momentum", "eps"], diagnostics)?;
                 Some(Self::On(Normalisation { momentum: momentum?, eps: eps? }))
             }

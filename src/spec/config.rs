@@ -143,14 +143,16 @@ config_keys! {
     model/Model: Model = Model::Mlp { hidden: vec![512, 256, 128] }, ();
     /// Factor on every hidden width and channel count (at least 8 channels, 16 units remain).
     width/Width: f64 = 1.0, Interval::above_up_to(0.0, 16.0);
-    /// The non-linearity after every hidden layer.
+    /// The non-linearity after every hidden layer, and at every `"activation"` of a declared network.
     activation/Activation: Activation = Activation::Relu, ();
     /// Batch normalisation (Ioffe and Szegedy, 2015) before the activation of every convolution of
-    /// alexnet32 and of every hidden layer of mlp; the layer before it then has no bias. true, false
-    /// or a table of the parameters that differ from PyTorch's.
+    /// the AlexNets and of every hidden layer of mlp, and at every `"norm"` of a declared network;
+    /// the layer before it then has no bias. true, false or a table of the parameters that differ from
+    /// PyTorch's, which hold for every `"batch_norm"` of a declared network too.
     batch_norm/BatchNorm: BatchNorm = BatchNorm::Off, ();
-    /// Probability that a unit is dropped: before both hidden linear layers of alexnet32, after
-    /// every hidden activation of mlp. 0 leaves the layers out.
+    /// Probability that a unit is dropped: before both hidden linear layers of the AlexNets, after
+    /// every hidden activation of mlp, at every `"dropout"` of a declared network. 0 leaves the
+    /// layers out.
     dropout/Dropout: f64 = 0.0, Interval::half_open(0.0, 1.0);
     /// The distribution of the initial weights.
     init/Init: Init = Init::Pytorch, ();

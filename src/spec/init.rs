@@ -1,5 +1,6 @@
 //! `init`: the distribution of the initial weights.
 
+use super::weights::WeightsFile;
 use super::word::words;
 
 words! {
@@ -19,5 +20,12 @@ words! {
         /// N(0, 0.01^2); biases start at 1 in the second, fourth and fifth convolution and in hidden
         /// linear layers, at 0 elsewhere (Krizhevsky et al., 2012, section 5).
         Alexnet = "alexnet",
+        /// Not drawn: the weights in a safetensors file, `init = { from = "weights.safetensors" }`; every
+        /// seed starts with them. The names and shapes are those of [weights](weights.md). The run's
+        /// identity is what is inside the file and not its path.
+        From = "from" {
+            /// The file, relative to the sweep file.
+            from: WeightsFile, ();
+        },
     }
 }

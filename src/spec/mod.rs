@@ -4,6 +4,7 @@
 //! what a run is.
 
 pub mod activation;
+pub mod architecture;
 pub mod augmentation;
 pub mod augmentation_fit;
 pub mod batch_norm;
@@ -18,6 +19,7 @@ pub mod diagnostics;
 pub mod evaluation;
 pub mod folder;
 pub mod init;
+pub mod layers;
 pub mod measure;
 pub mod metric;
 pub mod model;
@@ -34,6 +36,7 @@ pub mod schema;
 pub mod sweep;
 pub mod validate;
 pub mod value;
+pub mod weights;
 pub(crate) mod word;
 
 pub use config::{Key, RunConfig, Setting};

@@ -6,8 +6,10 @@
 use serde_json::Value as Json;
 
 use super::config::Key;
+use super::layers::LayerWord;
 use super::read::generator::MOST;
 use super::read::settings::{Field, SECTIONS};
+use super::value::Value;
 
 /// The whole reference.
 pub fn reference() -> String {
@@ -24,6 +26,7 @@ pub fn reference() -> String {
     include_str!("reference.md")
         .replace("{{top}}", &top)
         .replace("{{keys}}", keys.trim_end())
+        .replace("{{layers}}", &layers())
         .replace("{{settings}}", settings.trim_end())
         .replace("{{most}}", &MOST.to_string())
 }
@@ -49,6 +52,14 @@ fn key_entry(key: Key) -> String {
     entry + "\n"
 }
 
+/// The layers of a declared network.
+fn layers() -> String {
+    let schema = LayerWord::schema(&());
+    let rows = schema["anyOf"].as_array().into_iter().flatten().filter(|k| k["type"] == "object");
+    let rows: String = rows.map(kind_row).collect();
+    format!("| layer | what | parameters |\n|---|---|---|\n{}", rows.trim_end())
+}
+
 /// What the items of a list may be, where a key takes a list of words.
 fn list_entry(list: &Json) -> String {
     let kinds = list["items"]["anyOf"].as_array().into_iter().flatten();
@@ -68,8 +79,11 @@ fn kind_row(kind: &Json) -> String {
         .filter(|(name, _)| *name != "kind")
         .map(|(name, schema)| {
             let doc = schema["description"].as_str().unwrap_or_default();
-            let default = toml(&schema["default"]);
-            format!("`{name}` ({}; default `{default}`): {doc}", range(schema))
+            let default = match schema.get("default") {
+                Some(default) => format!("default `{}`", toml(default)),
+                None => "must be written".to_owned(),
+            };
+            format!("`{name}` ({}; {default}): {doc}", range(schema))
         })
         .collect();
     parameters.sort();
@@ -107,7 +121,8 @@ fn range(schema: &Json) -> String {
         // would only puzzle here.
         let bare =
             |kind: &&Json| kind["properties"].as_object().is_some_and(|fields| fields.len() == 1);
-        let any: Vec<String> = any.iter().filter(|kind| !bare(kind)).map(range).collect();
+        let mut any: Vec<String> = any.iter().filter(|kind| !bare(kind)).map(range).collect();
+        any.dedup();
         return any.join(", or ");
     }
     if let Some(words) = schema["enum"].as_array() {

@@ -5,10 +5,12 @@
 //! of a sweep, up to a million times, so that a misfit in the last one shows before the first one
 //! starts; a configuration that fits costs no allocation.
 
+use super::architecture::{smallest_side, walk};
 use super::augmentation_fit;
 use super::config::{Key, RunConfig};
 use super::dataset_fit;
 use super::evaluation;
+use super::layers::{Entry, LayerWord, Probability};
 use super::model::Model;
 use super::optimizer::Optimizer;
 use super::schedule_fit;
@@ -30,10 +32,6 @@ impl Misfit {
     }
 }
 
-/// Smallest height and width that alexnet32 takes: its first convolution (stride 2, padding 1)
-/// makes 4 of 7, its two poolings 2 and 1; of 6 nothing would be left.
-pub const ALEXNET32_MIN_SIDE: usize = 7;
-
 /// Everything in `config` that does not fit together; empty, without an allocation, when all does.
 pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     let mut found = Vec::new();
@@ -44,7 +42,8 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     found.extend(devices(config));
     found.extend(shares(config));
     found.extend(schedule_fit::misfits(config));
-    found.extend(image_size(config));
+    found.extend(network(config));
+    found.extend(places(config));
     found.extend(nesterov(config));
     found.extend(evaluation::misfit(config));
     found.extend(augmentation_fit::misfit(config));
@@ -90,15 +89,47 @@ fn shares(config: &RunConfig) -> Option<Misfit> {
     })
 }
 
-fn image_size(config: &RunConfig) -> Option<Misfit> {
-    let [_, height, width] = config.input_shape();
-    let small = config.model == Model::Alexnet32 && height.min(width) < ALEXNET32_MIN_SIDE;
-    small.then(|| {
-        let message = format!(
-            "images of {height} x {width} px are too small for alexnet32, which needs {ALEXNET32_MIN_SIDE} x {ALEXNET32_MIN_SIDE}"
-        );
-        Misfit::new(&[Key::Model, Key::Dataset], message, "take model = \"mlp\" or larger images")
-    })
+/// Does every layer fit what arrives at it?
+fn network(config: &RunConfig) -> Option<Misfit> {
+    let [channels, height, width] = config.input_shape();
+    let classes = config.dataset.classes();
+    let unfit = walk(config, [channels, height, width], classes, &mut |_| {}).err()?;
+    let Some(help) = unfit.help else {
+        let help = match smallest_side(config, channels, classes) {
+            Some(side) => format!("take images of at least {side} x {side} px, or another model"),
+            None => "take another model".to_owned(),
+        };
+        return Some(Misfit::new(&[Key::Model, Key::Dataset], unfit.message, help));
+    };
+    Some(Misfit::new(&[Key::Model], unfit.message, help))
+}
+
+/// A declared network that has no place for what a key says would train every value of the key
+/// alike, and the leaderboard would call that a result.
+fn places(config: &RunConfig) -> Option<Misfit> {
+    let Model::Layers { layers } = &config.model else { return None };
+    let has = |place: fn(&Entry) -> bool| layers.iter().any(place);
+    let (key, place) = if config.batch_norm.is_on()
+        && !has(|entry| matches!(entry, Entry::Layer(LayerWord::Norm)))
+    {
+        (Key::BatchNorm, "norm")
+    } else if config.dropout > 0.0
+        && !has(|entry| matches!(entry, Entry::Layer(LayerWord::Dropout { p: Probability::Key })))
+    {
+        (Key::Dropout, "dropout")
+    } else if config.activation != RunConfig::default().activation
+        && !has(|entry| matches!(entry, Entry::Layer(LayerWord::Activation)))
+    {
+        (Key::Activation, "activation")
+    } else {
+        return None;
+    };
+    let message = format!(
+        "{key} = {} changes nothing: the layers of the model have no \"{place}\"",
+        config.setting(key).label()
+    );
+    let help = format!("put \"{place}\" where it is meant, or leave out `{key}`");
+    Some(Misfit::new(&[Key::Model, key], message, help))
 }
 
 fn nesterov(config: &RunConfig) -> Option<Misfit> {
@@ -128,7 +159,7 @@ fn single_sample(config: &RunConfig, train: u64) -> Option<Misfit> {
     let lone =
         |batch: u64| if batch >= train { train == 1 } else { train % batch == 1 || batch == 1 };
     let batch = u64::from(config.batch_size);
-    if !config.batch_norm.is_on() || !lone(batch) {
+    if !normalises(config) || !lone(batch) {
         return None;
     }
     let message = if batch == 1 {
@@ -147,6 +178,14 @@ fn single_sample(config: &RunConfig, train: u64) -> Option<Misfit> {
         None => "take more training images, or batch_norm = false".to_owned(),
     };
     Some(Misfit::new(&[Key::BatchNorm, Key::BatchSize], message, help))
+}
+
+/// Does the network normalise batches?
+fn normalises(config: &RunConfig) -> bool {
+    match &config.model {
+        Model::Layers { layers } => layers.iter().any(|entry| entry.normalises(config)),
+        _ => config.batch_norm.is_on(),
+    }
 }
 
 /// Steps are counted in 32 bits, which random streams and records rely on.
@@ -204,7 +243,7 @@ mod tests {
         batch_size = 100 cannot be shared equally by 3 devices | take batch_size = 102
         devices = 2: this version trains a run on one device only | data-parallel runs need a version with ranks; until then leave `devices` at 1
         a warm-up of 5 epochs leaves nothing of 5 epochs to train | take more `epochs`, or schedule = { kind = "warmup_cosine", warmup_epochs = ... } with fewer
-        images of 6 x 6 px are too small for alexnet32, which needs 7 x 7 | take model = "mlp" or larger images
+        pool2 (2 x 2, stride 2) needs at least 2 x 2 pixels, found 192 x 1 x 1 from relu2 | take images of at least 7 x 7 px, or another model
         nesterov without momentum is plain SGD | write optimizer = { kind = "sgd", momentum = 0.9, nesterov = true }
         validation_fraction = 0.00001 of 10000 images leaves no validation image | take a fraction that leaves images in both parts, such as 0.1
         batch_norm cannot normalise batches of one image | take batch_size = 2, or batch_norm = false
@@ -232,14 +271,5 @@ mod tests {
             let found = misfits(&config);
             assert_eq!((found.len(), found.capacity()), (0, 0), "{found:?}");
         }
-    }
-
-    /// The sides by the layers' own arithmetic: convolution k = 3, s = 2, p = 1, then two poolings.
-    #[test]
-    fn the_smallest_side_is_the_smallest_that_leaves_a_pixel() {
-        let window = |side: usize, kernel: usize, stride: usize| (side - kernel) / stride + 1;
-        let pooled = |side: usize| if side < 2 { 0 } else { window(side, 2, 2) };
-        let left = |side: usize| pooled(pooled(window(side + 2, 3, 2)));
-        assert_eq!((1..).find(|side| left(*side) > 0), Some(ALEXNET32_MIN_SIDE));
     }
 }

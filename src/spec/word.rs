@@ -2,36 +2,48 @@
 //!
 //! One declaration gives the type, the reader with its error texts, the canonical form, the label
 //! and the JSON Schema, so these cannot drift apart. A word is written as a string (`"cosine"`,
-//! every parameter at its default) or as a table (`{ kind = "step", gamma = 0.5 }`). The canonical
-//! form leaves out parameters that stand at their default: adding a parameter with a default that
-//! means what was meant before changes no id.
+//! every parameter at its default) or as a table (`{ kind = "step", gamma = 0.5 }`). A parameter
+//! without a default must be written; where it has the name of its kind, it stands for the kind:
+//! `{ layers = [...] }`. The canonical form leaves out parameters that stand at their default: adding
+//! a parameter with a default that means what was meant before changes no id.
 
 use super::diagnostics::{Diagnostics, suggest};
-use super::node::{Name, Node, Raw};
+use super::node::{Name, Node, Raw, Span};
 use super::value::Value;
 
 /// The fields of a table while a word reads itself from it.
 pub struct Fields<'a> {
     word: String,
+    /// Where the word is written.
+    span: Span,
     fields: Vec<&'a (Name, Node)>,
 }
 
 impl<'a> Fields<'a> {
-    /// The entries of a table that has no `kind`; `word` is what error texts call it.
-    pub fn of(word: &str, table: &'a [(Name, Node)]) -> Self {
-        Self { word: word.to_owned(), fields: table.iter().collect() }
+    /// The entries of a table at `span` that has no `kind`; `word` is what error texts call it.
+    pub fn of(word: &str, span: Span, table: &'a [(Name, Node)]) -> Self {
+        Self { word: word.to_owned(), span, fields: table.iter().collect() }
     }
 
-    /// Reads field `name`, or gives `default` where it is not written.
+    /// Reads field `name`, or gives `default` where it is not written; without a default it must be.
     pub fn take<T: Value>(
         &self,
         name: &str,
-        default: T,
+        default: Option<T>,
         limits: &T::Limits,
         diagnostics: &mut Diagnostics,
     ) -> Option<T> {
         let Some((_, node)) = self.fields.iter().find(|(key, _)| key.text == name) else {
-            return Some(default);
+            if default.is_none() {
+                let word = &self.word;
+                diagnostics.error_with_help(
+                    self.span,
+                    format!("`{word}` needs its parameter `{name}`"),
+                    format!("no `{name}` here"),
+                    format!("write {{ kind = \"{word}\", {name} = ... }}"),
+                );
+            }
+            return default;
         };
         let before = diagnostics.count();
         let value = T::read(node, limits, diagnostics);
@@ -56,17 +68,25 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Splits a word into its kind and its fields; notes what is wrong otherwise.
+/// Splits a word into its kind and its fields; notes what is wrong otherwise. `words` are the kinds
+/// with their parameters.
 pub fn open<'a>(
     what: &str,
-    kinds: &[&str],
+    words: &[(&str, &[&str])],
     node: &'a Node,
     diagnostics: &mut Diagnostics,
 ) -> Option<(String, Fields<'a>)> {
+    let kinds: Vec<&str> = words.iter().map(|(kind, _)| *kind).collect();
     let (kind, kind_span, fields) = match &node.raw {
         Raw::Text(kind) => (kind, node.span, Vec::new()),
         Raw::Table(table) => {
-            let Some((_, kind)) = table.iter().find(|(key, _)| key.text == "kind") else {
+            let written = table.iter().find(|(key, _)| key.text == "kind");
+            if let (None, Some(name)) = (written, tacit_kind(table, words)) {
+                let fields =
+                    Fields { word: name.clone(), span: node.span, fields: table.iter().collect() };
+                return Some((name, fields));
+            }
+            let Some((_, kind)) = written else {
                 diagnostics.error_with_help(
                     node.span,
                     format!("{what} written as a table must have a `kind`"),
@@ -101,11 +121,17 @@ pub fn open<'a>(
                 what.trim_start_matches("an ").trim_start_matches("a ")
             ),
             "unknown",
-            suggest(kind, kinds),
+            suggest(kind, &kinds),
         );
         return None;
     }
-    Some((kind.clone(), Fields { word: kind.clone(), fields }))
+    Some((kind.clone(), Fields { word: kind.clone(), span: node.span, fields }))
+}
+
+/// The kind of a table that does not write one, but a parameter of the kind's own name.
+fn tacit_kind(table: &[(Name, Node)], words: &[(&str, &[&str])]) -> Option<String> {
+    let stands = |key: &str| words.iter().any(|(kind, own)| *kind == key && own.contains(kind));
+    table.iter().map(|(key, _)| &key.text).find(|key| stands(key)).cloned()
 }
 
 /// Puts a word's canonical form together: a string, or a table where a field is not at its default.
@@ -121,14 +147,50 @@ pub fn canonical(kind: &str, fields: Vec<(&'static str, serde_json::Value)>) -> 
     table.into()
 }
 
-/// Puts a word's label together: `step(every_epochs=4,gamma=0.5)`.
+/// Puts a word's label together: `step(every_epochs=4,gamma=0.5)`, `layers(f100)`.
 pub fn label(kind: &str, fields: Vec<(&'static str, String)>) -> String {
     if fields.is_empty() {
         return kind.to_owned();
     }
-    let fields: Vec<String> =
-        fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let field = |(name, value)| if name == kind { value } else { format!("{name}={value}") };
+    let fields: Vec<String> = fields.into_iter().map(field).collect();
     format!("{kind}({})", fields.join(","))
+}
+
+/// The value of a field, unless it stands at its default.
+pub fn written<T: PartialEq>(value: &T, default: Option<T>) -> Option<&T> {
+    default.is_none_or(|default| default != *value).then_some(value)
+}
+
+/// JSON Schema of a word that is written as a table.
+pub fn table_schema(
+    kind: &str,
+    doc: &str,
+    properties: serde_json::Map<String, serde_json::Value>,
+) -> serde_json::Value {
+    let must = |(name, schema): (&String, &serde_json::Value)| {
+        let is_kind = name == "kind" && !properties.contains_key(kind);
+        (is_kind || (name != "kind" && schema.get("default").is_none())).then(|| name.clone())
+    };
+    let required: Vec<String> = properties.iter().filter_map(must).collect();
+    serde_json::json!({
+        "type": "object",
+        "description": doc,
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+/// JSON Schema of a word that is written as a string: one of the kinds that need no parameter.
+pub fn text_schema(tables: &[serde_json::Value]) -> serde_json::Value {
+    let bare = |table: &&serde_json::Value| {
+        let required = table["required"].as_array();
+        required.is_some_and(|names| names.iter().all(|name| name == "kind"))
+    };
+    let kinds: Vec<&serde_json::Value> =
+        tables.iter().filter(bare).map(|table| &table["properties"]["kind"]["const"]).collect();
+    serde_json::json!({ "enum": kinds })
 }
 
 /// Declares a word; see the module's documentation and, as the pattern, `schedule.rs`.
@@ -139,7 +201,7 @@ macro_rules! words {
             $(
                 $(#[doc = $doc:literal])+
                 $Variant:ident = $kind:literal
-                $({ $( $(#[doc = $field_doc:literal])+ $field:ident: $Type:ty = $default:expr, $limits:expr; )+ })?
+                $({ $( $(#[doc = $field_doc:literal])+ $field:ident: $Type:ty $(= $default:expr)?, $limits:expr; )+ })?
             ),+ $(,)?
         }
     ) => {
@@ -152,6 +214,10 @@ macro_rules! words {
         impl $Name {
             /// Every kind, as written in a sweep file.
             pub const KINDS: &[&str] = &[$($kind),+];
+
+            /// Every kind with its parameters.
+            const PARAMETERS: &[(&str, &[&str])] =
+                &[$( ($kind, &[$($(stringify!($field)),+)?]) ),+];
 
             /// The kind, as written in a sweep file.
             pub fn kind(&self) -> &'static str {
@@ -167,10 +233,11 @@ macro_rules! words {
                 (): &(),
                 diagnostics: &mut $crate::spec::diagnostics::Diagnostics,
             ) -> Option<Self> {
-                let (kind, fields) = $crate::spec::word::open($what, Self::KINDS, node, diagnostics)?;
+                let (kind, fields) =
+                    $crate::spec::word::open($what, Self::PARAMETERS, node, diagnostics)?;
                 match kind.as_str() {
                     $( $kind => {
-                        $($( let $field = fields.take::<$Type>(stringify!($field), $default, &$limits, diagnostics); )+)?
+                        $($( let $field = fields.take::<$Type>(stringify!($field), None$(.or(Some($default)))?, &$limits, diagnostics); )+)?
                         fields.refuse_rest(&[$($(stringify!($field)),+)?], diagnostics)?;
                         Some(Self::$Variant $({ $( $field: $field? ),+ })?)
                     } )+
@@ -181,7 +248,10 @@ macro_rules! words {
             fn label(&self) -> String {
                 match self { $( Self::$Variant $({ $($field),+ })? => {
                     let changed: Vec<Option<(&'static str, String)>> = vec![
-                        $($( (*$field != $default).then(|| (stringify!($field), $field.label())) ),+)?
+                        $($(
+                            $crate::spec::word::written($field, None$(.or(Some($default)))?)
+                                .map(|field| (stringify!($field), field.label()))
+                        ),+)?
                     ];
                     $crate::spec::word::label($kind, changed.into_iter().flatten().collect())
                 } )+ }
@@ -190,7 +260,10 @@ macro_rules! words {
             fn canonical(&self) -> serde_json::Value {
                 match self { $( Self::$Variant $({ $($field),+ })? => {
                     let changed: Vec<Option<(&'static str, serde_json::Value)>> = vec![
-                        $($( (*$field != $default).then(|| (stringify!($field), $field.canonical())) ),+)?
+                        $($(
+                            $crate::spec::word::written($field, None$(.or(Some($default)))?)
+                                .map(|field| (stringify!($field), field.canonical()))
+                        ),+)?
                     ];
                     $crate::spec::word::canonical($kind, changed.into_iter().flatten().collect())
                 } )+ }
@@ -203,21 +276,15 @@ macro_rules! words {
                         $($( (stringify!($field), {
                             let mut schema = <$Type as $crate::spec::value::Value>::schema(&$limits);
                             schema["description"] = concat!($($field_doc),+).trim().into();
-                            schema["default"] = <$Type as $crate::spec::value::Value>::canonical(&$default);
+                            $( schema["default"] = <$Type as $crate::spec::value::Value>::canonical(&$default); )?
                             schema
                         }) ),+)?
                     ];
                     let properties: serde_json::Map<String, serde_json::Value> =
                         properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-                    serde_json::json!({
-                        "type": "object",
-                        "description": concat!($($doc),+).trim(),
-                        "properties": properties,
-                        "required": ["kind"],
-                        "additionalProperties": false,
-                    })
+                    $crate::spec::word::table_schema($kind, concat!($($doc),+).trim(), properties)
                 } ),+];
-                let mut any = vec![serde_json::json!({ "enum": Self::KINDS })];
+                let mut any = vec![$crate::spec::word::text_schema(&alternatives)];
                 any.extend(alternatives);
                 serde_json::json!({ "anyOf": any })
             }

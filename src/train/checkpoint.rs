@@ -243,15 +243,15 @@ pub fn read(bytes: &[u8], source: Source<'_>) -> Result<Checkpoint, TrainError> 
             let tensor = file.tensor(&entry.name)?;
             let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
             same(&entry.name, format!("{:?} {:?}", Dtype::F32, entry.shape), found)?;
-            let numbers = tensor
-                .data()
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect();
-            Ok((entry, numbers))
+            Ok((entry, read_numbers(tensor.data())))
         })
         .collect::<Result<_, TrainError>>()?;
     Ok(Checkpoint { header, entries })
+}
+
+/// The numbers of a tensor of type F32.
+pub fn read_numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
 fn read_header(bytes: &[u8]) -> Result<Header, TrainError> {

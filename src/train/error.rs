@@ -13,6 +13,12 @@ pub enum TrainError {
         /// What it would get.
         found: String,
     },
+    /// A layer of the network does not fit what arrives at it.
+    #[error(transparent)]
+    Unfit(#[from] crate::spec::architecture::Unfit),
+    /// Initial weights that cannot be had.
+    #[error(transparent)]
+    Weights(#[from] super::weights::WeightsError),
     /// A pool whose padding could make a window without a pixel.
     #[error("{layer} takes a padding of at most {half} pixels, found {found}")]
     Padding {

@@ -62,7 +62,12 @@ pub fn start<T: Real>(
     // Two streams a layer: its weight and its bias.
     let reader =
         |layer: u32, part: u32| Stream::new(seed, Purpose::Init, 0, 2 * layer + part).reader();
-    let saved: Vec<T> = match parameter.start {
+    // Numbers that are to come from a file are none until they do.
+    let start = match init {
+        Init::From { .. } => Start::Constant(f64::NAN),
+        _ => parameter.start,
+    };
+    let saved: Vec<T> = match start {
         Start::Constant(value) => vec![T::of(value); len],
         Start::Weight { layer, fan_in, fan_out } => {
             weight(init, [fan_in as f64, fan_out as f64], &mut reader(layer, 0), len)
@@ -92,6 +97,7 @@ fn weight<T: Real>(
         Init::KaimingNormal => normal((2.0 / fan_in).sqrt(), reader, len),
         Init::XavierNormal => normal((2.0 / (fan_in + fan_out)).sqrt(), reader, len),
         Init::Alexnet => normal(0.01, reader, len),
+        Init::From { .. } => unreachable!("invariant: weights of a file are not drawn"),
     }
 }
 

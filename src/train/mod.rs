@@ -26,6 +26,7 @@ pub mod report;
 pub mod rng;
 pub mod schedule;
 pub mod trainer;
+pub mod weights;
 
 pub use divergence::Divergence;
 pub use error::TrainError;

@@ -19,6 +19,7 @@ use super::optim::{LaneUpdate, Optimizer};
 use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 use super::schedule::{self, Timeline};
+use super::weights::Weights;
 use crate::spec::measure::Measurement;
 use crate::spec::{Key, RunConfig};
 
@@ -77,6 +78,14 @@ impl Trainer {
             updates: Vec::with_capacity(lanes.len()),
             lanes: lanes.to_vec(),
         })
+    }
+
+    /// Starts a lane from weights of a file instead of drawn ones.
+    ///
+    /// # Errors
+    /// When they do not fit the network.
+    pub fn start_from(&mut self, lane: usize, weights: &Weights) -> Result<(), TrainError> {
+        weights.load(&mut self.network, lane)
     }
 
     /// Trained scalars of one lane.

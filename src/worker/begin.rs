@@ -12,7 +12,9 @@ use crate::event::{EVENT_FORMAT, RunEvent};
 use crate::record::checkpoint::{self, Loaded};
 use crate::record::{LineWriter, RunFolder, RunRecord, atomic};
 use crate::spec::RunConfig;
-use crate::train::{Trainer, data};
+use crate::spec::init::Init;
+use crate::train::weights::Weights;
+use crate::train::{TrainError, Trainer, data};
 
 impl Attempt {
     /// Takes the run's lock, loads the data, builds the network and goes back to the newest
@@ -35,6 +37,7 @@ impl Attempt {
         let images = splits.train.len() as u64;
         let mut trainer = Trainer::new(std::slice::from_ref(&config), Arc::new(splits))?;
         trainer.wind_clock(Box::new(move || started.elapsed().as_secs_f64()));
+        start_from_file(&mut trainer, &config, &folder)?;
         let mut clock = Clock::new(started);
         if let Some(loaded) = loaded {
             match restore(&mut trainer, &loaded, events.length()) {
@@ -58,6 +61,19 @@ impl Attempt {
         let layers = PendingLayers::default();
         Ok(Self { folder, record, trainer, events, pending, layers, epochs, images, clock })
     }
+}
+
+/// Takes the initial weights from the sweep's record, where the configuration names a file.
+fn start_from_file(
+    trainer: &mut Trainer,
+    config: &RunConfig,
+    folder: &RunFolder,
+) -> Result<(), TrainError> {
+    let Init::From { from } = &config.init else { return Ok(()) };
+    let digest = from.digest.as_deref().unwrap_or(&from.path);
+    let weights = Weights::open(&folder.sweep().weights_file(digest))?;
+    weights.check_digest(digest)?;
+    trainer.start_from(0, &weights)
 }
 
 /// Puts the trainer where the checkpoint was taken, if the events up to there are whole.

@@ -180,9 +180,38 @@ fn a_benchmark_of_a_step_prints_the_figures_that_scripts_read() {
 #[test]
 fn help_is_as_documented() {
     let sandbox = Sandbox::new(TINY);
-    for command in ["sweep", "plan", "leaderboard", "data"] {
+    for command in ["sweep", "plan", "model", "leaderboard", "data"] {
         let help = sandbox.run(&[command, "--help"]).expect_code(0).stdout();
         insta::assert_snapshot!(format!("help_{command}"), help);
     }
     insta::assert_snapshot!("help", sandbox.run(&["--help"]).expect_code(0).stdout());
+}
+
+/// The same weights under another name are the same run; others are refused by their tensors.
+#[test]
+fn weights_of_a_file_are_kept_in_the_record_and_known_by_their_contents() {
+    let sweep = r#"
+schema = 1
+name = "from"
+
+[base]
+model = "alexnet32"
+width = 0.125
+batch_size = 64
+epochs = 1
+dataset = { kind = "synthetic", train = 64, val = 16, test = 16 }
+init = { from = "w.safetensors" }
+"#;
+    let sandbox = Sandbox::new(sweep);
+    let reference = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    std::fs::copy(reference.join("parity.safetensors"), sandbox.path("w.safetensors")).unwrap();
+    sandbox.sweep(&[]).expect_code(0);
+    let kept = std::fs::read_dir(sandbox.sweep_folder("from").join("weights")).unwrap().count();
+    assert_eq!(kept, 2, "the file and the index");
+    std::fs::rename(sandbox.path("w.safetensors"), sandbox.path("v.safetensors")).unwrap();
+    sandbox.run(&["leaderboard", "from"]).expect_code(0).expect_stdout("base");
+    sandbox.sweep(&[]).expect_code(2);
+    sandbox.write("sweep.toml", &sweep.replace("w.safetensors", "v.safetensors"));
+    sandbox.sweep(&[]).expect_code(4).expect_stdout("nothing to do");
+    sandbox.sweep(&["width=0.25"]).expect_code(2);
 }

@@ -9,5 +9,6 @@ mod command_line;
 mod crash;
 mod damage;
 mod identity_of_results;
+mod parity;
 mod sandbox;
 mod signals;

@@ -127,7 +127,7 @@ mod tests {
             "`bench` times one configuration, found several values of `lr`"
         );
         let small = "dataset={kind=synthetic,shape=[1,4,4]}";
-        assert!(refused(&["model=alexnet32", small]).contains("too small for alexnet32"));
+        assert!(refused(&["model=alexnet32", small]).contains("needs at least 2 x 2 pixels"));
         let config = configuration(&["lr=0.5".to_owned()]).unwrap();
         assert_eq!(config, RunConfig { lr: 0.5, ..RunConfig::default() });
     }

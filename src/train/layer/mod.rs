@@ -25,41 +25,8 @@ mod thread_tests;
 
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};
+pub use crate::spec::architecture::Shape;
 pub use parameter::{Parameter, State};
-
-/// Shape of one sample between two layers; in memory (height, width, channels), row-major.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows of pixels; 1 for the input of a linear layer.
-    pub height: usize,
-    /// Columns of pixels.
-    pub width: usize,
-    /// Channels, or units of a linear layer.
-    pub channels: usize,
-}
-
-impl Shape {
-    /// A plain vector.
-    pub fn flat(units: usize) -> Self {
-        Self { height: 1, width: 1, channels: units }
-    }
-
-    /// Pixels.
-    pub fn area(&self) -> usize {
-        self.height * self.width
-    }
-
-    /// Numbers in one sample.
-    pub fn units(&self) -> usize {
-        self.area() * self.channels
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} x {} x {}", self.channels, self.height, self.width)
-    }
-}
 
 /// What a pass through the network is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -90,3 +90,17 @@ fn gradients_of_alexnet32_equal_finite_differences() {
         check(&config, [2, 12, 14]);
     }
 }
+
+#[test]
+fn gradients_of_a_declared_network_equal_finite_differences() {
+    let config = RunConfig::from_canonical(&serde_json::json!({ "activation": "gelu", "model": { "layers": [
+        { "kind": "conv2d", "channels": 4, "kernel": 3, "padding": 1, "groups": 2 },
+        { "kind": "local_response_norm", "size": 3, "alpha": 0.1 }, "tanh",
+        { "kind": "max_pool2d", "kernel": 3, "stride": 2, "padding": 1, "ceil": true },
+        { "kind": "conv2d", "channels": 6, "kernel": 2, "dilation": 2 }, "batch_norm", "activation",
+        { "kind": "avg_pool2d", "kernel": 2, "padding": 1 },
+        "flatten", { "kind": "dropout", "p": 0.3 }, { "kind": "linear", "units": 5 }, "silu", "logits",
+    ] } }))
+    .unwrap();
+    check(&config, [2, 9, 8]);
+}

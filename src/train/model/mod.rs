@@ -1,10 +1,8 @@
-//! The networks: from a configuration to layers.
+//! The networks: from an architecture to layers with weights.
 
-mod alexnet32;
-mod builder;
+mod build;
 #[cfg(test)]
 mod gradients;
-mod mlp;
 mod network;
 
 pub use network::{InputOrder, Network};
@@ -13,23 +11,24 @@ use super::error::TrainError;
 use super::init;
 use super::kernel::Real;
 use crate::spec::RunConfig;
-use crate::spec::model::Model;
+use crate::spec::architecture::Architecture;
 
 /// The network of `lanes` (whose shapes agree) for images of shape (C, H, W), with its initial
 /// weights and room for `capacity` images of each lane.
 ///
 /// # Errors
-/// When the images are too small for the network, or the tensor library cannot allocate.
+/// When a layer does not fit what arrives at it, or the tensor library cannot allocate.
 pub fn build<T: Real>(
     lanes: &[RunConfig],
     image: [usize; 3],
     classes: usize,
     capacity: usize,
 ) -> Result<Network<T>, TrainError> {
-    let mut network = match &lanes[0].model {
-        Model::Mlp { hidden } => mlp::build(lanes, hidden, (image, classes), capacity)?,
-        Model::Alexnet32 => alexnet32::build(lanes, (image, classes), capacity)?,
-    };
+    let architectures: Vec<Architecture> = lanes
+        .iter()
+        .map(|lane| Architecture::new(lane, image, classes))
+        .collect::<Result<_, _>>()?;
+    let mut network = build::network(lanes, &architectures, capacity)?;
     let depth = init::Depth::of(network.parameters());
     for parameter in network.parameters_mut() {
         for (lane, config) in lanes.iter().enumerate() {
