@@ -9,6 +9,7 @@ mod command_line;
 mod crash;
 mod damage;
 mod identity_of_results;
+mod measurements;
 mod parity;
 mod sandbox;
 mod signals;

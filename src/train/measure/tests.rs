@@ -13,7 +13,7 @@ use crate::train::kernel::Buffer;
 use crate::train::layer::{Mode, Parameter, Pass};
 use crate::train::loss::{BatchLoss, Targets};
 use crate::train::model;
-use crate::train::report::{EpochEnd, Part};
+use crate::train::report::{EpochEnd, Evaluation, Part};
 use crate::train::trainer::Trainer;
 
 const SAMPLES: usize = 6;
@@ -205,14 +205,14 @@ fn smoothness_by_taking_the_steps_and_everything_is_put_back() {
             }
         }
         let losses = loss_and_gradient(&mut network);
-        tried.push([0, 1].map(|lane| {
+        tried.push([0, 1].map(|lane: usize| {
             let there = flat(&network, lane, true);
             let moved: Vec<f64> = there.iter().zip(&gradients[lane]).map(|(a, b)| a - b).collect();
             let step = rates[lane] * factor * norm(&gradients[lane]);
             [losses[lane], norm(&moved), norm(&moved) / step]
         }));
     }
-    for lane in 0..2 {
+    for lane in [0, 1] {
         let of = |number: usize| [tried[0][lane][number], tried[1][lane][number]];
         let least = |number| of(number).into_iter().fold(f64::INFINITY, f64::min);
         let most = |number| of(number).into_iter().fold(0.0, f64::max);
@@ -234,7 +234,7 @@ fn part(images: usize) -> Images {
 }
 
 /// Losses of all steps, evaluations and measurements of a training.
-fn train(lanes: &[RunConfig]) -> (Vec<f64>, Vec<(f64, f64)>, Vec<(u32, Measured)>) {
+fn train(lanes: &[RunConfig]) -> (Vec<f64>, Vec<Evaluation>, Vec<(u32, Measured)>) {
     let data = DataSplits {
         shape: [1, 8, 8],
         classes: 4,
@@ -254,7 +254,7 @@ fn train(lanes: &[RunConfig]) -> (Vec<f64>, Vec<(f64, f64)>, Vec<(u32, Measured)
         });
         assert!(matches!(end, Ok(EpochEnd::Complete(_))));
         let found = trainer.evaluate(Part::Validation).unwrap();
-        evaluations.extend(found.iter().map(|e| (e.loss, e.accuracy)));
+        evaluations.extend(found);
         measured.extend(trainer.measure().unwrap().into_iter().map(|m| (epoch, m)));
     }
     (losses, evaluations, measured)

@@ -209,7 +209,7 @@ impl Scan {
                         files.push(File { name: entry.name, label, stamp });
                     }
                     Err(error) => {
-                        self.problems.add(&entry.name, format!("cannot be read: {error}"))
+                        self.problems.add(&entry.name, format!("cannot be read: {error}"));
                     }
                 },
                 Kind::Ignored => {}

@@ -223,7 +223,7 @@ fn every_image_that_cannot_be_decoded_is_named_and_no_cache_is_left() {
     album.write("train/a/text.jpg", b"no image");
     album.write("train/a/gif.png", b"GIF89a\x01\0\x01\0\0\0\0;");
     // A PNG of a few bytes that claims to be 60,000 x 60,000 pixels.
-    let mut bomb = png.clone();
+    let mut bomb = png;
     bomb[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);
     let crc = crc32(&bomb[12..29]).to_be_bytes();
     bomb[29..33].copy_from_slice(&crc);
