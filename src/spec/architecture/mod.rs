@@ -5,7 +5,7 @@
 //! the plan is checked against it, the engine builds from it, `gridlane model` prints it.
 //!
 //! A definition (`alexnet.rs` and its neighbours) names its layers one after the other to a
-//! [`Draft`](draft::Draft), which works out the shapes.
+//! `draft::Draft`, which works out the shapes.
 
 mod alexnet;
 mod alexnet32;

@@ -1,8 +1,9 @@
 //! Folders of images, as torchvision's `ImageFolder` takes them.
 //!
-//! A folder's path comes in; its facts for the planner ([`look_into`]), its decoded images in the
-//! cache ([`prepare`]) and its three parts in memory ([`load`]) come out. Everything between a file
-//! and its bytes is decided here and explained in `docs/design/data.md`.
+//! A folder's path comes in; its facts for the planner ([`ImageFolder::facts`]), its decoded images
+//! in the cache ([`ImageFolder::prepare`]) and its three parts in memory ([`ImageFolder::load`]) come
+//! out. Everything between a file and its bytes is decided here and explained in
+//! `docs/design/data.md`.
 
 mod decode;
 mod index;

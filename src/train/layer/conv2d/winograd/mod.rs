@@ -3,8 +3,8 @@
 //!
 //! The output is cut into tiles of 4x4 pixels, each made of 6x6 inputs. Transformed, a tile's inputs,
 //! weights and outputs are 36 numbers a channel, and the convolution is 36 matrix products over the
-//! channels: M[p] = V[p] U[p]^T with V[p] (tiles, C), U[p] (O, C), M[p] (tiles, O). The gradients are
-//! the transposes: dU[p] = dM[p]^T V[p], dV[p] = dM[p] U[p].
+//! channels: `M[p]` = `V[p]` `U[p]^T` with `V[p]` (tiles, C), `U[p]` (O, C), `M[p]` (tiles, O). The
+//! gradients are the transposes: `dU[p]` = `dM[p]^T` `V[p]`, `dV[p]` = `dM[p]` `U[p]`.
 //!
 //! Samples go through in *parts* of a fixed number of tiles, so that V and M of a part stay in a
 //! cache; parts are shared among threads, and sums over parts are made in their order.
@@ -166,7 +166,7 @@ impl Winograd {
         });
     }
 
-    /// dU[p] = sum over the parts of dM[p]^T V[p], added to what is there if `add`.
+    /// `dU[p]` = sum over the parts of `dM[p]^T` `V[p]`, added to what is there if `add`.
     fn sum_weights<T: Real>(&self, parts: &[T], samples: usize, add: bool, du: &mut [T]) {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
         for_each_block(du, outputs * inputs, |start, du| {
@@ -185,7 +185,7 @@ impl Winograd {
         });
     }
 
-    /// The input's gradient of every part, from dV[p] = dM[p] U[p].
+    /// The input's gradient of every part, from `dV[p]` = `dM[p]` `U[p]`.
     fn make_input_gradients<T: Real>(&self, parts: &mut [T], u: &[T], gradient: &mut [T]) {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
         let units = self.samples * self.input.units();
@@ -202,7 +202,7 @@ impl Winograd {
         });
     }
 
-    /// M[p] = V[p] U[p]^T.
+    /// `M[p]` = `V[p]` `U[p]^T`.
     fn multiply<T: Real>(&self, v: &[T], u: &[T], m: &mut [T]) {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
         let tiles = v.len() / (POINTS * inputs);
