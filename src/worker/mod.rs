@@ -7,5 +7,6 @@ mod measured;
 pub mod run;
 mod steps;
 
+pub use clock::peak_memory_bytes;
 pub use error::WorkerError;
 pub use run::{Assignment, work};

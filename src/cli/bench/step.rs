@@ -9,6 +9,7 @@ use crate::spec::validate::misfits;
 use crate::spec::{RunConfig, SweepSpec};
 use crate::train::bench::step::{StepTimes, time_steps};
 use crate::units::{show_bytes, show_count};
+use crate::worker::peak_memory_bytes;
 
 /// The sweep file that the settings are laid over.
 const EMPTY: &[u8] = b"schema = 1\nname = \"bench\"\n";
@@ -101,14 +102,6 @@ impl Figures<'_> {
             show_count(self.times.parameters.into()),
         )
     }
-}
-
-/// The most memory that the process has held, where the system tells.
-fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]
