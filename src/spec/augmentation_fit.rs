@@ -148,7 +148,7 @@ mod tests {
         random_resized_crop to 32 x 32 px would enlarge images of 28 x 28 px | take size = 28 or less, or larger images
         pca_colour_noise needs red, green and blue, and these images have 1 channel | leave it out; `alexnet_style` does so by itself for images without colours
         a cutout of 56 px leaves nothing of images of 28 x 28 px | take size = 14
-        mixup needs two images in a batch | leave mixup out
+        mixup needs two images in a batch | take a larger batch_size, or leave mixup out
         ");
     }
 

@@ -96,7 +96,7 @@ impl Value for BatchNorm {
     }
 
     fn label(&self) -> String {
-        let fields = self.changed().into_iter().map(|(name, x)| (name, x.label())).collect();
+        let fields = self.changed().into_iter().map(|(name, x)| Some((name, x.label()))).collect();
         word::label(if self.is_on() { "true" } else { "false" }, fields)
     }
 
@@ -111,10 +111,7 @@ impl Value for BatchNorm {
     fn schema((): &()) -> serde_json::Value {
         let default = Normalisation::default();
         let number = |limits: &Interval, default: f64, doc: &str| {
-            let mut schema = f64::schema(limits);
-            schema["description"] = doc.into();
-            schema["default"] = default.canonical();
-            schema
+            word::field_schema(f64::schema(limits), doc, Some(default.canonical()))
         };
         let momentum = "Share of the newest batch in the running statistics.";
         json!({ "anyOf": [

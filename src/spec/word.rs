@@ -135,25 +135,30 @@ fn tacit_kind(table: &[(Name, Node)], words: &[(&str, &[&str])]) -> Option<Strin
 }
 
 /// Puts a word's canonical form together: a string, or a table where a field is not at its default.
-pub fn canonical(kind: &str, fields: Vec<(&'static str, serde_json::Value)>) -> serde_json::Value {
-    if fields.is_empty() {
-        return kind.into();
-    }
+/// `changed` are the fields in their order, `None` where one is at its default.
+pub fn canonical(
+    kind: &str,
+    changed: Vec<Option<(&'static str, serde_json::Value)>>,
+) -> serde_json::Value {
     let mut table = serde_json::Map::new();
-    table.insert("kind".to_owned(), kind.into());
-    for (name, value) in fields {
+    for (name, value) in changed.into_iter().flatten() {
         table.insert(name.to_owned(), value);
     }
+    if table.is_empty() {
+        return kind.into();
+    }
+    table.insert("kind".to_owned(), kind.into());
     table.into()
 }
 
 /// Puts a word's label together: `step(every_epochs=4,gamma=0.5)`, `layers(f100)`.
-pub fn label(kind: &str, fields: Vec<(&'static str, String)>) -> String {
+/// `changed` are the fields in their order, `None` where one is at its default.
+pub fn label(kind: &str, changed: Vec<Option<(&'static str, String)>>) -> String {
+    let field = |(name, value)| if name == kind { value } else { format!("{name}={value}") };
+    let fields: Vec<String> = changed.into_iter().flatten().map(field).collect();
     if fields.is_empty() {
         return kind.to_owned();
     }
-    let field = |(name, value)| if name == kind { value } else { format!("{name}={value}") };
-    let fields: Vec<String> = fields.into_iter().map(field).collect();
     format!("{kind}({})", fields.join(","))
 }
 
@@ -162,12 +167,30 @@ pub fn written<T: PartialEq>(value: &T, default: Option<T>) -> Option<&T> {
     default.is_none_or(|default| default != *value).then_some(value)
 }
 
-/// JSON Schema of a word that is written as a table.
+/// JSON Schema of one field: that of its type, with what is particular to it.
+pub fn field_schema(
+    mut schema: serde_json::Value,
+    doc: &str,
+    default: Option<serde_json::Value>,
+) -> serde_json::Value {
+    schema["description"] = doc.trim().into();
+    if let Some(default) = default {
+        schema["default"] = default;
+    }
+    schema
+}
+
+/// JSON Schema of a word that is written as a table with these `fields`.
 pub fn table_schema(
     kind: &str,
     doc: &str,
-    properties: serde_json::Map<String, serde_json::Value>,
+    fields: Vec<(&'static str, serde_json::Value)>,
 ) -> serde_json::Value {
+    let mut properties = serde_json::Map::new();
+    properties.insert("kind".to_owned(), serde_json::json!({ "const": kind }));
+    for (name, schema) in fields {
+        properties.insert(name.to_owned(), schema);
+    }
     let must = |(name, schema): (&String, &serde_json::Value)| {
         let is_kind = name == "kind" && !properties.contains_key(kind);
         (is_kind || (name != "kind" && schema.get("default").is_none())).then(|| name.clone())
@@ -175,7 +198,7 @@ pub fn table_schema(
     let required: Vec<String> = properties.iter().filter_map(must).collect();
     serde_json::json!({
         "type": "object",
-        "description": doc,
+        "description": doc.trim(),
         "properties": properties,
         "required": required,
         "additionalProperties": false,
@@ -253,7 +276,7 @@ macro_rules! words {
                                 .map(|field| (stringify!($field), field.label()))
                         ),+)?
                     ];
-                    $crate::spec::word::label($kind, changed.into_iter().flatten().collect())
+                    $crate::spec::word::label($kind, changed)
                 } )+ }
             }
 
@@ -265,24 +288,22 @@ macro_rules! words {
                                 .map(|field| (stringify!($field), field.canonical()))
                         ),+)?
                     ];
-                    $crate::spec::word::canonical($kind, changed.into_iter().flatten().collect())
+                    $crate::spec::word::canonical($kind, changed)
                 } )+ }
             }
 
             fn schema((): &()) -> serde_json::Value {
                 let alternatives: Vec<serde_json::Value> = vec![$( {
-                    let properties = vec![
-                        ("kind", serde_json::json!({ "const": $kind })),
-                        $($( (stringify!($field), {
-                            let mut schema = <$Type as $crate::spec::value::Value>::schema(&$limits);
-                            schema["description"] = concat!($($field_doc),+).trim().into();
-                            $( schema["default"] = <$Type as $crate::spec::value::Value>::canonical(&$default); )?
-                            schema
-                        }) ),+)?
+                    let fields = vec![
+                        $($( (stringify!($field), $crate::spec::word::field_schema(
+                            <$Type as $crate::spec::value::Value>::schema(&$limits),
+                            concat!($($field_doc),+),
+                            None$(.or(Some(
+                                <$Type as $crate::spec::value::Value>::canonical(&$default)
+                            )))?,
+                        )) ),+)?
                     ];
-                    let properties: serde_json::Map<String, serde_json::Value> =
-                        properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-                    $crate::spec::word::table_schema($kind, concat!($($doc),+).trim(), properties)
+                    $crate::spec::word::table_schema($kind, concat!($($doc),+), fields)
                 } ),+];
                 let mut any = vec![$crate::spec::word::text_schema(&alternatives)];
                 any.extend(alternatives);

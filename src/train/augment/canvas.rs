@@ -6,8 +6,8 @@
 
 use super::affine::{Affine, gather};
 use super::normalise::{Normalise, unit};
-use super::resize::{Cut, Resizer};
 use super::window::Window;
+use crate::train::kernel::resize::{Cut, Resizer};
 use crate::train::kernel::simd::vectorized;
 
 /// The memory that an image needs, kept from image to image.

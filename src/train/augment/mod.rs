@@ -17,7 +17,6 @@ mod kolmogorov;
 mod mixup;
 mod normalise;
 mod pipeline;
-mod resize;
 mod resized_crop;
 mod step;
 #[cfg(test)]

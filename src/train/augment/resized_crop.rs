@@ -1,6 +1,6 @@
 //! The cut of a random resized crop (Szegedy et al., 2015; torchvision's `RandomResizedCrop`).
 
-use super::resize::Cut;
+use crate::train::kernel::resize::Cut;
 use crate::train::rng::Reader;
 
 /// Draws before the largest cut in the middle is taken.

@@ -9,8 +9,8 @@ use super::crop;
 use super::jitter::{Blend, Jitter};
 use super::mixup::mix;
 use super::normalise::{Normalise, unit};
-use super::resize::Cut;
 use super::resized_crop::Shapes;
+use crate::train::kernel::resize::Cut;
 use crate::train::model::InputOrder;
 use crate::train::rng::{Purpose, Reader, Stream};
 

@@ -10,11 +10,10 @@ use std::cell::RefCell;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fast_image_resize::images::Image;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::jpeg;
+use crate::train::kernel::resize::{Cut, Resizer};
 
 /// What an image may take once decoded, and once resized: 178 million pixels of three bytes, where
 /// Pillow refuses too. A file of a few kilobytes can claim to be four billion pixels.
@@ -37,8 +36,18 @@ impl Form {
 }
 
 thread_local! {
-    /// Its buffers are kept from image to image.
-    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+    /// Kept from image to image.
+    static MEMORY: RefCell<Memory> = RefCell::default();
+}
+
+/// What an image needs while it is worked on.
+#[derive(Default)]
+struct Memory {
+    /// (C, H, W) as decoded.
+    planes: Vec<u8>,
+    /// (C, H, W) with the shorter side as asked for.
+    resized: Vec<u8>,
+    resizer: Resizer,
 }
 
 /// Decodes `file` into `out`, shape (C, side, side).
@@ -54,16 +63,20 @@ pub fn decode(file: &[u8], form: Form, out: &mut [u8]) -> Result<(), String> {
 
 fn decoded(file: &[u8], form: Form, out: &mut [u8]) -> Result<(), String> {
     let image = upright(file)?;
-    let [width, height] = [image.width(), image.height()];
-    let (pixels, kind) = match form.channels {
-        1 => (grey(image), PixelType::U8),
-        _ => (image.into_rgb8().into_raw(), PixelType::U8x3),
+    let [height, width] = [image.height(), image.width()].map(|length| length as usize);
+    let pixels = match form.channels {
+        1 => grey(image),
+        _ => image.into_rgb8().into_raw(),
     };
-    let image = Image::from_vec_u8(width, height, pixels, kind)
-        .map_err(|error| format!("it cannot be resized: {error}"))?;
-    let image = resized(image, form)?;
-    cut_centre(&image, form, out);
-    Ok(())
+    MEMORY.with_borrow_mut(|Memory { planes, resized, resizer }| {
+        split_planes(&pixels, form.channels, planes);
+        let size = size_for([height, width], form)?;
+        resized.resize(form.channels * size[0] * size[1], 0);
+        let source = [height, width];
+        resizer.resize((planes, source), &Cut::whole(source), (resized, size));
+        cut_centre(resized, size, form, out);
+        Ok(())
+    })
 }
 
 /// The decoded image as it is to be looked at.
@@ -123,50 +136,42 @@ fn grey(image: DynamicImage) -> Vec<u8> {
     image.into_luma8().into_raw()
 }
 
-/// The shorter side becomes `form.side`.
-fn resized(image: Image<'static>, form: Form) -> Result<Image<'static>, String> {
-    let [width, height] = [image.width(), image.height()].map(u64::from);
+/// Pixel by pixel to channel by channel.
+fn split_planes(pixels: &[u8], channels: usize, planes: &mut Vec<u8>) {
+    planes.resize(pixels.len(), 0);
+    let plane = pixels.len() / channels;
+    for (channel, plane) in planes.chunks_exact_mut(plane).enumerate() {
+        for (out, pixel) in plane.iter_mut().zip(pixels.chunks_exact(channels)) {
+            *out = pixel[channel];
+        }
+    }
+}
+
+/// Height and width once the shorter side is `form.side`.
+fn size_for(source: [usize; 2], form: Form) -> Result<[usize; 2], String> {
+    let [height, width] = source.map(|length| length as u64);
     let side = form.side as u64;
     let shorter = width.min(height);
-    let [to_width, to_height] = [width, height].map(|length| side * length / shorter);
-    if to_width * to_height * form.channels as u64 > MOST_BYTES {
+    let size = [height, width].map(|length| side * length / shorter);
+    if size[0] * size[1] * form.channels as u64 > MOST_BYTES {
         return Err(format!(
             "{width} x {height} px is too narrow: with the shorter side at {side} px it is larger \
              than {}",
             crate::units::show_bytes(MOST_BYTES)
         ));
     }
-    // Rows first, as Pillow does: the values in between are rounded to bytes, so the order shows.
-    let narrowed = converted(image, to_width as u32, height as u32)?;
-    converted(narrowed, to_width as u32, to_height as u32)
+    Ok(size.map(|length| length as usize))
 }
 
-/// The image at another size; as it is, if it has that size.
-fn converted(image: Image<'static>, width: u32, height: u32) -> Result<Image<'static>, String> {
-    if (image.width(), image.height()) == (width, height) {
-        return Ok(image);
-    }
-    let mut resized = Image::new(width, height, image.pixel_type());
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    RESIZER
-        .with_borrow_mut(|resizer| resizer.resize(&image, &mut resized, &options))
-        .map_err(|error| format!("it cannot be resized: {error}"))?;
-    Ok(resized)
-}
-
-/// The square in the middle, channel by channel.
-fn cut_centre(image: &Image<'_>, form: Form, out: &mut [u8]) {
-    let [width, height] = [image.width() as usize, image.height() as usize];
+/// The square in the middle.
+fn cut_centre(image: &[u8], [height, width]: [usize; 2], form: Form, out: &mut [u8]) {
     let start = |length: usize| ((length - form.side) as f64 / 2.0).round_ties_even() as usize;
     let [top, left] = [start(height), start(width)];
-    let rows = image.buffer().chunks_exact(width * form.channels).skip(top).take(form.side);
-    for (y, row) in rows.enumerate() {
-        let row = &row[left * form.channels..][..form.side * form.channels];
-        for (channel, plane) in out.chunks_exact_mut(form.side * form.side).enumerate() {
-            let values = row[channel..].iter().step_by(form.channels);
-            for (out, &value) in plane[y * form.side..][..form.side].iter_mut().zip(values) {
-                *out = value;
-            }
+    let planes = image.chunks_exact(height * width);
+    for (plane, out) in planes.zip(out.chunks_exact_mut(form.side * form.side)) {
+        let rows = plane.chunks_exact(width).skip(top);
+        for (row, out) in rows.zip(out.chunks_exact_mut(form.side)) {
+            out.copy_from_slice(&row[left..left + form.side]);
         }
     }
 }

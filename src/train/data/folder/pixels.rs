@@ -21,7 +21,7 @@ use crate::train::data::DataError;
 const MAGIC: [u8; 16] = *b"gridlane pixels\n";
 
 /// Raised when the layout changes, or when the same file would be decoded to other bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const HEAD: usize = 64;
 const HASH: usize = 32;

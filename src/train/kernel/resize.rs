@@ -2,11 +2,14 @@
 //! Pillow, widened where the image becomes smaller, in Pillow's own fixed-point arithmetic. Columns
 //! first, then rows, rounded to bytes in between.
 
-use crate::train::kernel::simd::vectorized;
+use super::simd::vectorized;
 
 /// Weights are counted in 2^-22: sums of 255 times weights stay within 32 bits.
 const BITS: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (BITS - 1);
+
+/// Rows that become narrower or wider together: as many sums as fill a vector register or two.
+const ROWS: usize = 16;
 
 /// A rectangle of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +29,17 @@ pub struct Resizer {
     rows: Weights,
     /// All rows of the cut with the new columns.
     between: Vec<u8>,
+    /// `ROWS` rows of the cut, pixel by pixel, and what they become.
+    turned: [Vec<[u8; ROWS]>; 2],
     /// One row of sums.
     sums: Vec<i32>,
+}
+
+impl Cut {
+    /// All of an image of `size`.
+    pub fn whole(size: [usize; 2]) -> Self {
+        Self { top: 0, left: 0, size }
+    }
 }
 
 impl Resizer {
@@ -46,8 +58,10 @@ impl Resizer {
         let planes = from.chunks_exact(source[0] * source[1]);
         for (from, to) in planes.zip(to.chunks_exact_mut(height * width)) {
             let lines = from[cut.top * source[1]..].chunks_exact(source[1]).take(cut.size[0]);
-            for (line, row) in lines.zip(self.between.chunks_exact_mut(width)) {
-                self.columns.apply_along(&line[cut.left..cut.left + cut.size[1]], row);
+            let lines: Vec<&[u8]> =
+                lines.map(|line| &line[cut.left..cut.left + cut.size[1]]).collect();
+            for (lines, rows) in lines.chunks(ROWS).zip(self.between.chunks_mut(ROWS * width)) {
+                self.columns.apply_along(lines, &mut self.turned, rows);
             }
             for (taps, row) in self.rows.taps().zip(to.chunks_exact_mut(width)) {
                 add_rows(taps, &self.between, &mut self.sums, row);
@@ -98,13 +112,38 @@ impl Weights {
         self.spans.iter().zip(weights).map(|(&[first, count], weights)| (first, &weights[..count]))
     }
 
-    /// Resizes one row.
-    fn apply_along(&self, line: &[u8], row: &mut [u8]) {
-        for ((first, weights), out) in self.taps().zip(row) {
-            let pixels = &line[first..first + weights.len()];
-            let products =
-                pixels.iter().zip(weights).map(|(&pixel, weight)| i32::from(pixel) * weight);
-            *out = rounded(HALF + products.sum::<i32>());
+    /// Resizes up to `ROWS` lines into `rows`. Turned, the lines lie side by side, so that one weight
+    /// meets a whole vector of pixels.
+    fn apply_along(&self, lines: &[&[u8]], turned: &mut [Vec<[u8; ROWS]>; 2], rows: &mut [u8]) {
+        let width = rows.len() / lines.len();
+        let [old, new] = turned;
+        old.resize(lines[0].len(), [0; ROWS]);
+        new.resize(width, [0; ROWS]);
+        for (at, line) in lines.iter().enumerate() {
+            for (turned, &pixel) in old.iter_mut().zip(*line) {
+                turned[at] = pixel;
+            }
+        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((first, weights), out) in self.taps().zip(new.iter_mut()) {
+                    let mut sums = [HALF; ROWS];
+                    for (pixels, &weight) in old[first..].iter().zip(weights) {
+                        for (sum, &pixel) in sums.iter_mut().zip(pixels) {
+                            *sum += i32::from(pixel) * weight;
+                        }
+                    }
+                    for (out, &sum) in out.iter_mut().zip(&sums) {
+                        *out = rounded(sum);
+                    }
+                }
+            },
+        );
+        for (at, row) in rows.chunks_exact_mut(width).enumerate() {
+            for (out, turned) in row.iter_mut().zip(new.iter()) {
+                *out = turned[at];
+            }
         }
     }
 }
