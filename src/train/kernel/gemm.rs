@@ -6,6 +6,7 @@
 )]
 
 use super::Real;
+use super::parallel::threads;
 
 /// A matrix in a slice: element (i, j) is `data[i * row_stride + j * column_stride]`.
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +57,39 @@ pub enum Output {
 }
 
 /// `out = lhs * rhs`, or `out += lhs * rhs`; `out` is row-major, (rows of `lhs`, columns of `rhs`),
-/// without gaps. One thread. The same shapes and numbers give the same bits.
+/// without gaps. One thread. The same shapes and numbers give the same bits, and
+/// [`shared_product`] gives them too.
 ///
 /// # Panics
 /// When the shapes do not fit each other or the slices.
 pub fn product<T: Real>(out: &mut [T], lhs: Matrix<'_, T>, rhs: Matrix<'_, T>, output: Output) {
+    multiply(out, (lhs, rhs), output, gemm::Parallelism::None);
+}
+
+/// [`product`], shared among the threads of the current pool: they divide rows and columns, never a
+/// sum.
+///
+/// # Panics
+/// As [`product`] does.
+pub fn shared_product<T: Real>(
+    out: &mut [T],
+    lhs: Matrix<'_, T>,
+    rhs: Matrix<'_, T>,
+    output: Output,
+) {
+    let parallelism = match threads() {
+        1 => gemm::Parallelism::None,
+        threads => gemm::Parallelism::Rayon(threads),
+    };
+    multiply(out, (lhs, rhs), output, parallelism);
+}
+
+fn multiply<T: Real>(
+    out: &mut [T],
+    (lhs, rhs): (Matrix<'_, T>, Matrix<'_, T>),
+    output: Output,
+    parallelism: gemm::Parallelism,
+) {
     let (m, n, k) = (lhs.rows, rhs.columns, lhs.columns);
     assert_eq!(k, rhs.rows, "invariant: the inner extents of a matrix product are equal");
     assert_eq!(Some(out.len()), m.checked_mul(n), "invariant: the output is (m, n)");
@@ -103,7 +132,7 @@ pub fn product<T: Real>(out: &mut [T], lhs: Matrix<'_, T>, rhs: Matrix<'_, T>, o
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            parallelism,
         );
     }
 }

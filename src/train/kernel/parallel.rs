@@ -11,9 +11,14 @@ use rayon::prelude::*;
 /// second-level cache and handing it to a thread costs little beside it.
 pub const BLOCK: usize = 1 << 14;
 
-/// Is there anyone to share with?
+/// Threads to share with, this one included.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Is there nobody to share with?
 fn alone(len: usize, block: usize) -> bool {
-    len <= block || rayon::current_num_threads() == 1
+    len <= block || threads() == 1
 }
 
 /// Calls `work` with the start and the numbers of every block of `block` numbers of `data`.

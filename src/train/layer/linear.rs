@@ -3,7 +3,7 @@
 use super::parameter::{Parameter, Start, StorageOrder};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
-use crate::train::kernel::gemm::{Matrix, Output, product};
+use crate::train::kernel::gemm::{Matrix, Output, shared_product};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
 
@@ -70,7 +70,7 @@ impl<T: Real> Layer<T> for Linear<T> {
                 let output = &mut output[..n * outputs];
                 let x = Matrix::new(input.lane(lane, n * inputs), n, inputs);
                 let w = Matrix::new(weight.lane(lane, outputs * inputs), outputs, inputs);
-                product(output, x, w.transposed(), Output::Replace);
+                shared_product(output, x, w.transposed(), Output::Replace);
                 if let Some(bias) = &bias {
                     add_to_rows(output, bias.lane(lane, outputs));
                 }
@@ -101,7 +101,7 @@ impl<T: Real> Layer<T> for Linear<T> {
                 for (lane, w) in w.chunks_exact_mut(outputs * inputs).enumerate() {
                     let g = Matrix::new(gradient.lane(lane, n * outputs), n, outputs);
                     let x = Matrix::new(input.lane(lane, n * inputs), n, inputs);
-                    product(w, g.transposed(), x, Output::Replace);
+                    shared_product(w, g.transposed(), x, Output::Replace);
                 }
             })?;
         }
@@ -114,7 +114,7 @@ impl<T: Real> Layer<T> for Linear<T> {
             for (lane, out) in input_gradient.chunks_exact_mut(capacity).enumerate() {
                 let g = Matrix::new(gradient.lane(lane, n * outputs), n, outputs);
                 let w = Matrix::new(weight.lane(lane, outputs * inputs), outputs, inputs);
-                product(&mut out[..n * inputs], g, w, Output::Replace);
+                shared_product(&mut out[..n * inputs], g, w, Output::Replace);
             }
         })
     }

@@ -3,15 +3,18 @@
 use super::activation::Activation;
 use super::avg_pool2d::AvgPool2d;
 use super::batch_norm::BatchNorm;
+use super::conv2d::{Conv2d, Convolution};
 use super::dropout::{Dropout, DropoutLane};
 use super::gradient_check::fill;
+use super::linear::{Bias, Linear};
 use super::local_response_norm::{LocalResponseNorm, Response};
 use super::max_pool2d::MaxPool2d;
+use super::patches::Window;
 use super::pool_windows::Pool;
 use super::{Flow, Layer, Mode, Pass, Shape};
 use crate::spec::activation::Activation as Function;
 use crate::spec::batch_norm::Normalisation;
-use crate::train::kernel::Buffer;
+use crate::train::kernel::{Buffer, Workspace};
 
 /// Makes a layer.
 type Make<'a> = &'a (dyn Fn() -> Box<dyn Layer<f32>> + Sync);
@@ -51,7 +54,15 @@ fn the_number_of_threads_changes_no_bit() {
     let pool = || Pool { padding: [1; 2], ..Pool::square(3, 2) };
     let dropout = DropoutLane { seed: 5, probability: 0.4 };
     let gelu = Function::Gelu { approximate: false };
-    let layers: [(&str, Make<'_>); 7] = [
+    let memory = Workspace::default;
+    let conv = |window, groups| {
+        let what = Convolution { channels: 34, window, groups, bias: Bias::With };
+        Conv2d::new(1, (1, 0), IMAGE, what, (&memory(), SAMPLES)).unwrap()
+    };
+    let layers: [(&str, Make<'_>); 10] = [
+        ("linear", &|| Box::new(Linear::new(1, (1, 0), (IMAGE.units(), 300), Bias::With).unwrap())),
+        ("convolution", &|| Box::new(conv(Window::square(3, 1, 1), 1))),
+        ("grouped convolution", &|| Box::new(conv(Window::square(5, 2, 2), 17))),
         ("activation", &|| Box::new(Activation::new(vec![gelu.clone()], IMAGE))),
         ("max pool", &|| Box::new(MaxPool2d::new(1, SAMPLES, IMAGE, pool()).unwrap())),
         ("average pool", &|| Box::new(AvgPool2d::new(IMAGE, pool(), true).unwrap())),

@@ -4,14 +4,20 @@
 //! Tiles bound the matrix's memory. A product packs the weights anew for every tile, so tiles are
 //! as large as a share of the outer caches allows, and not smaller than the rows a product needs to
 //! be fast.
+//!
+//! A batch is worked on in parts, which the threads share. How many there are depends on shapes
+//! alone, and the parts' weight gradients are added in their order: the same bits on any number of
+//! threads.
 
 use std::ops::Range;
 
 use super::Numbers;
 use crate::train::kernel::gemm::{Matrix, Output, product};
+use crate::train::kernel::parallel::{for_each_block, for_each_pair, threads};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Real, Workspace};
 use crate::train::layer::Shape;
+use crate::train::layer::linear::add_to_rows;
 use crate::train::layer::patches::{Region, Window};
 
 /// Numbers in the patches of one tile: 1 MiB of f32.
@@ -19,6 +25,15 @@ const TILE_NUMBERS: usize = 1 << 18;
 
 /// Rows that a tile has at least, for the sake of the matrix product.
 const TILE_ROWS: usize = 128;
+
+/// Parts that a batch is divided into at most.
+const MOST_PARTS: usize = 8;
+
+/// Output pixels that a part has at least, so that its tiles are not small.
+const PART_PIXELS: usize = 1024;
+
+/// Numbers that the parts' weight gradients take at most: 16 MiB of f32.
+const PARTIAL_NUMBERS: usize = 1 << 22;
 
 /// A convolution's geometry, cut into regions.
 pub struct Im2col {
@@ -51,8 +66,34 @@ impl Im2col {
         Self { channels: output.channels, groups, depth, regions }
     }
 
-    /// Lengths of what [`forward`](Self::forward) and [`backward`](Self::backward) borrow.
-    pub fn scratch(&self) -> [usize; 4] {
+    /// Numbers that [`forward`](Self::forward) and [`backward`](Self::backward) borrow for batches of
+    /// up to `capacity` samples.
+    pub fn scratch(&self, capacity: usize) -> usize {
+        let share = self.share(capacity);
+        share.workers() * (self.tile_scratch() + share.parts_each * self.weights())
+    }
+
+    /// How a batch is shared among the threads.
+    fn share(&self, samples: usize) -> Share {
+        let pixels: usize = self.regions.iter().map(Region::positions).sum();
+        let parts = (samples * pixels / PART_PIXELS).min(PARTIAL_NUMBERS / self.weights().max(1));
+        let each = samples.div_ceil(parts.clamp(1, MOST_PARTS)).max(1);
+        let parts = samples.div_ceil(each);
+        Share { samples: each, parts, parts_each: parts.div_ceil(threads()).max(1) }
+    }
+
+    /// Numbers of all weights.
+    fn weights(&self) -> usize {
+        self.channels * self.depth
+    }
+
+    /// Numbers that a thread needs for its tiles.
+    fn tile_scratch(&self) -> usize {
+        self.tile_lens().iter().sum()
+    }
+
+    /// Lengths of the fields of [`Scratch`].
+    fn tile_lens(&self) -> [usize; 4] {
         let outputs = self.outputs();
         let largest =
             |size: &dyn Fn(&Region) -> usize| self.regions.iter().map(size).max().unwrap_or(0);
@@ -81,8 +122,18 @@ impl Im2col {
         bias: Option<&[T]>,
         output: &mut [T],
     ) {
-        workspace.lend(self.scratch(), |pieces| {
-            Scratch::of(pieces).forward(self, numbers, bias, output);
+        let share = self.share(numbers.samples);
+        let (units, scratch) = (output.len() / numbers.samples, self.tile_scratch());
+        workspace.lend([share.workers() * scratch], |[memory]| {
+            let outputs = (output, share.samples_each() * units);
+            for_each_pair(outputs, (memory, scratch), |worker, output, memory| {
+                let (mut scratch, _) = Scratch::of(memory, self.tile_lens());
+                let parts = output.chunks_mut(share.samples * units);
+                for (part, output) in (worker * share.parts_each..).zip(parts) {
+                    let numbers = numbers.part(part, share.samples);
+                    scratch.forward(self, &numbers, bias, output);
+                }
+            });
         });
     }
 
@@ -95,9 +146,46 @@ impl Im2col {
         weight_gradient: &mut [T],
         input_gradient: Option<&mut [T]>,
     ) {
-        workspace.lend(self.scratch(), |pieces| {
-            let mut scratch = Scratch::of(pieces);
-            scratch.backward(self, (numbers, gradient), weight_gradient, input_gradient);
+        let share = self.share(numbers.samples);
+        let (tile, weights) = (self.tile_scratch(), self.weights());
+        let memory_each = tile + share.parts_each * weights;
+        let units = gradient.len() / numbers.samples;
+        // One thread's parts: their weight gradients stay in its memory.
+        let work = |worker: usize, memory: &mut [T], mut input_gradient: Option<&mut [T]>| {
+            let (mut scratch, partials) = Scratch::of(memory, self.tile_lens());
+            let parts = worker * share.parts_each..share.parts.min((worker + 1) * share.parts_each);
+            for (part, partial) in parts.zip(partials.chunks_exact_mut(weights)) {
+                let numbers = numbers.part(part, share.samples);
+                let gradient = &gradient[part * share.samples * units..][..numbers.samples * units];
+                let input_gradient = input_gradient.as_mut().map(|gradient| {
+                    let (part, rest) = std::mem::take(gradient).split_at_mut(numbers.input.len());
+                    *gradient = rest;
+                    part
+                });
+                scratch.backward(self, (&numbers, gradient), partial, input_gradient);
+            }
+        };
+        workspace.lend([share.workers() * memory_each], |[memory]| {
+            match input_gradient {
+                Some(input_gradient) => {
+                    let inputs = numbers.input.len() / numbers.samples * share.samples_each();
+                    for_each_pair(
+                        (memory, memory_each),
+                        (input_gradient, inputs),
+                        |worker, memory, gradient| work(worker, memory, Some(gradient)),
+                    );
+                }
+                None => for_each_block(memory, memory_each, |start, memory| {
+                    work(start / memory_each, memory, None);
+                }),
+            }
+            weight_gradient.fill(T::ZERO);
+            let partials = memory
+                .chunks_exact(memory_each)
+                .flat_map(|memory| memory[tile..].chunks_exact(weights));
+            for partial in partials.take(share.parts) {
+                add_to_rows(weight_gradient, partial);
+            }
         });
     }
 
@@ -121,6 +209,28 @@ impl Im2col {
     }
 }
 
+/// A batch in parts.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    /// Samples of a part; the last may have fewer.
+    samples: usize,
+    parts: usize,
+    /// Parts that one thread does; the last may have fewer.
+    parts_each: usize,
+}
+
+impl Share {
+    /// Threads that have something to do.
+    fn workers(self) -> usize {
+        self.parts.div_ceil(self.parts_each)
+    }
+
+    /// Samples of one thread.
+    fn samples_each(self) -> usize {
+        self.parts_each * self.samples
+    }
+}
+
 /// Rows of a region's tile.
 fn tile_rows(region: &Region, outputs: usize) -> usize {
     (TILE_NUMBERS / region.depth().max(outputs)).max(TILE_ROWS)
@@ -138,8 +248,14 @@ fn tiles(
 }
 
 impl<'a, T: Real> Scratch<'a, T> {
-    fn of([patches, rows, narrow, narrow_gradient]: [&'a mut [T]; 4]) -> Self {
-        Self { patches, rows, narrow, narrow_gradient }
+    /// Pieces of these lengths, and what is left.
+    fn of(mut memory: &'a mut [T], lens: [usize; 4]) -> (Self, &'a mut [T]) {
+        let [patches, rows, narrow, narrow_gradient] = lens.map(|len| {
+            let (piece, rest) = std::mem::take(&mut memory).split_at_mut(len);
+            memory = rest;
+            piece
+        });
+        (Self { patches, rows, narrow, narrow_gradient }, memory)
     }
 
     /// Output (N, H', W', O) of one lane.

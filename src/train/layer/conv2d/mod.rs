@@ -46,6 +46,17 @@ struct Numbers<'a, T> {
     input: &'a [T],
 }
 
+impl<'a, T> Numbers<'a, T> {
+    /// The numbers of one part of the batch, in parts of `samples`.
+    fn part(&self, part: usize, samples: usize) -> Self {
+        let units = self.input.len() / self.samples;
+        let first = part * samples;
+        let samples = samples.min(self.samples - first);
+        let input = &self.input[first * units..][..samples * units];
+        Self { samples, input, ..*self }
+    }
+}
+
 /// What a convolution is, but for what arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Convolution {
@@ -113,7 +124,7 @@ impl Method {
     fn reserve<T: Real>(&self, workspace: &Workspace<T>, capacity: usize) {
         match self {
             Self::Winograd(winograd) => workspace.reserve(&winograd.scratch(capacity)),
-            Self::Im2col(im2col) => workspace.reserve(&im2col.scratch()),
+            Self::Im2col(im2col) => workspace.reserve(&[im2col.scratch(capacity)]),
         }
     }
 }
@@ -160,6 +171,7 @@ impl<T: Real> Layer<T> for Conv2d<T> {
                 let input = input.lane(lane, samples * self.input.units());
                 let numbers = Numbers { samples, weight, input };
                 let bias = bias.as_ref().map(|bias| bias.lane(lane, channels));
+                let output = &mut output[..samples * self.output.units()];
                 match method {
                     Method::Winograd(it) => it.forward(workspace, &numbers, bias, output),
                     Method::Im2col(it) => it.forward(workspace, &numbers, bias, output),
