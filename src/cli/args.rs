@@ -202,6 +202,10 @@ pub struct BenchStepArgs {
     /// Steps before that, not timed; a fifth of the steps, but at least 3, where not said.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub warm_up: Option<u32>,
+    /// Show where the time goes, by phase and by layer, beside what one core can do in a matrix
+    /// product.
+    #[arg(long)]
+    pub profile: bool,
     /// Print the figures as JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,9 +1,11 @@
 //! The terminal: progress, tables, errors. In: events and tables. Out: text.
 
+mod columns;
 pub mod forecast;
 pub mod leaderboard_table;
 pub mod network_table;
 pub mod plan_table;
+pub mod profile_table;
 pub mod progress;
 
 pub use progress::Progress;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::columns::columns;
 use crate::plan::Plan;
 use crate::plan::networks::PlannedNetwork;
 use crate::spec::Key;
@@ -60,7 +61,9 @@ fn network_table(plan: &Plan, network: &PlannedNetwork) -> String {
         mega(2 * architecture.forward_multiply_adds()),
         show_bytes(activations),
     ]);
-    text.push_str(&aligned(&rows));
+    for line in columns(&rows, |column| column > 2).lines() {
+        let _ = writeln!(text, "  {line}");
+    }
     let batch = u128::from(config.batch_size);
     let step = 2 * architecture.training_multiply_adds() * batch;
     let _ = writeln!(
@@ -105,26 +108,6 @@ fn activation_bytes(layer: &Layer) -> u64 {
 /// Millions with two decimals.
 fn mega(count: u128) -> String {
     format!("{:.2}", count as f64 / 1e6)
-}
-
-/// Text flush left, numbers flush right, two blanks between columns.
-fn aligned(rows: &[Row]) -> String {
-    let widths: [usize; 6] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
-    });
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            let _ = match column {
-                0..=2 => write!(line, "{cell:<width$}  "),
-                _ => write!(line, "{cell:>width$}  "),
-            };
-        }
-        let _ = writeln!(text, "  {}", line.trim_end());
-    }
-    text
 }
 
 #[cfg(test)]

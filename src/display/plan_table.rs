@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::columns::columns;
 use crate::plan::{Counts, Plan, RunState};
 use crate::units::{show_count, show_duration};
 
@@ -212,28 +213,10 @@ fn more(text: &mut String, total: usize, listed: usize, noun: &str) {
     }
 }
 
-/// Cells in columns, two blanks apart. Columns whose cells all begin with a digit are flush right.
+/// Cells in columns; the first is flush right if it counts.
 fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            let counts = column == 0 && rows.last().is_some_and(|row| is_number(&row[0]));
-            let _ = if counts {
-                write!(line, "{cell:>width$}  ")
-            } else {
-                write!(line, "{cell:<width$}  ")
-            };
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-    text
+    let counts = rows.last().is_some_and(|row| is_number(&row[0]));
+    columns(rows, |column| column == 0 && counts)
 }
 
 fn is_number(cell: &str) -> bool {

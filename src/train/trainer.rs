@@ -12,7 +12,7 @@ use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
-use super::measure::{self, At, Measured, Measures, Memory, Phase, Probe};
+use super::measure::{self, At, Label, Measured, Measures, Memory, Phase, Probe};
 use super::model::{self, Network};
 use super::optim::clip::{self, GradientNorms};
 use super::optim::{LaneUpdate, Optimizer};
@@ -352,6 +352,17 @@ impl Trainer {
     /// configuration asks for it.
     pub fn wind_clock(&mut self, now: Box<dyn Fn() -> f64 + Send>) {
         self.measures.wind_clock(now);
+    }
+
+    /// Lets `now` tell how long each layer takes, too.
+    pub fn wind_layer_clock(&mut self, now: Box<dyn Fn() -> f64 + Send>) {
+        self.network.wind_clock(now);
+    }
+
+    /// Every layer with its seconds forward and backward since the last time; none where nobody has
+    /// wound the clock.
+    pub fn take_layer_seconds(&mut self) -> Vec<(&Label, [f64; 2])> {
+        self.network.take_layer_seconds()
     }
 
     /// Everything needed to continue with the same bits, as a safetensors file: parameters, running

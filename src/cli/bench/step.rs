@@ -1,12 +1,17 @@
 //! `gridlane bench step`: what a training step of a configuration takes.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write;
 
 use crate::cli::args::BenchStepArgs;
 use crate::cli::error::CliError;
 use crate::cli::exit_code::ExitCode;
+use crate::display::profile_table::profile_table;
+use crate::spec::architecture::Architecture;
 use crate::spec::validate::misfits;
 use crate::spec::{RunConfig, SweepSpec};
+use crate::train::bench::profile::gemm_peak_flops;
 use crate::train::bench::step::{StepTimes, time_steps};
 use crate::units::{show_bytes, show_count};
 use crate::worker::peak_memory_bytes;
@@ -28,8 +33,9 @@ pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
         message: format!("cannot start {threads} threads: {error}"),
         help: "take fewer `--threads`".to_owned(),
     })?;
-    let times = pool.install(|| time_steps(&config, warm_up, steps))?;
-    let figures = Figures { config: &config, times: &times, threads };
+    let times = pool.install(|| time_steps(&config, warm_up, steps, args.profile))?;
+    let arithmetic = args.profile.then(|| Arithmetic::of(&config)).flatten();
+    let figures = Figures { config: &config, times: &times, threads, arithmetic };
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", figures.json())?;
@@ -63,6 +69,24 @@ struct Figures<'a> {
     config: &'a RunConfig,
     times: &'a StepTimes,
     threads: usize,
+    arithmetic: Option<Arithmetic>,
+}
+
+/// What a step would cost by the definition of its layers, and what one core can do.
+struct Arithmetic {
+    /// Floating-point operations of a step; Winograd's convolutions and borders do with fewer.
+    step_flops: f64,
+    /// A second, in a large matrix product.
+    peak_flops: f64,
+}
+
+impl Arithmetic {
+    fn of(config: &RunConfig) -> Option<Self> {
+        let architecture = Architecture::of(config).ok()?;
+        let sample = 2 * architecture.training_multiply_adds();
+        let step_flops = sample as f64 * f64::from(config.batch_size);
+        Some(Self { step_flops, peak_flops: gemm_peak_flops() })
+    }
 }
 
 impl Figures<'_> {
@@ -82,7 +106,31 @@ impl Figures<'_> {
             "images_per_s": self.images_per_s(),
             "parameters": self.times.parameters,
             "peak_memory_bytes": peak_memory_bytes(),
+            "profile": self.times.profile.as_ref().map(|profile| serde_json::json!({
+                "phases_s": profile.phases.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "layers_s": profile.layers,
+                "step_flops": self.arithmetic.as_ref().map(|a| a.step_flops),
+                "core_peak_flops": self.arithmetic.as_ref().map(|a| a.peak_flops),
+            })),
         })
+    }
+
+    /// The parts of a step as a table.
+    fn profile(&self) -> Option<String> {
+        let profile = self.times.profile.as_ref()?;
+        let mut text = format!("\n{}", profile_table(&profile.phases, &profile.layers));
+        if let Some(Arithmetic { step_flops, peak_flops }) = self.arithmetic {
+            let reached = step_flops / self.times.median_s();
+            let _ = writeln!(
+                text,
+                "\narithmetic  {:.1} GFLOP/s by the layers' definitions, {:.2} times what one core \
+                 does in a large matrix product ({:.1})",
+                reached / 1e9,
+                reached / peak_flops,
+                peak_flops / 1e9,
+            );
+        }
+        Some(text)
     }
 
     fn text(&self) -> String {
@@ -100,7 +148,7 @@ impl Figures<'_> {
             self.threads,
             if self.threads == 1 { "" } else { "s" },
             show_count(self.times.parameters.into()),
-        )
+        ) + &self.profile().unwrap_or_default()
     }
 }
 

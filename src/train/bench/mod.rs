@@ -2,4 +2,5 @@
 //! prints and what is compared with other engines.
 
 pub mod augment;
+pub mod profile;
 pub mod step;

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::profile::Profile;
 use crate::spec::RunConfig;
+use crate::spec::measure::{Measurement, Measurements};
 use crate::train::data::{DataSplits, Images};
 use crate::train::error::TrainError;
 use crate::train::report::{EpochEnd, StepReport};
@@ -22,6 +24,8 @@ pub struct StepTimes {
     pub seconds: Vec<f64>,
     /// Trained scalars of the network.
     pub parameters: u64,
+    /// Where the time went, if that was asked for.
+    pub profile: Option<Profile>,
 }
 
 impl StepTimes {
@@ -37,7 +41,7 @@ impl StepTimes {
 }
 
 /// Trains `config` for `warm_up` and then `steps` steps of a whole batch each, on the current
-/// thread and its thread pool.
+/// thread and its thread pool. With `profiles`, phases and layers are timed apart.
 ///
 /// # Errors
 /// When the configuration cannot be trained, or its loss is no number.
@@ -48,15 +52,36 @@ pub fn time_steps(
     config: &RunConfig,
     warm_up: usize,
     steps: usize,
+    profiles: bool,
 ) -> Result<StepTimes, TrainError> {
     assert!(steps > 0, "invariant: a step to time");
     let wanted = warm_up + steps;
     // One epoch more than needed: a schedule may bring the rate to 0 at the end.
     let epochs = wanted.div_ceil(BATCHES) as u32 + 1;
-    let config = RunConfig { epochs, ..config.clone() };
+    let mut config = RunConfig { epochs, ..config.clone() };
+    if profiles {
+        config.measure = Measurements::new(vec![Measurement::Time]);
+    }
     let data = noise(&config, BATCHES * config.batch_size as usize);
     let mut trainer = Trainer::new(&[config], Arc::new(data))?;
     let mut seconds = Vec::with_capacity(wanted);
+    take_steps(&mut trainer, warm_up, &mut seconds)?;
+    if profiles {
+        Profile::begin(&mut trainer);
+    }
+    take_steps(&mut trainer, wanted, &mut seconds)?;
+    let profile = if profiles { Some(Profile::end(&mut trainer, steps)?) } else { None };
+    let mut seconds = seconds.split_off(warm_up);
+    seconds.sort_by(f64::total_cmp);
+    Ok(StepTimes { seconds, parameters: trainer.parameters(), profile })
+}
+
+/// Trains until `seconds` has the time of `wanted` steps.
+fn take_steps(
+    trainer: &mut Trainer,
+    wanted: usize,
+    seconds: &mut Vec<f64>,
+) -> Result<(), TrainError> {
     while seconds.len() < wanted {
         let mut begun = Instant::now();
         let mut count = |_: &StepReport<'_>| {
@@ -68,9 +93,7 @@ pub fn time_steps(
             return Err(TrainError::BenchDiverged { step });
         }
     }
-    let mut seconds = seconds.split_off(warm_up);
-    seconds.sort_by(f64::total_cmp);
-    Ok(StepTimes { seconds, parameters: trainer.parameters() })
+    Ok(())
 }
 
 /// `count` training images of noise in the shape of the configuration's data set, and no others.
@@ -103,16 +126,34 @@ mod tests {
     #[test]
     fn every_step_but_the_warm_up_is_timed() {
         let config = RunConfig { dataset: Dataset::Mnist, batch_size: 4, ..RunConfig::default() };
-        let times = time_steps(&config, 3, 2 * BATCHES).unwrap();
+        let times = time_steps(&config, 3, 2 * BATCHES, false).unwrap();
         assert_eq!((times.seconds.len(), times.parameters), (2 * BATCHES, 567_434));
         assert!(times.seconds.is_sorted() && times.least_s() > 0.0);
         assert!(times.least_s() <= times.median_s());
+        assert_eq!(times.profile, None);
+    }
+
+    #[test]
+    fn the_parts_of_a_step_add_up_to_it() {
+        let config = RunConfig { dataset: Dataset::Mnist, batch_size: 64, ..RunConfig::default() };
+        let times = time_steps(&config, 2, 3 * BATCHES, true).unwrap();
+        let profile = times.profile.unwrap();
+        let phases: Vec<&str> = profile.phases.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(phases, ["data", "forward", "backward", "update"]);
+        let of = |part: &str| profile.phases.iter().find(|(name, _)| name == part).unwrap().1;
+        let whole: f64 = times.seconds.iter().sum::<f64>() / times.seconds.len() as f64;
+        let parts: f64 = profile.phases.iter().map(|(_, seconds)| seconds).sum();
+        assert!(parts > 0.5 * whole && parts < 1.01 * whole, "{parts} of {whole}");
+        let layers = |way: usize| profile.layers.iter().map(|(_, s)| s[way]).sum::<f64>();
+        assert!(layers(0) > 0.0 && layers(0) <= of("forward"), "{profile:?}");
+        assert!(layers(1) > 0.0 && layers(1) <= of("backward"), "{profile:?}");
+        assert!(profile.layers.iter().any(|(name, _)| name == "linear4"), "{profile:?}");
     }
 
     #[test]
     fn a_loss_that_is_no_number_is_no_time() {
         let config = RunConfig { lr: 1e30, batch_size: 4, ..RunConfig::default() };
-        let error = time_steps(&config, 0, 100).unwrap_err();
+        let error = time_steps(&config, 0, 100, false).unwrap_err();
         assert!(matches!(error, TrainError::BenchDiverged { .. }), "{error}");
     }
 }

@@ -23,7 +23,7 @@ pub use label::{Label, NETWORK};
 pub use memory::Memory;
 pub use probe::Probe;
 pub(super) use probe::from_validation;
-pub use time::{Clock, Phase};
+pub use time::{Clock, LayerClock, Phase, Way};
 
 use super::error::TrainError;
 use super::kernel::Real;

@@ -82,10 +82,65 @@ impl Clock {
     }
 }
 
+/// Which way a pass goes through a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the input to the output.
+    Forward,
+    /// The gradients.
+    Backward,
+}
+
+/// Adds up the seconds that every layer takes, each way.
+pub struct LayerClock {
+    now: Box<dyn Fn() -> f64 + Send>,
+    seconds: Vec<[f64; 2]>,
+}
+
+impl LayerClock {
+    /// A clock for so many layers that reads the time, in seconds since anything, from `now`.
+    pub fn new(layers: usize, now: Box<dyn Fn() -> f64 + Send>) -> Self {
+        Self { now, seconds: vec![[0.0; 2]; layers] }
+    }
+
+    /// Does `work`, and takes its time where there is a clock.
+    pub fn time<R>(
+        clock: &mut Option<Self>,
+        (layer, way): (usize, Way),
+        work: impl FnOnce() -> R,
+    ) -> R {
+        let Some(clock) = clock else { return work() };
+        let begun = (clock.now)();
+        let result = work();
+        clock.seconds[layer][way as usize] += (clock.now)() - begun;
+        result
+    }
+
+    /// Seconds forward and backward of every layer since the last time.
+    pub fn take(&mut self) -> Vec<[f64; 2]> {
+        let layers = self.seconds.len();
+        std::mem::replace(&mut self.seconds, vec![[0.0; 2]; layers])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn every_layer_has_its_own_seconds() {
+        let ticks = AtomicU32::new(0);
+        let now = move || f64::from(ticks.fetch_add(1, Ordering::Relaxed)).powi(2);
+        let mut clock = Some(LayerClock::new(2, Box::new(now)));
+        for (layer, way) in [(0, Way::Forward), (1, Way::Forward), (1, Way::Backward)] {
+            assert_eq!(LayerClock::time(&mut clock, (layer, way), || 7), 7);
+        }
+        let mut clock = clock.unwrap();
+        assert_eq!(clock.take(), [[1.0, 0.0], [5.0, 9.0]]);
+        assert_eq!(clock.take(), [[0.0; 2]; 2]);
+        assert_eq!(LayerClock::time(&mut None, (5, Way::Forward), || 3), 3);
+    }
 
     #[test]
     fn every_second_goes_to_the_phase_it_was_spent_in() {

@@ -4,7 +4,7 @@ use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
-use crate::train::measure::Label;
+use crate::train::measure::{Label, LayerClock, Way};
 
 /// How the network wants its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Network<T> {
     gradients: [Buffer<T>; 2],
     /// The first layer with parameters; nobody needs a gradient before it.
     first_trained: usize,
+    /// Nobody asks, ordinarily.
+    clock: Option<LayerClock>,
 }
 
 impl<T: Real> Network<T> {
@@ -66,8 +68,21 @@ impl<T: Real> Network<T> {
             outputs,
             gradients: [gradient()?, gradient()?],
             first_trained,
+            clock: None,
             layers,
         })
+    }
+
+    /// Lets `now`, in seconds since anything, tell how long each layer takes from here on.
+    pub fn wind_clock(&mut self, now: Box<dyn Fn() -> f64 + Send>) {
+        self.clock = Some(LayerClock::new(self.layers.len(), now));
+    }
+
+    /// Every layer with its seconds forward and backward since the last time; none where nobody has
+    /// wound the clock.
+    pub fn take_layer_seconds(&mut self) -> Vec<(&Label, [f64; 2])> {
+        let seconds = self.clock.as_mut().map(LayerClock::take).unwrap_or_default();
+        self.labels.iter().zip(seconds).collect()
     }
 
     /// Samples of a lane that fit in one pass.
@@ -138,7 +153,9 @@ impl<T: Real> Network<T> {
         for (i, layer) in self.layers.iter_mut().enumerate() {
             let (before, after) = self.outputs.split_at_mut(i);
             let input = before.last().unwrap_or(&self.input);
-            layer.forward(input, &mut after[0], pass)?;
+            LayerClock::time(&mut self.clock, (i, Way::Forward), || {
+                layer.forward(input, &mut after[0], pass)
+            })?;
         }
         Ok(())
     }
@@ -199,7 +216,10 @@ impl<T: Real> Network<T> {
                 gradient: arriving,
                 input_gradient: (i > self.first_trained).then_some(&mut *leaving),
             };
-            self.layers[i].backward(flow, pass, ready)?;
+            let layer = &mut self.layers[i];
+            LayerClock::time(&mut self.clock, (i, Way::Backward), || {
+                layer.backward(flow, pass, ready)
+            })?;
             std::mem::swap(&mut arriving, &mut leaving);
         }
         Ok(())

@@ -1,0 +1,42 @@
+//! Rows of cells in columns, for a terminal.
+
+use std::fmt::Write;
+
+/// Columns two blanks apart; those that `is_number` says hold numbers are flush right, the others
+/// flush left. Rows may have fewer cells than others.
+pub fn columns(rows: &[impl AsRef<[String]>], is_number: impl Fn(usize) -> bool) -> String {
+    let rows = || rows.iter().map(AsRef::as_ref);
+    let count = rows().map(<[String]>::len).max().unwrap_or(0);
+    let cells = |column: usize| rows().filter_map(move |row| row.get(column));
+    let width = |column: usize| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for row in rows() {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let _ = match is_number(column) {
+                true => write!(line, "{cell:>width$}  "),
+                false => write!(line, "{cell:<width$}  "),
+            };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_right_and_text_stands_left() {
+        let rows = [vec!["a", "1"], vec!["bcd", "23", "é"], vec!["", "456"]];
+        let rows = rows.map(|row| row.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        insta::assert_snapshot!(columns(&rows, |column| column == 1), @r"
+        a      1
+        bcd   23  é
+             456
+        ");
+    }
+}
