@@ -1,5 +1,6 @@
 //! Convolution in two dimensions, by the method that suits its geometry: Winograd's minimal filtering
-//! for 3x3 kernels of stride 1 where it saves enough, the matrix product of patches for all others.
+//! for 3x3 and 5x5 kernels of stride 1 where it saves enough, the matrix product of patches for all
+//! others.
 
 mod im2col;
 mod winograd;
@@ -30,7 +31,9 @@ pub struct Conv2d<T> {
 /// How the numbers are computed.
 enum Method {
     /// 3x3, stride 1.
-    Winograd(Winograd),
+    Winograd3(Winograd<4, 3>),
+    /// 5x5, stride 1.
+    Winograd5(Winograd<2, 5>),
     /// Any.
     Im2col(Im2col),
 }
@@ -113,18 +116,25 @@ impl Method {
     /// The better one.
     fn of(input: Shape, output: Shape, convolution: &Convolution) -> Self {
         let &Convolution { window, groups, .. } = convolution;
-        let plain = Window { padding: window.padding, ..Window::square(3, 1, 0) };
-        let winograd = Winograd::new(input, output, window.padding);
-        match winograd.filter(|_| window == plain && groups == 1) {
-            Some(winograd) => Self::Winograd(winograd),
-            None => Self::Im2col(Im2col::new(input, output, window, groups)),
-        }
+        let plain = |size| Window { padding: window.padding, ..Window::square(size, 1, 0) };
+        let winograd = if groups > 1 {
+            None
+        } else if window == plain(3) {
+            Winograd::new(input, output, window.padding).map(Self::Winograd3)
+        } else if window == plain(5) {
+            Winograd::new(input, output, window.padding).map(Self::Winograd5)
+        } else {
+            None
+        };
+        let im2col = || Self::Im2col(Im2col::new(input, output, window, groups));
+        winograd.unwrap_or_else(im2col)
     }
 
     fn reserve<T: Real>(&self, workspace: &Workspace<T>, capacity: usize) {
         match self {
-            Self::Winograd(winograd) => workspace.reserve(&winograd.scratch(capacity)),
-            Self::Im2col(im2col) => workspace.reserve(&[im2col.scratch(capacity)]),
+            Self::Winograd3(it) => workspace.reserve(&it.scratch(capacity)),
+            Self::Winograd5(it) => workspace.reserve(&it.scratch(capacity)),
+            Self::Im2col(it) => workspace.reserve(&[it.scratch(capacity)]),
         }
     }
 }
@@ -173,7 +183,8 @@ impl<T: Real> Layer<T> for Conv2d<T> {
                 let bias = bias.as_ref().map(|bias| bias.lane(lane, channels));
                 let output = &mut output[..samples * self.output.units()];
                 match method {
-                    Method::Winograd(it) => it.forward(workspace, &numbers, bias, output),
+                    Method::Winograd3(it) => it.forward(workspace, &numbers, bias, output),
+                    Method::Winograd5(it) => it.forward(workspace, &numbers, bias, output),
                     Method::Im2col(it) => it.forward(workspace, &numbers, bias, output),
                 }
             }
@@ -207,7 +218,8 @@ impl<T: Real> Layer<T> for Conv2d<T> {
             let numbers = Numbers { samples, weight, input: input.lane(lane, inputs) };
             let dy = gradient.lane(lane, gradients);
             match method {
-                Method::Winograd(it) => it.backward(memory, &numbers, dy, dw, dx),
+                Method::Winograd3(it) => it.backward(memory, &numbers, dy, dw, dx),
+                Method::Winograd5(it) => it.backward(memory, &numbers, dy, dw, dx),
                 Method::Im2col(it) => it.backward(memory, &numbers, dy, dw, dx),
             }
         };
@@ -289,7 +301,7 @@ mod tests {
         let what = Convolution { channels: 16, window, groups: 1, bias: Bias::With };
         let memory = Workspace::default();
         let mut layer = Conv2d::<f64>::new(2, (1, 0), image, what, (&memory, 3)).unwrap();
-        assert!(matches!(layer.method, Method::Winograd(_)));
+        assert!(matches!(layer.method, Method::Winograd3(_)));
         check_layer(&mut layer, image, 2);
     }
 

@@ -1,7 +1,8 @@
-//! 3x3 convolutions of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, 2016):
-//! 36 products for 16 outputs, where the definition takes 144.
+//! Convolutions of stride 1 by Winograd's minimal filtering (Lavin and Gray, 2016): 3x3 kernels by
+//! F(4x4, 3x3), 36 products for 16 outputs where the definition takes 144; 5x5 kernels by
+//! F(2x2, 5x5), 36 products for 4 outputs where the definition takes 100.
 //!
-//! The output is cut into tiles of 4x4 pixels, each made of 6x6 inputs. Transformed, a tile's inputs,
+//! The output is cut into tiles, each made of 6x6 inputs. Transformed, a tile's inputs,
 //! weights and outputs are 36 numbers a channel, and the convolution is 36 matrix products over the
 //! channels: `M[p]` = `V[p]` `U[p]^T` with `V[p]` (tiles, C), `U[p]` (O, C), `M[p]` (tiles, O). The
 //! gradients are the transposes: `dU[p]` = `dM[p]^T` `V[p]`, `dV[p]` = `dM[p]` `U[p]`.
@@ -11,7 +12,7 @@
 
 mod transform;
 
-use transform::{Block, INPUTS, OUTPUTS, WIDTH, both};
+use transform::{Block, Filtering, INPUTS, Maps, WIDTH, both};
 
 use super::Numbers;
 use crate::train::kernel::gemm::{Matrix, Output, product};
@@ -32,9 +33,9 @@ const PARTS_AT_ONCE: usize = 4;
 /// Fewer channels than this are not worth the transforms.
 const FEWEST_CHANNELS: usize = 16;
 
-/// A convolution's geometry, cut into tiles.
+/// A convolution's geometry, cut into tiles of OUTPUTS x OUTPUTS pixels, for kernels of TAPS x TAPS.
 #[derive(Debug, Clone, Copy)]
-pub struct Winograd {
+pub struct Winograd<const OUTPUTS: usize, const TAPS: usize> {
     input: Shape,
     output: Shape,
     padding: [usize; 2],
@@ -44,15 +45,18 @@ pub struct Winograd {
     samples: usize,
 }
 
-impl Winograd {
-    /// The convolution of a 3x3 kernel with stride 1 from `input` to `output`, if fewer products
+impl<const OUTPUTS: usize, const TAPS: usize> Winograd<OUTPUTS, TAPS>
+where
+    Maps: Filtering<OUTPUTS, TAPS>,
+{
+    /// The convolution of a kernel with stride 1 from `input` to `output`, if fewer products
     /// than half of the definition's are left (those with padding not counted) and the channels come
     /// in whole blocks, as those of every network with a width of 1, 1/2 or 1/4 do.
     pub fn new(input: Shape, output: Shape, padding: [usize; 2]) -> Option<Self> {
         let tiles = [output.height.div_ceil(OUTPUTS), output.width.div_ceil(OUTPUTS)];
         let taps = |extent: usize, outputs: usize, padding: usize| -> usize {
             let inside = |output: usize| {
-                (output..output + 3).filter(|&i| i >= padding && i < extent + padding).count()
+                (output..output + TAPS).filter(|&i| i >= padding && i < extent + padding).count()
             };
             (0..outputs).map(inside).sum()
         };
@@ -213,20 +217,20 @@ impl Winograd {
         }
     }
 
-    /// U, (POINTS, O, C), from W, (O, 3, 3, C).
+    /// U, (POINTS, O, C), from W, (O, TAPS, TAPS, C).
     fn transform_weights<T: Real>(&self, weight: &[T], u: &mut [T]) {
         let inputs = self.input.channels;
         let plane = u.len() / POINTS;
         vectorized(
             #[inline(always)]
             || {
-                for (output, weight) in weight.chunks_exact(9 * inputs).enumerate() {
+                for (output, weight) in weight.chunks_exact(TAPS * TAPS * inputs).enumerate() {
                     for channel in (0..inputs).step_by(WIDTH) {
-                        let mut square = [[Block::ZERO; 3]; 3];
+                        let mut square = [[Block::ZERO; TAPS]; TAPS];
                         for (tap, block) in square.as_flattened_mut().iter_mut().enumerate() {
                             *block = Block::load(&weight[tap * inputs..][channel..inputs]);
                         }
-                        let points = both(&square, transform::weight);
+                        let points = both(&square, Maps::weight);
                         for (point, block) in points.as_flattened().iter().enumerate() {
                             let row = &mut u[point * plane + output * inputs..][..inputs];
                             block.store(&mut row[channel..]);
@@ -237,21 +241,23 @@ impl Winograd {
         );
     }
 
-    /// dW, (O, 3, 3, C), from dU, (POINTS, O, C).
+    /// dW, (O, TAPS, TAPS, C), from dU, (POINTS, O, C).
     fn make_weight_gradient<T: Real>(&self, du: &[T], gradient: &mut [T]) {
         let inputs = self.input.channels;
         let plane = du.len() / POINTS;
         vectorized(
             #[inline(always)]
             || {
-                for (output, gradient) in gradient.chunks_exact_mut(9 * inputs).enumerate() {
+                for (output, gradient) in
+                    gradient.chunks_exact_mut(TAPS * TAPS * inputs).enumerate()
+                {
                     for channel in (0..inputs).step_by(WIDTH) {
                         let mut square = [[Block::ZERO; INPUTS]; INPUTS];
                         for (point, block) in square.as_flattened_mut().iter_mut().enumerate() {
                             let row = &du[point * plane + output * inputs..][..inputs];
                             *block = Block::load(&row[channel..]);
                         }
-                        let taps = both(&square, transform::weight_gradient);
+                        let taps = both(&square, Maps::weight_gradient);
                         for (tap, block) in taps.as_flattened().iter().enumerate() {
                             block.store(&mut gradient[tap * inputs..][channel..inputs]);
                         }
@@ -335,7 +341,8 @@ impl Winograd {
                             *block = Block::load(&row[channel..]);
                         }
                         let bias = bias.map_or(Block::ZERO, |bias| Block::load(&bias[channel..]));
-                        let square = both(&square, transform::output);
+                        let square = both(&square, Maps::output);
+                        let pixels = pixels.as_flattened();
                         for (&block, pixel) in square.as_flattened().iter().zip(pixels) {
                             if let Some(pixel) = pixel {
                                 let row = &mut output[pixel * channels..][..channels];
@@ -359,13 +366,14 @@ impl Winograd {
                     let pixels = self.output_pixels(place);
                     for channel in (0..channels).step_by(WIDTH) {
                         let mut square = [[Block::ZERO; OUTPUTS]; OUTPUTS];
+                        let pixels = pixels.as_flattened();
                         for (block, pixel) in square.as_flattened_mut().iter_mut().zip(pixels) {
                             if let Some(pixel) = pixel {
                                 let row = &gradient[pixel * channels..][..channels];
                                 *block = Block::load(&row[channel..]);
                             }
                         }
-                        let points = both(&square, transform::output_gradient);
+                        let points = both(&square, Maps::output_gradient);
                         for (point, block) in points.as_flattened().iter().enumerate() {
                             let row = &mut m[point * plane + tile * channels..][..channels];
                             block.store(&mut row[channel..]);
@@ -378,7 +386,7 @@ impl Winograd {
 
     /// Image, row and column of the first `tiles` tiles.
     #[inline(always)]
-    fn walk(&self, tiles: usize) -> impl Iterator<Item = [usize; 3]> + use<> {
+    fn walk(&self, tiles: usize) -> impl Iterator<Item = [usize; 3]> + use<OUTPUTS, TAPS> {
         let [rows, columns] = self.tiles;
         (0..tiles).map(move |tile| {
             let (image, tile) = (tile / (rows * columns), tile % (rows * columns));
@@ -405,11 +413,14 @@ impl Winograd {
     fn output_pixels(
         &self,
         [image, row, column]: [usize; 3],
-    ) -> [Option<usize>; OUTPUTS * OUTPUTS] {
+    ) -> [[Option<usize>; OUTPUTS]; OUTPUTS] {
         let Shape { height, width, .. } = self.output;
-        std::array::from_fn(|point| {
-            let (y, x) = (row * OUTPUTS + point / OUTPUTS, column * OUTPUTS + point % OUTPUTS);
-            (y < height && x < width).then_some((image * height + y) * width + x)
+        std::array::from_fn(|y| {
+            let y = row * OUTPUTS + y;
+            std::array::from_fn(|x| {
+                let x = column * OUTPUTS + x;
+                (y < height && x < width).then_some((image * height + y) * width + x)
+            })
         })
     }
 }
