@@ -22,5 +22,6 @@ pub mod worker;
 
 /// Every allocation of the program and of its workers: glibc's allocator gives large blocks back
 /// to the system at once and pays for them with page faults in the next training step.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -4,6 +4,8 @@
 //! checkpoints. Networks are sequences of explicit layers with hand-written backward passes; see
 //! [`layer`] for the conventions.
 
+#[cfg(test)]
+mod allocation_count;
 pub mod augment;
 mod batches;
 pub mod bench;

@@ -10,6 +10,8 @@ use crate::spec::schedule::{Pace, Schedule};
 use crate::train::data::Images;
 use crate::train::rng::{Purpose, Stream};
 
+#[path = "allocation_tests.rs"]
+mod allocations;
 #[path = "option_tests.rs"]
 mod options;
 
