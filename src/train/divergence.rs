@@ -87,8 +87,9 @@ pub fn in_forward(
     pass: &Pass,
 ) -> Result<Option<Origin>, TrainError> {
     let mut last_named = "the input".to_owned();
-    for (layer, output) in network.outputs() {
-        for parameter in layer.parameters() {
+    let present = |parameter: &&Parameter<f32>| parameter.lanes.contains(lane);
+    for (layer, output) in network.layers_of(lane) {
+        for parameter in layer.parameters().iter().filter(present) {
             if !all_finite(parameter.value.read()?.lane(lane, parameter.len())) {
                 return Ok(Some(Origin::Weights { parameter: parameter.name.clone() }));
             }
@@ -112,7 +113,7 @@ pub fn in_forward(
 /// # Errors
 /// When the tensor library fails.
 pub fn in_backward(network: &Network<f32>, lane: usize) -> Result<Option<Origin>, TrainError> {
-    let parameters: Vec<&Parameter<f32>> = network.parameters().collect();
+    let parameters: Vec<&Parameter<f32>> = network.parameters_of(lane).collect();
     for parameter in parameters.into_iter().rev() {
         if !all_finite(parameter.gradient.read()?.lane(lane, parameter.len())) {
             return Ok(Some(Origin::Gradient { parameter: parameter.name.clone() }));

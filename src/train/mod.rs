@@ -14,6 +14,7 @@ pub mod divergence;
 pub mod error;
 pub mod init;
 pub mod kernel;
+pub mod lane_set;
 pub mod layer;
 pub mod loss;
 pub mod measure;

@@ -10,6 +10,7 @@ use super::crops::{self, LaneViews};
 use super::data::DataSplits;
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
+use super::lane_set::LaneSet;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
 use super::measure::{self, At, Measured, Measures, Memory, Phase, Probe};
@@ -43,7 +44,8 @@ pub struct Trainer {
     smoothing: Vec<f64>,
     /// Norms of the last step's gradients, where they are measured.
     norms: GradientNorms,
-    measures_gradients: bool,
+    /// The lanes whose gradients are measured.
+    measured_gradients: LaneSet,
     /// What the last update went by; kept for its memory.
     updates: Vec<LaneUpdate>,
 }
@@ -74,7 +76,7 @@ impl Trainer {
             step_lanes: Vec::with_capacity(lanes.len()),
             smoothing: lanes.iter().map(|lane| lane.label_smoothing).collect(),
             norms: GradientNorms::default(),
-            measures_gradients: lanes.iter().any(|lane| lane.clip_norm > 0.0),
+            measured_gradients: lanes.iter().map(|lane| lane.clip_norm > 0.0).collect(),
             updates: Vec::with_capacity(lanes.len()),
             lanes: lanes.to_vec(),
         })
@@ -89,8 +91,8 @@ impl Trainer {
     }
 
     /// Trained scalars of one lane.
-    pub fn parameters(&self) -> u64 {
-        self.network.parameters().map(|parameter| parameter.len() as u64).sum()
+    pub fn parameters(&self, lane: usize) -> u64 {
+        self.network.parameters_of(lane).map(|parameter| parameter.len() as u64).sum()
     }
 
     /// Optimizer steps of one epoch; the last takes the images that are left.
@@ -116,7 +118,7 @@ impl Trainer {
     /// Reports the norms of the gradients with every step from now on, clipped or not. Costs a pass
     /// over the gradients and changes nothing that is computed.
     pub fn measure_gradients(&mut self) {
-        self.measures_gradients = true;
+        self.measured_gradients = LaneSet::all(self.lanes.len());
     }
 
     /// Trains on to the end of the current epoch, from wherever it stands (also from the middle of
@@ -185,8 +187,8 @@ impl Trainer {
         }
         self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
         self.measures.enter(Phase::Update);
-        if self.measures_gradients {
-            let norms = self.norms.measure(self.network.parameters(), self.lanes.len())?;
+        if !self.measured_gradients.is_empty() {
+            let norms = self.norms.measure(self.network.parameters(), &self.measured_gradients)?;
             if let Some(lane) = norms.iter().position(|norm| !norm.is_finite()) {
                 let noticed = Noticed::GradientNorm { nan: norms[lane].is_nan() };
                 let origin = divergence::in_backward(&self.network, lane)?;
@@ -207,7 +209,7 @@ impl Trainer {
         self.step_lanes.extend(lanes.map(|(lane, (loss, update))| LaneStep {
             loss: loss.sum / samples as f64,
             lr: update.rate,
-            gradient_norm: self.norms.last().get(lane).copied(),
+            gradient_norm: self.measured_gradients.contains(lane).then(|| self.norms.last()[lane]),
         }));
         Ok(None)
     }
@@ -334,10 +336,12 @@ impl Trainer {
         let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, last)).collect();
         let parts = [&self.data.train, &self.data.val, &self.data.test];
         let bytes = parts.map(|part| part.pixels.len() + size_of_val(&part.labels[..]));
-        let memory = Memory {
-            optimizer: self.optimizer.memory_len() * size_of::<f32>(),
-            data: bytes.iter().sum(),
+        let optimizer = |lane| {
+            let kept = self.optimizer.memory_names(lane).len() * size_of::<f32>();
+            kept * self.parameters(lane) as usize
         };
+        let optimizer = (0..self.lanes.len()).map(optimizer).collect();
+        let memory = Memory { optimizer, data: bytes.iter().sum() };
         let mut probe = Probe {
             network: &mut self.network,
             fill: &mut measure::from_validation(&mut self.batches),
@@ -354,43 +358,54 @@ impl Trainer {
         self.measures.wind_clock(now);
     }
 
-    /// Everything needed to continue with the same bits, as a safetensors file: parameters, running
-    /// statistics, the optimizer's memory, progress.
+    /// Everything needed to continue a lane with the same bits, as a safetensors file: parameters,
+    /// running statistics, the optimizer's memory, progress. The file of a lane is that of the run
+    /// alone, byte for byte.
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn save(&self) -> Result<Vec<u8>, TrainError> {
-        checkpoint::save((&self.network, &self.optimizer, self.measures.states()), &self.header())
+    pub fn save(&self, lane: usize) -> Result<Vec<u8>, TrainError> {
+        let source = (&self.network, &self.optimizer, self.measures.states());
+        checkpoint::save(source, lane, &self.header(lane))
     }
 
-    /// Continues from what [`save`](Self::save) gave.
+    /// Continues from what [`save`](Self::save) gave of every lane at the same step, in this group
+    /// or in another.
     ///
     /// # Errors
-    /// When the bytes are damaged or belong to another run, engine or data set; says what was
-    /// expected and found. The trainer is then unchanged.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
-        let checkpoint =
-            checkpoint::read(bytes, (&self.network, &self.optimizer, self.measures.states()))?;
-        let steps_per_epoch = self.steps_per_epoch();
-        checkpoint.header.check(&self.header(), steps_per_epoch)?;
-        checkpoint.apply(&mut self.network, &mut self.optimizer, self.measures.states_mut())?;
-        self.progress = checkpoint.header.progress;
+    /// When the bytes are damaged, belong to another run, engine or data set, or are of different
+    /// steps; says what was expected and found. The trainer is then unchanged.
+    pub fn restore(&mut self, lanes: &[impl AsRef<[u8]>]) -> Result<(), TrainError> {
+        checkpoint::same("number of lanes", self.lanes.len(), lanes.len())?;
+        let mut checkpoints = Vec::with_capacity(lanes.len());
+        for (lane, bytes) in lanes.iter().enumerate() {
+            let source = (&self.network, &self.optimizer, self.measures.states());
+            let checkpoint = checkpoint::read(bytes.as_ref(), source, lane)?;
+            checkpoint.header.check(lane, &self.header(lane), self.steps_per_epoch())?;
+            checkpoints.push(checkpoint);
+        }
+        let progress: Vec<_> = checkpoints.iter().map(|c| c.header.progress.clone()).collect();
+        let progress = Progress::of_lanes(&progress)?;
+        for checkpoint in &checkpoints {
+            checkpoint.apply(&mut self.network, &mut self.optimizer, self.measures.states_mut())?;
+        }
+        self.progress = progress;
         Ok(())
     }
 
-    fn header(&self) -> checkpoint::Header {
-        checkpoint::Header::new(&self.lanes, self.data.train.len(), self.progress.clone())
+    fn header(&self, lane: usize) -> checkpoint::Header {
+        let images = self.data.train.len();
+        checkpoint::Header::new(&self.lanes[lane], images, self.progress.lane(lane))
     }
 }
 
-/// Can these configurations be one network?
+/// Can these configurations be one network? They may differ in batch normalisation.
 fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 9] = [
+    const SHARED: [Key; 8] = [
         Key::Dataset,
         Key::ValidationFraction,
         Key::Model,
         Key::Width,
-        Key::BatchNorm,
         Key::BatchSize,
         Key::Epochs,
         Key::Devices,

@@ -175,7 +175,7 @@ impl Attempt {
             train_s: self.clock.train_s,
             peak_memory_bytes: self.clock.peak_memory_bytes(),
         };
-        let tensors = self.trainer.save()?;
+        let tensors = self.trainer.save(0)?;
         let keep = self.record.checkpoint_keep;
         Ok(checkpoint::save(&self.folder, self.record.run_id, entry, &tensors, keep)?)
     }
@@ -192,7 +192,7 @@ impl Attempt {
             epochs: self.epochs.clone(),
             test_loss: test.as_ref().map(|test| test.loss),
             test_accuracy: test.as_ref().map(|test| test.accuracy),
-            parameters: Some(self.trainer.parameters()),
+            parameters: Some(self.trainer.parameters(0)),
             images_per_s: (trained > 0.0).then(|| images as f64 / trained),
             wall_s: Some(self.clock.wall_s()),
             peak_memory_bytes: Some(self.clock.peak_memory_bytes()),

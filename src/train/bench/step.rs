@@ -70,7 +70,7 @@ pub fn time_steps(
     }
     let mut seconds = seconds.split_off(warm_up);
     seconds.sort_by(f64::total_cmp);
-    Ok(StepTimes { seconds, parameters: trainer.parameters() })
+    Ok(StepTimes { seconds, parameters: trainer.parameters(0) })
 }
 
 /// `count` training images of noise in the shape of the configuration's data set, and no others.

@@ -27,7 +27,7 @@ pub use time::{Clock, Phase};
 
 use super::error::TrainError;
 use super::kernel::Real;
-use super::layer::State;
+use super::layer::{Parameter, State};
 use super::model::Network;
 use crate::spec::RunConfig;
 use crate::spec::measure::Measurement;
@@ -37,21 +37,25 @@ use crate::spec::measure::Measurement;
 pub struct Measured {
     /// What was measured, as the CSV spells it.
     pub measurement: &'static str,
+    /// Every lane.
+    pub lanes: Vec<LaneMeasured>,
+}
+
+/// One measurement in one lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneMeasured {
     /// The layers, in the order of the network; perhaps the whole network as the last one.
     pub layers: Arc<[Label]>,
-    /// The numbers, (L, layers); not finite where there is no number.
+    /// A number for each of them; not finite where there is no number.
     pub values: Vec<f64>,
 }
 
 impl Measured {
-    fn new(measurement: &'static str, layers: &Arc<[Label]>, lanes: usize) -> Self {
-        let values = vec![0.0; lanes * layers.len()];
-        Self { measurement, layers: Arc::clone(layers), values }
-    }
-
-    /// One lane's numbers, a number for each layer.
-    pub fn lane(&self, lane: usize) -> &[f64] {
-        &self.values[lane * self.layers.len()..][..self.layers.len()]
+    /// A measurement of lanes that all have the same layers, with numbers (L, layers).
+    fn shared(measurement: &'static str, layers: &Arc<[Label]>, values: &[f64]) -> Self {
+        let lane =
+            |values: &[f64]| LaneMeasured { layers: Arc::clone(layers), values: values.to_vec() };
+        Self { measurement, lanes: values.chunks(layers.len()).map(lane).collect() }
     }
 }
 
@@ -246,9 +250,14 @@ fn sum_of_squares(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
     sums.iter().sum()
 }
 
-/// Lends the weights (not the biases) of a network: of every layer that has one.
-fn weights<T: Real>(
-    network: &Network<T>,
-) -> impl Iterator<Item = &crate::train::layer::Parameter<T>> {
-    network.parameters().filter(|parameter| parameter.name.ends_with(".weight"))
+/// Is it a weight, not a bias?
+fn is_weight<T: Real>(parameter: &Parameter<T>) -> bool {
+    parameter.name.ends_with(".weight")
+}
+
+/// The layers with a weight, of every lane of a network.
+fn weighted_layers<T: Real>(network: &Network<T>) -> impl Iterator<Item = Vec<Label>> + '_ {
+    let label = |weight: &Parameter<T>| Label::of_parameter(&weight.name);
+    (0..network.lanes())
+        .map(move |lane| network.parameters_of(lane).filter(|p| is_weight(p)).map(label).collect())
 }

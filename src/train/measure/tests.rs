@@ -8,6 +8,7 @@ use crate::spec::activation::Activation;
 use crate::spec::batch_norm::BatchNorm;
 use crate::spec::measure::{Measurements, StepFactors};
 use crate::spec::model::Model;
+use crate::spec::optimizer::Optimizer as Rule;
 use crate::train::data::{DataSplits, Images};
 use crate::train::kernel::Buffer;
 use crate::train::layer::{Mode, Parameter, Pass};
@@ -87,17 +88,18 @@ fn assert_close(found: f64, expected: f64) {
 fn norms_of_gradients_and_ratios_of_updates() {
     let mut network = network(&lanes(Activation::Tanh, true));
     let measured = gradient::GradientNorm::new(1, &network).measure(&network).unwrap();
-    let names: Vec<&str> = measured.layers.iter().map(|label| label.name.as_str()).collect();
+    let names: Vec<&str> =
+        measured.lanes[0].layers.iter().map(|label| label.name.as_str()).collect();
     assert_eq!(names, ["linear1", "norm1", "linear2", "norm2", "linear3", "network"]);
     for lane in 0..2 {
-        let found = measured.lane(lane);
+        let found = &measured.lanes[lane].values;
         let place = network.parameters().position(|p| p.name == "linear2.weight").unwrap();
         let weight = network.parameters().nth(place).unwrap();
         let gradient = weight.gradient.read().unwrap();
         assert_close(found[2], norm(gradient.lane(lane, weight.len())));
         assert_close(found[5], norm(&flat(&network, lane, true)));
     }
-    assert!(measured.lane(0) != measured.lane(1));
+    assert!(measured.lanes[0] != measured.lanes[1]);
 
     let mut update = update::UpdateRatio::new(&network);
     update.keep(&network).unwrap();
@@ -105,8 +107,10 @@ fn norms_of_gradients_and_ratios_of_updates() {
         parameter.value.write(|value| value.iter_mut().for_each(|x| *x *= 1.25)).unwrap();
     }
     let measured = update.measure(&network).unwrap();
-    assert_eq!(measured.layers.len(), 5);
-    measured.values.iter().for_each(|ratio| assert_close(*ratio, 0.25));
+    for lane in &measured.lanes {
+        assert_eq!(lane.layers.len(), 5);
+        lane.values.iter().for_each(|ratio| assert_close(*ratio, 0.25));
+    }
 }
 
 #[test]
@@ -148,8 +152,9 @@ fn activations_by_counting() {
         let found = activations.measured();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
+            let found = &found.lanes[1];
             assert_eq!(found.layers[0].name, format!("{}1", function.kind()));
-            assert_close(found.lane(1)[0], expected);
+            assert_close(found.values[0], expected);
         }
     }
 }
@@ -218,7 +223,7 @@ fn smoothness_by_taking_the_steps_and_everything_is_put_back() {
         let most = |number| of(number).into_iter().fold(0.0, f64::max);
         let expected = [least(0), most(0), least(1), most(1), most(2)];
         for (found, expected) in found.iter().zip(expected) {
-            assert_close(found.lane(lane)[0], expected);
+            assert_close(found.lanes[lane].values[0], expected);
         }
     }
 }
@@ -269,7 +274,14 @@ fn measuring_changes_no_bit_and_lanes_are_measured_as_if_alone() {
         lr: 0.05,
         ..lanes(Activation::Relu, true)[0].clone()
     };
-    let off = [base.clone(), RunConfig { seed: 9, lr: 0.1, ..base }];
+    let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+    let plain = RunConfig { batch_norm: BatchNorm::Off, dropout: 0.0, ..base.clone() };
+    let off = [
+        base.clone(),
+        RunConfig { seed: 9, lr: 0.1, ..base.clone() },
+        RunConfig { optimizer: adam, lr: 0.001, ..plain },
+        base,
+    ];
     let on = off.clone().map(|lane| RunConfig { measure: everything(), ..lane });
     let (losses, evaluations, none) = train(&off);
     assert!(none.is_empty());
@@ -284,8 +296,9 @@ fn measuring_changes_no_bit_and_lanes_are_measured_as_if_alone() {
         assert_eq!(alone.len(), measured.len());
         for ((epoch, alone), (_, fused)) in alone.iter().zip(&measured) {
             let what = alone.measurement;
-            assert_eq!((what, &alone.layers), (fused.measurement, &fused.layers));
-            assert_eq!(alone.lane(0), fused.lane(lane), "{what} in epoch {epoch}");
+            assert_eq!(what, fused.measurement);
+            let (alone, fused) = (&alone.lanes[0], &fused.lanes[lane]);
+            assert_eq!(alone, fused, "{what} in epoch {epoch}");
             assert!(alone.values.iter().all(|value| value.is_finite()), "{what}: {alone:?}");
             if what == "drift_mean" {
                 assert!(alone.values[0] == 0.0 && alone.values[1] > 0.0, "{alone:?}");

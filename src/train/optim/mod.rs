@@ -73,7 +73,8 @@ impl<T: Real> Optimizer<T> {
         Ok(Self { lanes, memory })
     }
 
-    /// One step, number `step` from 0, with rate and scale for every lane, of all `parameters`.
+    /// One step, number `step` from 0, with rate and scale for every lane, of all `parameters` that
+    /// the lane has.
     ///
     /// # Errors
     /// When the tensor library fails.
@@ -90,10 +91,11 @@ impl<T: Real> Optimizer<T> {
             let len = parameter.len();
             let is_weight = matches!(parameter.start, Start::Weight { .. });
             let gradient = parameter.gradient.read()?;
-            let lanes = &self.lanes;
+            let (lanes, present) = (&self.lanes, &parameter.lanes);
             parameter.value.write(|values| {
                 lend_all(memory, |[one, two]| {
-                    for (lane, (rule, by)) in lanes.iter().zip(updates).enumerate() {
+                    for lane in present.iter() {
+                        let (rule, by) = (&lanes[lane], &updates[lane]);
                         let place = lane * len..(lane + 1) * len;
                         let LaneUpdate { rate, scale } = *by;
                         let weight_decay = rule.decay_of(is_weight);
@@ -111,11 +113,6 @@ impl<T: Real> Optimizer<T> {
             })??;
         }
         Ok(())
-    }
-
-    /// Numbers of memory, per lane.
-    pub fn memory_len(&self) -> usize {
-        self.memory.iter().flatten().map(Buffer::lane_len).sum()
     }
 
     /// Names of the memory of a lane's rule.
