@@ -97,6 +97,11 @@ impl Header {
                 found: progress.steps_done.to_string(),
             });
         }
+        if let Some(divergence) = &progress.diverged {
+            let (step, epochs) = (divergence.step, divergence.epochs_done());
+            same(&format!("step at which lane {lane} diverged"), progress.steps_done, step)?;
+            same(&format!("epochs of lane {lane} when it diverged"), progress.epochs_done, epochs)?;
+        }
         let plateaus = expected.progress.plateaus.len();
         same("number of memories of `plateau`", plateaus, progress.plateaus.len())?;
         for plateau in &progress.plateaus {

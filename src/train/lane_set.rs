@@ -25,6 +25,11 @@ impl LaneSet {
         self.0[lane]
     }
 
+    /// Takes a lane out.
+    pub fn remove(&mut self, lane: usize) {
+        self.0[lane] = false;
+    }
+
     /// Is no lane in it?
     pub fn is_empty(&self) -> bool {
         !self.0.contains(&true)
@@ -56,9 +61,11 @@ mod tests {
 
     #[test]
     fn a_set_knows_its_lanes_and_its_group() {
-        let set: LaneSet = [false, true, false, true].into_iter().collect();
+        let mut set: LaneSet = [false, true, false, true].into_iter().collect();
         assert_eq!((set.iter().collect::<Vec<_>>(), set.group()), (vec![1, 3], 4));
         assert!(set.contains(1) && !set.contains(2) && !set.is_empty());
+        set.remove(1);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [3]);
         assert!(LaneSet::none(3).is_empty() && LaneSet::from(3) == LaneSet::all(3));
     }
 }

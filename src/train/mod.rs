@@ -4,6 +4,7 @@
 //! checkpoints. Networks are sequences of explicit layers with hand-written backward passes; see
 //! [`layer`] for the conventions.
 
+mod admission;
 pub mod augment;
 mod batches;
 pub mod bench;

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::same;
+use super::divergence::Divergence;
 use super::error::TrainError;
+use super::lane_set::LaneSet;
 use super::loss::BatchLoss;
 use super::report::Evaluation;
 use super::schedule::plateau::Plateau;
@@ -18,14 +20,17 @@ pub struct Progress {
     /// Epochs complete.
     pub epochs_done: u32,
     lanes: Vec<LaneState>,
+    /// The lanes that have not diverged.
+    living: LaneSet,
 }
 
 /// What belongs to one lane.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct LaneState {
     sums: EpochSums,
     /// What `plateau` remembers, in a lane with that schedule.
     plateau: Option<Plateau>,
+    diverged: Option<Divergence>,
 }
 
 /// Sums of one lane over the steps of an epoch.
@@ -51,6 +56,9 @@ pub struct LaneProgress {
     /// What `plateau` remembers: one, or none for other schedules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plateaus: Vec<Plateau>,
+    /// What ended it before the others, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<Divergence>,
 }
 
 impl Progress {
@@ -59,37 +67,84 @@ impl Progress {
         let lane = |config: &RunConfig| LaneState {
             sums: EpochSums::default(),
             plateau: matches!(config.schedule, Schedule::Plateau { .. }).then(Plateau::default),
+            diverged: None,
         };
-        Self { steps_done: 0, epochs_done: 0, lanes: lanes.iter().map(lane).collect() }
+        Self {
+            steps_done: 0,
+            epochs_done: 0,
+            lanes: lanes.iter().map(lane).collect(),
+            living: LaneSet::all(lanes.len()),
+        }
     }
 
     /// One lane's, to save.
     pub fn lane(&self, lane: usize) -> LaneProgress {
-        let LaneState { sums, plateau } = self.lanes[lane];
+        let LaneState { sums, plateau, diverged } = &self.lanes[lane];
+        let (steps_done, epochs_done) = match diverged {
+            Some(divergence) => (divergence.step, divergence.epochs_done()),
+            None => (self.steps_done, self.epochs_done),
+        };
         LaneProgress {
-            steps_done: self.steps_done,
-            epochs_done: self.epochs_done,
-            sums: [sums],
-            plateaus: plateau.into_iter().collect(),
+            steps_done,
+            epochs_done,
+            sums: [*sums],
+            plateaus: plateau.iter().copied().collect(),
+            diverged: diverged.clone(),
         }
     }
 
     /// Of what was saved of every lane.
     ///
     /// # Errors
-    /// When they have not come equally far.
+    /// When those that live have not come equally far, or one that diverged came further.
     pub fn of_lanes(lanes: &[LaneProgress]) -> Result<Self, TrainError> {
+        let come = |lane: &LaneProgress| (lane.steps_done, lane.epochs_done);
+        let living = lanes.iter().find(|lane| lane.diverged.is_none()).map(come);
+        // Where all have diverged, the group ended with the last of them.
         let (steps_done, epochs_done) =
-            lanes.first().map_or((0, 0), |lane| (lane.steps_done, lane.epochs_done));
+            living.or_else(|| lanes.iter().map(come).max()).unwrap_or_default();
         for (number, lane) in lanes.iter().enumerate() {
-            same(&format!("steps done of lane {number}"), steps_done, lane.steps_done)?;
-            same(&format!("epochs done of lane {number}"), epochs_done, lane.epochs_done)?;
+            let steps = format!("steps done of lane {number}");
+            if lane.diverged.is_none() {
+                same(&steps, steps_done, lane.steps_done)?;
+                same(&format!("epochs done of lane {number}"), epochs_done, lane.epochs_done)?;
+            } else if come(lane) > (steps_done, epochs_done) {
+                let expected = format!("at most {steps_done}");
+                let found = lane.steps_done.to_string();
+                return Err(TrainError::Checkpoint { what: steps, expected, found });
+            }
         }
         let state = |lane: &LaneProgress| LaneState {
             sums: lane.sums[0],
             plateau: lane.plateaus.first().copied(),
+            diverged: lane.diverged.clone(),
         };
-        Ok(Self { steps_done, epochs_done, lanes: lanes.iter().map(state).collect() })
+        let living = lanes.iter().map(|lane| lane.diverged.is_none()).collect();
+        Ok(Self { steps_done, epochs_done, lanes: lanes.iter().map(state).collect(), living })
+    }
+
+    /// The lanes that have not diverged.
+    pub fn living(&self) -> &LaneSet {
+        &self.living
+    }
+
+    /// What ended a lane before the others.
+    pub fn divergence(&self, lane: usize) -> Option<&Divergence> {
+        self.lanes[lane].diverged.as_ref()
+    }
+
+    /// Ends a lane here; the first call counts.
+    pub fn diverge(&mut self, lane: usize, divergence: Divergence) {
+        self.living.remove(lane);
+        self.lanes[lane].diverged.get_or_insert(divergence);
+    }
+
+    /// The lanes that stand where the group does: those that live, and those that have diverged
+    /// since its last step.
+    pub fn abreast(&self) -> LaneSet {
+        let here =
+            |lane: &LaneState| lane.diverged.as_ref().is_none_or(|d| d.step == self.steps_done);
+        self.lanes.iter().map(here).collect()
     }
 
     /// What the validations so far have made of a lane's rate: a factor.
@@ -98,10 +153,10 @@ impl Progress {
     }
 
     /// Takes in the validations after the last epoch, once: telling again changes nothing.
-    pub fn validated(&mut self, lanes: &[RunConfig], validations: &[Evaluation]) {
+    pub fn validated(&mut self, lanes: &[RunConfig], validations: &[Option<Evaluation>]) {
         let told = self.lanes.iter_mut().zip(lanes).zip(validations);
         for ((state, config), validation) in told {
-            if let Some(plateau) = &mut state.plateau
+            if let (Some(plateau), Some(validation)) = (&mut state.plateau, validation)
                 && plateau.epochs() < self.epochs_done
             {
                 plateau.observe(config, validation);
@@ -109,18 +164,21 @@ impl Progress {
         }
     }
 
-    /// Counts a step.
+    /// Counts a step of the lanes that live.
     pub fn add(&mut self, losses: &[BatchLoss]) {
         self.steps_done += 1;
-        for (LaneState { sums, .. }, loss) in self.lanes.iter_mut().zip(losses) {
+        for lane in self.living.iter() {
+            let (sums, loss) = (&mut self.lanes[lane].sums, &losses[lane]);
             sums.loss += loss.sum;
             sums.right += loss.right;
         }
     }
 
-    /// Counts an epoch, and returns the sums of every lane.
-    pub fn complete_epoch(&mut self) -> Vec<EpochSums> {
+    /// Counts an epoch of the lanes that live, and returns their sums.
+    pub fn complete_epoch(&mut self) -> Vec<Option<EpochSums>> {
         self.epochs_done += 1;
-        self.lanes.iter_mut().map(|lane| std::mem::take(&mut lane.sums)).collect()
+        let complete =
+            |lane: &mut LaneState| lane.diverged.is_none().then(|| std::mem::take(&mut lane.sums));
+        self.lanes.iter_mut().map(complete).collect()
     }
 }

@@ -17,7 +17,7 @@ impl PendingLayers {
             let same = |record: &&mut LayersRecord| {
                 record.epoch == epoch && record.measurement == measured.measurement
             };
-            let own = &measured.lanes[0];
+            let Some(own) = &measured.lanes[0] else { continue };
             let values = own.values.clone();
             if let Some(record) = self.records.iter_mut().find(same) {
                 record.steps.push(steps_done);

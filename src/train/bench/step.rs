@@ -64,8 +64,8 @@ pub fn time_steps(
             begun = Instant::now();
             if seconds.len() < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        if let EpochEnd::Diverged { step, .. } = trainer.train_epoch(&mut count)? {
-            return Err(TrainError::BenchDiverged { step });
+        if trainer.train_epoch(&mut count)? == EpochEnd::Diverged {
+            return Err(TrainError::BenchDiverged { step: trainer.steps_done() });
         }
     }
     let mut seconds = seconds.split_off(warm_up);

@@ -70,7 +70,7 @@ impl Drift {
     ) -> Result<Vec<Measured>, TrainError> {
         let (samples, _) = probe.load(self.samples)?;
         probe.network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
-        let network = &*probe.network;
+        let (network, measured) = (&*probe.network, probe.lanes);
         let (lanes, layers) = (network.lanes(), self.layers.len());
         let [mut shift, mut ratio] = [(); 2].map(|()| vec![0.0; lanes * layers]);
         let mut first = false;
@@ -80,7 +80,7 @@ impl Drift {
             let [mean, variance] = &mut self.moments[2 * layer..2 * layer + 2] else {
                 unreachable!("invariant: two moments a layer")
             };
-            for lane in 0..lanes {
+            for lane in measured.iter() {
                 let now = moments(input.lane(lane, len), channels);
                 let range = lane * channels..(lane + 1) * channels;
                 let [m0, v0] = [&mean.value, &variance.value]
@@ -97,8 +97,8 @@ impl Drift {
         if first {
             return Ok(Vec::new());
         }
-        let measured = [("drift_mean", shift), ("drift_std", ratio)];
-        Ok(measured.map(|(name, values)| Measured::shared(name, &self.layers, &values)).to_vec())
+        let found = [("drift_mean", shift), ("drift_std", ratio)];
+        Ok(found.map(|(name, values)| Measured::shared(name, &self.layers, &values)).to_vec())
     }
 }
 

@@ -44,7 +44,7 @@ impl GradientNorm {
                 }
             }
             values.push(all.sqrt());
-            Ok(LaneMeasured { layers: Arc::clone(layers), values })
+            Ok(Some(LaneMeasured { layers: Arc::clone(layers), values }))
         };
         let lanes = self.layers.iter().enumerate().map(lane).collect::<Result<_, TrainError>>()?;
         Ok(Measured { measurement: "gradient_norm", lanes })

@@ -27,6 +27,7 @@ pub use time::{Clock, Phase};
 
 use super::error::TrainError;
 use super::kernel::Real;
+use super::lane_set::LaneSet;
 use super::layer::{Parameter, State};
 use super::model::Network;
 use crate::spec::RunConfig;
@@ -37,8 +38,8 @@ use crate::spec::measure::Measurement;
 pub struct Measured {
     /// What was measured, as the CSV spells it.
     pub measurement: &'static str,
-    /// Every lane.
-    pub lanes: Vec<LaneMeasured>,
+    /// Every lane; `None` where it has diverged.
+    pub lanes: Vec<Option<LaneMeasured>>,
 }
 
 /// One measurement in one lane.
@@ -53,9 +54,19 @@ pub struct LaneMeasured {
 impl Measured {
     /// A measurement of lanes that all have the same layers, with numbers (L, layers).
     fn shared(measurement: &'static str, layers: &Arc<[Label]>, values: &[f64]) -> Self {
-        let lane =
-            |values: &[f64]| LaneMeasured { layers: Arc::clone(layers), values: values.to_vec() };
+        let lane = |values: &[f64]| {
+            Some(LaneMeasured { layers: Arc::clone(layers), values: values.to_vec() })
+        };
         Self { measurement, lanes: values.chunks(layers.len()).map(lane).collect() }
+    }
+
+    /// Forgets the other lanes.
+    fn keep(&mut self, lanes: &LaneSet) {
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if !lanes.contains(number) {
+                *lane = None;
+            }
+        }
     }
 }
 
@@ -141,14 +152,20 @@ impl<T: Real> Measures<T> {
         }
     }
 
-    /// Measures what the update has changed.
+    /// Measures what the update has changed in the `living` lanes.
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn after_update(&mut self, network: &Network<T>, at: At) -> Result<(), TrainError> {
+    pub fn after_update(
+        &mut self,
+        network: &Network<T>,
+        at: At,
+        living: &LaneSet,
+    ) -> Result<(), TrainError> {
         if let Some(update) = self.update.as_ref().filter(|_| at.ends_epoch) {
             self.step.push(update.measure(network)?);
         }
+        self.step.iter_mut().for_each(|measured| measured.keep(living));
         Ok(())
     }
 
@@ -217,6 +234,7 @@ impl<T: Real> Measures<T> {
         if self.memory && epoch == 1 {
             found.extend(memory.measured(probe.network));
         }
+        found.iter_mut().for_each(|measured| measured.keep(probe.lanes));
         Ok(found)
     }
 

@@ -96,7 +96,7 @@ mod tests {
         for phase in [Phase::Data, Phase::Forward, Phase::Data, Phase::Evaluation, Phase::Other] {
             clock.enter(phase);
         }
-        let values = |m: &Measured| (m.measurement, m.lanes[1].values[0]);
+        let values = |m: &Measured| (m.measurement, m.lanes[1].as_ref().unwrap().values[0]);
         let found: Vec<_> = clock.take().iter().map(values).collect();
         let expected =
             [("data_s", 3.0 + 7.0), ("forward_s", 5.0), ("backward_s", 0.0), ("update_s", 0.0)];

@@ -57,6 +57,7 @@ impl<T: Real> UpdateRatio<T> {
                 lanes[lane].values.push((sum_of_squares(moved) / length).sqrt());
             }
         }
+        let lanes = lanes.into_iter().map(Some).collect();
         Ok(Measured { measurement: "update_ratio", lanes })
     }
 }

@@ -243,6 +243,11 @@ impl<T: Real> Network<T> {
         self.layers.iter_mut().flat_map(|layer| layer.parameters_mut())
     }
 
+    /// Leaves the running statistics of the lanes that are not `living` as they are from now on.
+    pub fn keep_alive(&mut self, living: &LaneSet) {
+        self.layers.iter_mut().for_each(|layer| layer.keep_alive(living));
+    }
+
     /// All running statistics, in a fixed order.
     pub fn states(&self) -> impl Iterator<Item = &State<T>> {
         self.layers.iter().flat_map(|layer| layer.states())

@@ -24,6 +24,8 @@ pub struct BatchNorm<T> {
     shape: Shape,
     /// `None` in a lane without normalisation.
     lanes: Vec<Option<Normalisation>>,
+    /// The lanes whose running statistics move.
+    living: LaneSet,
     /// gamma, beta.
     parameters: Vec<Parameter<T>>,
     /// Running mean, running variance.
@@ -70,6 +72,7 @@ impl<T: Real> BatchNorm<T> {
         let numbers = || vec![T::ZERO; count * channels];
         Ok(Self {
             shape,
+            living: LaneSet::all(count),
             lanes,
             parameters: vec![parameter("weight", 1.0)?, parameter("bias", 0.0)?],
             states: vec![state("running_mean", T::ZERO)?, state("running_var", T::ONE)?],
@@ -100,10 +103,11 @@ impl<T: Real> BatchNorm<T> {
                 self.inverse_std[place] = T::of(1.0 / (variance + normalisation.eps).sqrt());
             }
         }
-        let (lanes, moments) = (&self.lanes, &self.moments);
+        let (lanes, living, moments) = (&self.lanes, &self.living, &self.moments);
         let mut follow = |state: usize, batch: &dyn Fn(&Moments) -> f64| {
             self.states[state].value.write(|running| {
-                for (lane, Normalisation { momentum, .. }) in normalised(lanes) {
+                let moving = normalised(lanes).filter(|(lane, _)| living.contains(*lane));
+                for (lane, Normalisation { momentum, .. }) in moving {
                     for place in lane * channels..(lane + 1) * channels {
                         let batch = batch(&moments[place]);
                         let moved = (1.0 - momentum) * running[place].wide() + momentum * batch;
@@ -318,6 +322,10 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
 
     fn states_mut(&mut self) -> &mut [State<T>] {
         &mut self.states
+    }
+
+    fn keep_alive(&mut self, living: &LaneSet) {
+        self.living.clone_from(living);
     }
 }
 
