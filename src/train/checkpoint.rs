@@ -1,6 +1,7 @@
-//! The state of a training as a safetensors file, and back.
+//! The state of one lane's training as a safetensors file, and back.
 //!
-//! Tensors are named `lane0/conv1.weight`, `lane0/norm1.running_mean`,
+//! A lane of a group is saved as the run alone is, to the byte: which lanes it was trained with can
+//! not be told from its file. Tensors are named `lane0/conv1.weight`, `lane0/norm1.running_mean`,
 //! `lane0/optim/momentum/conv1.weight` and have PyTorch's shapes. What is not a tensor stands in
 //! one JSON text under the metadata's key `gridlane`: a single key, because several would come in
 //! an order that changes from save to save.
@@ -17,7 +18,7 @@ use super::error::TrainError;
 use super::layer::State;
 use super::model::Network;
 use super::optim::Optimizer;
-use super::progress::Progress;
+use super::progress::LaneProgress;
 use crate::spec::RunConfig;
 use crate::spec::config::ENGINE_NUMERICS;
 
@@ -27,57 +28,64 @@ const FORMAT: u32 = 1;
 /// The metadata's key.
 const KEY: &str = "gridlane";
 
+/// What the names of the tensors begin with.
+const LANE: &str = "lane0/";
+
 /// What a checkpoint says besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     format: u32,
     engine: u32,
-    /// Canonical configuration of every lane.
-    configurations: Vec<serde_json::Value>,
+    /// Canonical configuration of the lane.
+    configurations: [serde_json::Value; 1],
     training_images: usize,
     /// How far the run had come.
-    pub progress: Progress,
+    pub progress: LaneProgress,
 }
 
 impl Header {
-    /// The header of a trainer.
-    pub fn new(lanes: &[RunConfig], training_images: usize, progress: Progress) -> Self {
-        let canonical = |lane: &RunConfig| {
-            lane.canonical().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-        };
+    /// The header of a lane of a trainer.
+    pub fn new(lane: &RunConfig, training_images: usize, progress: LaneProgress) -> Self {
+        let canonical = lane.canonical().into_iter();
+        let canonical = canonical.map(|(key, value)| (key.to_owned(), value)).collect();
         Self {
             format: FORMAT,
             engine: ENGINE_NUMERICS,
-            configurations: lanes.iter().map(canonical).map(serde_json::Value::Object).collect(),
+            configurations: [serde_json::Value::Object(canonical)],
             training_images,
             progress,
         }
     }
 
-    /// Does this header, read from a checkpoint, belong to the trainer that `expected` is of?
+    /// Does this header, read from a checkpoint, belong to the lane (of that number) that `expected`
+    /// is of?
     ///
     /// # Errors
     /// Names the first thing that differs.
-    pub fn check(&self, expected: &Self, steps_per_epoch: u64) -> Result<(), TrainError> {
+    pub fn check(
+        &self,
+        lane: usize,
+        expected: &Self,
+        steps_per_epoch: u64,
+    ) -> Result<(), TrainError> {
         same("version of the format", expected.format, self.format)?;
         same("version of the engine", expected.engine, self.engine)?;
-        same("number of lanes", expected.configurations.len(), self.configurations.len())?;
-        for (lane, (expected, found)) in
-            expected.configurations.iter().zip(&self.configurations).enumerate()
-        {
-            same(&format!("configuration of lane {lane}"), expected, found)?;
-        }
+        let [[this], [found]] = [&expected.configurations, &self.configurations];
+        same(&format!("configuration of lane {lane}"), this, found)?;
         same("number of training images", expected.training_images, self.training_images)?;
-        self.check_progress(expected, steps_per_epoch)
+        self.check_progress(lane, expected, steps_per_epoch)
     }
 
-    fn check_progress(&self, expected: &Self, steps_per_epoch: u64) -> Result<(), TrainError> {
+    fn check_progress(
+        &self,
+        lane: usize,
+        expected: &Self,
+        steps_per_epoch: u64,
+    ) -> Result<(), TrainError> {
         let progress = &self.progress;
-        same("sums of the epoch, lanes", expected.progress.sums.len(), progress.sums.len())?;
-        let epochs = expected.configurations.first().and_then(|c| {
-            c.get("epochs").map_or(Some(u64::from(RunConfig::default().epochs)), |e| e.as_u64())
-        });
+        let epochs = expected.configurations[0].get("epochs");
+        let epochs = epochs.map_or(Some(u64::from(RunConfig::default().epochs)), |e| e.as_u64());
         let epochs = epochs.unwrap_or_default();
         let begun = u64::from(progress.epochs_done).saturating_mul(steps_per_epoch);
         let last =
@@ -89,9 +97,14 @@ impl Header {
                 found: progress.steps_done.to_string(),
             });
         }
+        if let Some(divergence) = &progress.diverged {
+            let (step, epochs) = (divergence.step, divergence.epochs_done());
+            same(&format!("step at which lane {lane} diverged"), progress.steps_done, step)?;
+            same(&format!("epochs of lane {lane} when it diverged"), progress.epochs_done, epochs)?;
+        }
         let plateaus = expected.progress.plateaus.len();
-        same("memories of `plateau`, lanes", plateaus, progress.plateaus.len())?;
-        for (lane, plateau) in progress.plateaus.iter().enumerate() {
+        same("number of memories of `plateau`", plateaus, progress.plateaus.len())?;
+        for plateau in &progress.plateaus {
             if !plateau.is_sound() || plateau.epochs() > progress.epochs_done {
                 return Err(TrainError::Checkpoint {
                     what: format!("memory of `plateau` of lane {lane}"),
@@ -104,7 +117,7 @@ impl Header {
             }
         }
         let most = self.training_images as u64;
-        for (lane, sums) in progress.sums.iter().enumerate() {
+        for sums in &progress.sums {
             if !sums.loss.is_finite() || sums.right > most {
                 return Err(TrainError::Checkpoint {
                     what: format!("sums of lane {lane}"),
@@ -117,8 +130,11 @@ impl Header {
     }
 }
 
-/// An error unless both are the same.
-fn same<T: PartialEq + std::fmt::Display>(
+/// Is something of a checkpoint what it should be?
+///
+/// # Errors
+/// When it is not.
+pub fn same<T: PartialEq + std::fmt::Display>(
     what: &str,
     expected: T,
     found: T,
@@ -142,7 +158,6 @@ enum Place {
 /// One tensor of a checkpoint.
 struct Entry {
     name: String,
-    lane: usize,
     shape: Vec<usize>,
     place: Place,
 }
@@ -150,41 +165,39 @@ struct Entry {
 /// What the tensors of a checkpoint are of: the network, the optimizer, and what measurements keep.
 type Source<'a> = (&'a Network<f32>, &'a Optimizer<f32>, &'a [State<f32>]);
 
-/// Every tensor that a checkpoint of this network and optimizer has.
-fn entries((network, optimizer, measured): Source<'_>) -> Vec<Entry> {
+/// Every tensor that a checkpoint of a lane of this network and optimizer has.
+fn entries((network, optimizer, measured): Source<'_>, lane: usize) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for lane in 0..network.lanes() {
-        for (parameter, p) in network.parameters().enumerate() {
-            let shape = p.shape.clone();
-            let name = format!("lane{lane}/{}", p.name);
-            entries.push(Entry { name, lane, shape, place: Place::Parameter { parameter } });
-            for (memory, kind) in optimizer.memory_names(lane).iter().enumerate() {
-                let name = format!("lane{lane}/optim/{kind}/{}", p.name);
-                let place = Place::Memory { parameter, memory };
-                entries.push(Entry { name, lane, shape: p.shape.clone(), place });
-            }
-        }
-        for (state, s) in network.states().enumerate() {
-            let (name, shape) = (format!("lane{lane}/{}", s.name), vec![s.value.lane_len()]);
-            entries.push(Entry { name, lane, shape, place: Place::State { state } });
-        }
-        for (state, s) in measured.iter().enumerate() {
-            let (name, shape) = (format!("lane{lane}/{}", s.name), vec![s.value.lane_len()]);
-            entries.push(Entry { name, lane, shape, place: Place::Measured { state } });
+    let parameters = network.parameters().enumerate();
+    for (parameter, p) in parameters.filter(|(_, p)| p.lanes.contains(lane)) {
+        let shape = p.shape.clone();
+        let name = format!("{LANE}{}", p.name);
+        entries.push(Entry { name, shape, place: Place::Parameter { parameter } });
+        for (memory, kind) in optimizer.memory_names(lane).iter().enumerate() {
+            let name = format!("{LANE}optim/{kind}/{}", p.name);
+            let place = Place::Memory { parameter, memory };
+            entries.push(Entry { name, shape: p.shape.clone(), place });
         }
     }
+    let mut add = |s: &State<f32>, place| {
+        if s.lanes.contains(lane) {
+            let (name, shape) = (format!("{LANE}{}", s.name), vec![s.value.lane_len()]);
+            entries.push(Entry { name, shape, place });
+        }
+    };
+    network.states().enumerate().for_each(|(state, s)| add(s, Place::State { state }));
+    measured.iter().enumerate().for_each(|(state, s)| add(s, Place::Measured { state }));
     entries
 }
 
-/// The checkpoint's bytes. The same state gives the same bytes.
+/// The bytes of one lane's checkpoint. The same state gives the same bytes.
 ///
 /// # Errors
 /// When the tensor library fails.
-pub fn save(source: Source<'_>, header: &Header) -> Result<Vec<u8>, TrainError> {
+pub fn save(source: Source<'_>, lane: usize, header: &Header) -> Result<Vec<u8>, TrainError> {
     let (network, optimizer, measured) = source;
     let mut tensors = Vec::new();
-    for entry in entries(source) {
-        let lane = entry.lane;
+    for entry in entries(source, lane) {
         let parameter = |i: usize| {
             network.parameters().nth(i).expect("invariant: entries come from this network")
         };
@@ -221,21 +234,22 @@ pub fn save(source: Source<'_>, header: &Header) -> Result<Vec<u8>, TrainError> 
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
 
-/// A checkpoint that has been read and whose tensors fit the network.
+/// A lane's checkpoint that has been read and whose tensors fit the network.
 pub struct Checkpoint {
+    lane: usize,
     /// What it says besides.
     pub header: Header,
     entries: Vec<(Entry, Vec<f32>)>,
 }
 
-/// Reads a checkpoint for this network and optimizer.
+/// Reads a checkpoint for a lane of this network and optimizer.
 ///
 /// # Errors
 /// When the bytes are no checkpoint or have other tensors.
-pub fn read(bytes: &[u8], source: Source<'_>) -> Result<Checkpoint, TrainError> {
+pub fn read(bytes: &[u8], source: Source<'_>, lane: usize) -> Result<Checkpoint, TrainError> {
     let header = read_header(bytes)?;
     let file = SafeTensors::deserialize(bytes)?;
-    let expected = entries(source);
+    let expected = entries(source, lane);
     same("number of tensors", expected.len(), file.len())?;
     let entries = expected
         .into_iter()
@@ -246,7 +260,7 @@ pub fn read(bytes: &[u8], source: Source<'_>) -> Result<Checkpoint, TrainError> 
             Ok((entry, read_numbers(tensor.data())))
         })
         .collect::<Result<_, TrainError>>()?;
-    Ok(Checkpoint { header, entries })
+    Ok(Checkpoint { lane, header, entries })
 }
 
 /// The numbers of a tensor of type F32.
@@ -278,7 +292,7 @@ impl Checkpoint {
         measured: &mut [State<f32>],
     ) -> Result<(), TrainError> {
         for (entry, saved) in &self.entries {
-            let place = entry.lane * saved.len()..(entry.lane + 1) * saved.len();
+            let place = self.lane * saved.len()..(self.lane + 1) * saved.len();
             let mut stored = saved.clone();
             if let Place::Parameter { parameter } | Place::Memory { parameter, .. } = entry.place {
                 let p = network.parameters().nth(parameter);

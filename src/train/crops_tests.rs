@@ -152,7 +152,7 @@ fn validation_is_measured_by_one_view_unless_asked_for() {
     let test_only = Views::TenCrop { padding: 0, on: On::Test };
     let evaluate = |evaluation: Views, part| {
         let mut trainer = Trainer::new(&[lane(1, evaluation)], data()).unwrap();
-        trainer.evaluate(part).unwrap()[0]
+        trainer.evaluate(part).unwrap()[0].unwrap()
     };
     let single = |part| evaluate(Views::SingleCrop, part);
     assert_eq!(evaluate(test_only.clone(), Part::Validation), single(Part::Validation));
@@ -173,7 +173,7 @@ fn ten_views_of_an_even_image_are_one() {
     let even = Arc::new(even);
     let [single, ten] = [Views::SingleCrop, ten(0)].map(|evaluation| {
         let mut trainer = Trainer::new(&[lane(1, evaluation)], Arc::clone(&even)).unwrap();
-        trainer.evaluate(Part::Test).unwrap()[0]
+        trainer.evaluate(Part::Test).unwrap()[0].unwrap()
     });
     assert!((single.loss - ten.loss).abs() < 1e-6);
     assert_eq!(single.accuracy, ten.accuracy);

@@ -1,27 +1,34 @@
 //! Where a training that broke down broke down first: one look through the network at the moment
 //! when a loss or a gradient is found not to be finite, so that somebody knows where to look.
+//!
+//! A lane that has diverged stays as it was before the step in which that was noticed; the others
+//! of its group go on. What is known of it is saved with it.
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
 use super::layer::{Parameter, Pass};
 use super::model::Network;
 
 /// What was noticed, and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Divergence {
-    /// The step, from 0, over the whole run.
+    /// The step, from 0, over the whole run, that was not done.
     pub step: u64,
-    /// Its epoch, from 1.
+    /// Its epoch, from 1; of a validation the epoch before.
     pub epoch: u32,
     /// What was found not to be finite.
     pub noticed: Noticed,
-    /// Where it begins.
-    pub origin: Origin,
+    /// Where it begins; `None` after a validation, where nobody looks.
+    pub origin: Option<Origin>,
 }
 
 /// What was found not to be finite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Noticed {
     /// The loss: is it NaN, or infinite?
     Loss {
@@ -33,10 +40,23 @@ pub enum Noticed {
         /// NaN; infinite otherwise.
         nan: bool,
     },
+    /// The loss on the validation part after an epoch: a network can break in its last step.
+    ValidationLoss,
+}
+
+impl Divergence {
+    /// Epochs that the lane has complete.
+    pub fn epochs_done(&self) -> u32 {
+        match self.noticed {
+            Noticed::ValidationLoss => self.epoch,
+            Noticed::Loss { .. } | Noticed::GradientNorm { .. } => self.epoch.saturating_sub(1),
+        }
+    }
 }
 
 /// Where what is not finite begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A layer made it of what was finite, weights and input.
     Output {
@@ -62,10 +82,16 @@ impl fmt::Display for Divergence {
         let (what, nan) = match self.noticed {
             Noticed::Loss { nan } => ("loss", nan),
             Noticed::GradientNorm { nan } => ("norm of the gradients", nan),
+            Noticed::ValidationLoss => {
+                let epoch = self.epoch;
+                return write!(f, "the validation loss after epoch {epoch} is not a finite number");
+            }
         };
         let value = if nan { "nan" } else { "infinite" };
-        write!(f, "{what} is {value} at step {} (epoch {}): ", self.step, self.epoch)?;
-        match &self.origin {
+        write!(f, "{what} is {value} at step {} (epoch {})", self.step, self.epoch)?;
+        let Some(origin) = &self.origin else { return Ok(()) };
+        f.write_str(": ")?;
+        match origin {
             Origin::Output { layer } => write!(f, "first non-finite output in {layer}"),
             Origin::Weights { parameter } => write!(f, "first non-finite weights in {parameter}"),
             Origin::Gradient { parameter } => write!(f, "first non-finite gradient of {parameter}"),
@@ -87,8 +113,9 @@ pub fn in_forward(
     pass: &Pass,
 ) -> Result<Option<Origin>, TrainError> {
     let mut last_named = "the input".to_owned();
-    for (layer, output) in network.outputs() {
-        for parameter in layer.parameters() {
+    let present = |parameter: &&Parameter<f32>| parameter.lanes.contains(lane);
+    for (layer, output) in network.layers_of(lane) {
+        for parameter in layer.parameters().iter().filter(present) {
             if !all_finite(parameter.value.read()?.lane(lane, parameter.len())) {
                 return Ok(Some(Origin::Weights { parameter: parameter.name.clone() }));
             }
@@ -112,7 +139,7 @@ pub fn in_forward(
 /// # Errors
 /// When the tensor library fails.
 pub fn in_backward(network: &Network<f32>, lane: usize) -> Result<Option<Origin>, TrainError> {
-    let parameters: Vec<&Parameter<f32>> = network.parameters().collect();
+    let parameters: Vec<&Parameter<f32>> = network.parameters_of(lane).collect();
     for parameter in parameters.into_iter().rev() {
         if !all_finite(parameter.gradient.read()?.lane(lane, parameter.len())) {
             return Ok(Some(Origin::Gradient { parameter: parameter.name.clone() }));
@@ -187,14 +214,17 @@ mod tests {
             step: 1234,
             epoch: 5,
             noticed: Noticed::Loss { nan: true },
-            origin: Origin::Output { layer: "conv3".to_owned() },
+            origin: Some(Origin::Output { layer: "conv3".to_owned() }),
         };
         let expected = "loss is nan at step 1234 (epoch 5): first non-finite output in conv3";
         assert_eq!(divergence.to_string(), expected);
         divergence.noticed = Noticed::GradientNorm { nan: false };
-        divergence.origin = Origin::Gradient { parameter: "conv1.weight".to_owned() };
+        divergence.origin = Some(Origin::Gradient { parameter: "conv1.weight".to_owned() });
         let expected = "norm of the gradients is infinite at step 1234 (epoch 5): \
                         first non-finite gradient of conv1.weight";
+        assert_eq!(divergence.to_string(), expected);
+        divergence.noticed = Noticed::ValidationLoss;
+        let expected = "the validation loss after epoch 5 is not a finite number";
         assert_eq!(divergence.to_string(), expected);
     }
 }

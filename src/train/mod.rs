@@ -4,6 +4,7 @@
 //! checkpoints. Networks are sequences of explicit layers with hand-written backward passes; see
 //! [`layer`] for the conventions.
 
+mod admission;
 #[cfg(test)]
 mod allocation_count;
 pub mod augment;
@@ -16,6 +17,7 @@ pub mod divergence;
 pub mod error;
 pub mod init;
 pub mod kernel;
+pub mod lane_set;
 pub mod layer;
 pub mod loss;
 pub mod measure;

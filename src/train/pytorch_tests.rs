@@ -344,7 +344,7 @@ fn update_rules_have_pytorchs_numbers() {
             parameter.gradient.write(|out| out.copy_from_slice(&gradient)).unwrap();
             let parameters = std::iter::once(&mut parameter);
             let update = LaneUpdate { rate, scale: 1.0 };
-            optimizer.update(parameters, step as u64, &[update]).unwrap();
+            optimizer.update(parameters, step as u64, &[Some(update)]).unwrap();
             close(&format!("{name}, step {step}"), &parameter.value.read().unwrap(), expected);
         }
     }

@@ -1,7 +1,6 @@
 //! What a trainer tells.
 
 use super::data::{DataSplits, Images};
-use super::divergence::Divergence;
 use super::measure::Measured;
 
 /// Which images are measured on.
@@ -39,9 +38,9 @@ pub struct StepReport<'a> {
     pub step: u64,
     /// Its epoch, from 1.
     pub epoch: u32,
-    /// Every lane.
-    pub lanes: &'a [LaneStep],
-    /// What was measured in its gradients and its update.
+    /// Every lane; `None` from the step on in which a lane diverged.
+    pub lanes: &'a [Option<LaneStep>],
+    /// What was measured in its gradients and its update, of the same lanes.
     pub measured: &'a [Measured],
 }
 
@@ -65,16 +64,9 @@ pub enum EpochEnd {
     /// It was asked to stop. Another call goes on, even if the last step of the epoch is done: that
     /// call then completes the epoch without a step.
     Stopped,
-    /// A loss, or a norm of gradients where it is measured, was not finite. The step's update was
-    /// not done, in any lane.
-    Diverged {
-        /// The first lane that diverged.
-        lane: usize,
-        /// The step, from 0, over the whole run.
-        step: u64,
-        /// What was not finite, and where that began.
-        cause: Divergence,
-    },
+    /// Every lane has diverged, the last of them in this step, whose update was not done. See
+    /// [`Trainer::divergence`](super::Trainer::divergence) for what was not finite.
+    Diverged,
 }
 
 /// A complete epoch.
@@ -82,8 +74,8 @@ pub enum EpochEnd {
 pub struct EpochStats {
     /// Which, from 1.
     pub epoch: u32,
-    /// Every lane.
-    pub lanes: Vec<LaneEpoch>,
+    /// Every lane; `None` where it has diverged.
+    pub lanes: Vec<Option<LaneEpoch>>,
 }
 
 /// One lane in one epoch.

@@ -4,12 +4,14 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
+use super::admission;
 use super::batches::Batches;
 use super::checkpoint;
 use super::crops::{self, LaneViews};
 use super::data::DataSplits;
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
+use super::lane_set::LaneSet;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
 use super::measure::{self, At, Label, Measured, Measures, Memory, Phase, Probe};
@@ -20,13 +22,17 @@ use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 use super::schedule::{self, Timeline};
 use super::weights::Weights;
-use crate::spec::measure::Measurement;
-use crate::spec::{Key, RunConfig};
+use crate::spec::RunConfig;
 
 /// Samples that an evaluation passes through the network at once, where training passes fewer.
 const EVALUATION_SAMPLES: usize = 256;
 
 /// Trains the runs of one group of lanes (of one, ordinarily).
+///
+/// A lane whose loss, or norm of gradients where that is measured, is not finite has diverged: it
+/// stays as it was before that step, reports say `None` of it from then on, and
+/// [`divergence`](Self::divergence) says why. The others go on, and each comes to the bits that it
+/// comes to alone.
 pub struct Trainer {
     lanes: Vec<RunConfig>,
     data: Arc<DataSplits>,
@@ -38,14 +44,15 @@ pub struct Trainer {
     /// Losses of the last batch; kept for their memory.
     losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
-    step_lanes: Vec<LaneStep>,
+    step_lanes: Vec<Option<LaneStep>>,
     /// Label smoothing of every lane.
     smoothing: Vec<f64>,
     /// Norms of the last step's gradients, where they are measured.
     norms: GradientNorms,
-    measures_gradients: bool,
-    /// What the last update went by; kept for its memory.
-    updates: Vec<LaneUpdate>,
+    /// The lanes whose gradients are measured.
+    measured_gradients: LaneSet,
+    /// What the last update of every lane that lives went by; kept for its memory.
+    updates: Vec<Option<LaneUpdate>>,
 }
 
 impl Trainer {
@@ -56,12 +63,12 @@ impl Trainer {
     /// When there are no lanes, lanes that do not fit together, data that contradicts itself, or
     /// images too small for the network.
     pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>) -> Result<Self, TrainError> {
-        check_lanes(lanes)?;
-        check_data(&data)?;
+        admission::check_lanes(lanes)?;
+        admission::check_data(&data)?;
         let largest_part = data.val.len().max(data.test.len());
         let batch = (lanes[0].batch_size as usize).min(data.train.len());
         let capacity = batch.max(EVALUATION_SAMPLES.min(largest_part));
-        let shape = input_shape(&lanes[0], &data);
+        let shape = admission::input_shape(&lanes[0], &data);
         let network = model::build(lanes, shape, data.classes, capacity)?;
         Ok(Self {
             optimizer: Optimizer::new(lanes, network.parameters())?,
@@ -74,7 +81,7 @@ impl Trainer {
             step_lanes: Vec::with_capacity(lanes.len()),
             smoothing: lanes.iter().map(|lane| lane.label_smoothing).collect(),
             norms: GradientNorms::default(),
-            measures_gradients: lanes.iter().any(|lane| lane.clip_norm > 0.0),
+            measured_gradients: lanes.iter().map(|lane| lane.clip_norm > 0.0).collect(),
             updates: Vec::with_capacity(lanes.len()),
             lanes: lanes.to_vec(),
         })
@@ -89,8 +96,8 @@ impl Trainer {
     }
 
     /// Trained scalars of one lane.
-    pub fn parameters(&self) -> u64 {
-        self.network.parameters().map(|parameter| parameter.len() as u64).sum()
+    pub fn parameters(&self, lane: usize) -> u64 {
+        self.network.parameters_of(lane).map(|parameter| parameter.len() as u64).sum()
     }
 
     /// Optimizer steps of one epoch; the last takes the images that are left.
@@ -116,7 +123,12 @@ impl Trainer {
     /// Reports the norms of the gradients with every step from now on, clipped or not. Costs a pass
     /// over the gradients and changes nothing that is computed.
     pub fn measure_gradients(&mut self) {
-        self.measures_gradients = true;
+        self.measured_gradients = LaneSet::all(self.lanes.len());
+    }
+
+    /// What ended a lane before its last step, if anything did.
+    pub fn divergence(&self, lane: usize) -> Option<&Divergence> {
+        self.progress.divergence(lane)
     }
 
     /// Trains on to the end of the current epoch, from wherever it stands (also from the middle of
@@ -137,8 +149,8 @@ impl Trainer {
         let end = u64::from(epoch) * self.steps_per_epoch();
         while self.progress.steps_done < end {
             let step = self.progress.steps_done;
-            if let Some((lane, cause)) = self.step(epoch)? {
-                return Ok(EpochEnd::Diverged { lane, step, cause });
+            if !self.step(epoch)? {
+                return Ok(EpochEnd::Diverged);
             }
             let report = StepReport {
                 step,
@@ -155,18 +167,24 @@ impl Trainer {
         let lanes = sums
             .iter()
             .enumerate()
-            .map(|(lane, sums)| LaneEpoch {
-                train_loss: sums.loss / images,
-                train_accuracy: sums.right as f64 / images,
-                lr: self.rate(lane, end - 1),
+            .map(|(lane, sums)| {
+                sums.map(|sums| LaneEpoch {
+                    train_loss: sums.loss / images,
+                    train_accuracy: sums.right as f64 / images,
+                    lr: self.rate(lane, end - 1),
+                })
             })
             .collect();
         Ok(EpochEnd::Complete(EpochStats { epoch, lanes }))
     }
 
-    /// One optimizer step; names the first lane whose loss (or norm of gradients, where measured) is
-    /// not finite, and then changes neither parameters nor progress.
-    fn step(&mut self, epoch: u32) -> Result<Option<(usize, Divergence)>, TrainError> {
+    /// One optimizer step of the lanes that live. A lane whose loss (or norm of gradients, where
+    /// measured) is not finite is none of them from there on. Says whether any is left; otherwise
+    /// the step is not done.
+    fn step(&mut self, epoch: u32) -> Result<bool, TrainError> {
+        if self.progress.living().is_empty() {
+            return Ok(false);
+        }
         let step = self.progress.steps_done;
         let places = self.places(step % self.steps_per_epoch());
         let samples = places.len();
@@ -178,20 +196,15 @@ impl Trainer {
         let targets = self.batches.targets();
         self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
         self.measures.enter(Phase::Backward);
-        if let Some(lane) = self.losses.iter().position(|loss| !loss.sum.is_finite()) {
-            let noticed = Noticed::Loss { nan: self.losses[lane].sum.is_nan() };
-            let origin = divergence::in_forward(&self.network, lane, &pass)?;
-            return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
+        self.notice_losses(epoch, &pass)?;
+        if self.progress.living().is_empty() {
+            return Ok(false);
         }
         self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
         self.measures.enter(Phase::Update);
-        if self.measures_gradients {
-            let norms = self.norms.measure(self.network.parameters(), self.lanes.len())?;
-            if let Some(lane) = norms.iter().position(|norm| !norm.is_finite()) {
-                let noticed = Noticed::GradientNorm { nan: norms[lane].is_nan() };
-                let origin = divergence::in_backward(&self.network, lane)?;
-                return Ok(Some((lane, self.divergence(epoch, noticed, origin))));
-            }
+        self.notice_gradients(epoch)?;
+        if self.progress.living().is_empty() {
+            return Ok(false);
         }
         let ends_epoch = (step + 1).is_multiple_of(self.steps_per_epoch());
         let at = At { step, ends_epoch };
@@ -200,33 +213,72 @@ impl Trainer {
         self.measures.enter(Phase::Update);
         self.update(step)?;
         self.measures.enter(Phase::Other);
-        self.measures.after_update(&self.network, at)?;
+        self.measures.after_update(&self.network, at, self.progress.living())?;
         self.progress.add(&self.losses);
         self.step_lanes.clear();
-        let lanes = self.losses.iter().zip(&self.updates).enumerate();
-        self.step_lanes.extend(lanes.map(|(lane, (loss, update))| LaneStep {
-            loss: loss.sum / samples as f64,
-            lr: update.rate,
-            gradient_norm: self.norms.last().get(lane).copied(),
-        }));
-        Ok(None)
+        for (lane, loss) in self.losses.iter().enumerate() {
+            let report = self.updates[lane].map(|update| LaneStep {
+                loss: loss.sum / samples as f64,
+                lr: update.rate,
+                gradient_norm: self.gradient_norm(lane),
+            });
+            self.step_lanes.push(report);
+        }
+        Ok(true)
     }
 
-    /// Clips and updates every lane.
+    /// Ends the lanes whose last loss is not finite.
+    fn notice_losses(&mut self, epoch: u32, pass: &Pass) -> Result<(), TrainError> {
+        for lane in 0..self.lanes.len() {
+            let sum = self.losses[lane].sum;
+            if self.progress.living().contains(lane) && !sum.is_finite() {
+                let origin = divergence::in_forward(&self.network, lane, pass)?;
+                let origin = Some(origin.unwrap_or(Origin::Overflow));
+                self.diverge(lane, epoch, Noticed::Loss { nan: sum.is_nan() }, origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the lanes the norm of whose gradients is measured and not finite.
+    fn notice_gradients(&mut self, epoch: u32) -> Result<(), TrainError> {
+        if self.measured_gradients.is_empty() {
+            return Ok(());
+        }
+        self.norms.measure(self.network.parameters(), &self.measured_gradients)?;
+        for lane in 0..self.lanes.len() {
+            let norm = self.norms.last()[lane];
+            if self.progress.living().contains(lane) && !norm.is_finite() {
+                let origin = divergence::in_backward(&self.network, lane)?;
+                let origin = Some(origin.unwrap_or(Origin::Overflow));
+                self.diverge(lane, epoch, Noticed::GradientNorm { nan: norm.is_nan() }, origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a lane before the next step.
+    fn diverge(&mut self, lane: usize, epoch: u32, noticed: Noticed, origin: Option<Origin>) {
+        let step = self.progress.steps_done;
+        self.progress.diverge(lane, Divergence { step, epoch, noticed, origin });
+        self.network.keep_alive(self.progress.living());
+    }
+
+    /// The norm of a lane's last gradients, where it is measured.
+    fn gradient_norm(&self, lane: usize) -> Option<f64> {
+        self.measured_gradients.contains(lane).then(|| self.norms.last()[lane])
+    }
+
+    /// Clips and updates every lane that lives.
     fn update(&mut self, step: u64) -> Result<(), TrainError> {
         self.updates.clear();
         for (lane, config) in self.lanes.iter().enumerate() {
-            let norm = self.norms.last().get(lane).copied().unwrap_or_default();
-            let scale = clip::scale(norm, config.clip_norm);
-            let rate = self.rate(lane, step);
-            self.updates.push(LaneUpdate { rate, scale });
+            let norm = self.gradient_norm(lane).unwrap_or_default();
+            let (rate, scale) = (self.rate(lane, step), clip::scale(norm, config.clip_norm));
+            let lives = self.progress.living().contains(lane);
+            self.updates.push(lives.then_some(LaneUpdate { rate, scale }));
         }
         self.optimizer.update(self.network.parameters_mut(), step, &self.updates)
-    }
-
-    fn divergence(&self, epoch: u32, noticed: Noticed, origin: Option<Origin>) -> Divergence {
-        let origin = origin.unwrap_or(Origin::Overflow);
-        Divergence { step: self.progress.steps_done, epoch, noticed, origin }
     }
 
     /// Places in the epoch's order that a step of the epoch (from 0) trains on.
@@ -245,26 +297,33 @@ impl Trainer {
     }
 
     /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
-    /// Once after every epoch; again changes nothing.
+    /// A lane whose loss is not finite has diverged. Once after every epoch; again changes nothing.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub fn validate(&mut self) -> Result<Vec<Evaluation>, TrainError> {
+    pub fn validate(&mut self) -> Result<Vec<Option<Evaluation>>, TrainError> {
         let validations = self.evaluate(Part::Validation)?;
         self.progress.validated(&self.lanes, &validations);
+        for (lane, validation) in validations.iter().enumerate() {
+            if validation.is_some_and(|validation| !validation.loss.is_finite()) {
+                let epoch = self.progress.epochs_done;
+                self.diverge(lane, epoch, Noticed::ValidationLoss, None);
+            }
+        }
         Ok(validations)
     }
 
     /// Mean plain cross-entropy and accuracy of every lane on a part, with running statistics and no
-    /// dropout, over the views that its configuration says.
+    /// dropout, over the views that its configuration says; `None` of a lane that diverged in a step
+    /// before the last.
     ///
     /// # Errors
     /// When the part is empty, or the tensor library fails.
-    pub fn evaluate(&mut self, part: Part) -> Result<Vec<Evaluation>, TrainError> {
+    pub fn evaluate(&mut self, part: Part) -> Result<Vec<Option<Evaluation>>, TrainError> {
         let total = part.of(&self.data).len();
         if total == 0 {
             let name = if part == Part::Validation { "validation" } else { "test" };
-            return Err(data_error(name, "no images", "at least 1".to_owned(), 0));
+            return Err(admission::no_images(name));
         }
         let views: Vec<_> =
             self.lanes.iter().map(|lane| LaneViews::of(&lane.evaluation, part)).collect();
@@ -285,11 +344,12 @@ impl Trainer {
             }
         }
         self.measures.enter(Phase::Other);
-        let total = total as f64;
-        Ok(sums
-            .iter()
-            .map(|sum| Evaluation { loss: sum.sum / total, accuracy: sum.right as f64 / total })
-            .collect())
+        let (total, abreast) = (total as f64, self.progress.abreast());
+        let evaluation = |(lane, sum): (usize, &BatchLoss)| {
+            let accuracy = sum.right as f64 / total;
+            abreast.contains(lane).then_some(Evaluation { loss: sum.sum / total, accuracy })
+        };
+        Ok(sums.iter().enumerate().map(evaluation).collect())
     }
 
     /// Sums the loss and the number right of every lane over the `total` images of a part, each
@@ -334,11 +394,14 @@ impl Trainer {
         let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, last)).collect();
         let parts = [&self.data.train, &self.data.val, &self.data.test];
         let bytes = parts.map(|part| part.pixels.len() + size_of_val(&part.labels[..]));
-        let memory = Memory {
-            optimizer: self.optimizer.memory_len() * size_of::<f32>(),
-            data: bytes.iter().sum(),
+        let optimizer = |lane| {
+            let kept = self.optimizer.memory_names(lane).len() * size_of::<f32>();
+            kept * self.parameters(lane) as usize
         };
+        let optimizer = (0..self.lanes.len()).map(optimizer).collect();
+        let memory = Memory { optimizer, data: bytes.iter().sum() };
         let mut probe = Probe {
+            lanes: &self.progress.abreast(),
             network: &mut self.network,
             fill: &mut measure::from_validation(&mut self.batches),
             images: self.data.val.len(),
@@ -365,118 +428,46 @@ impl Trainer {
         self.network.take_layer_seconds()
     }
 
-    /// Everything needed to continue with the same bits, as a safetensors file: parameters, running
-    /// statistics, the optimizer's memory, progress.
+    /// Everything needed to continue a lane with the same bits, as a safetensors file: parameters,
+    /// running statistics, the optimizer's memory, progress; of a lane that has diverged, what it
+    /// came to and why. The file of a lane is that of the run alone, byte for byte.
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn save(&self) -> Result<Vec<u8>, TrainError> {
-        checkpoint::save((&self.network, &self.optimizer, self.measures.states()), &self.header())
+    pub fn save(&self, lane: usize) -> Result<Vec<u8>, TrainError> {
+        let source = (&self.network, &self.optimizer, self.measures.states());
+        checkpoint::save(source, lane, &self.header(lane))
     }
 
-    /// Continues from what [`save`](Self::save) gave.
+    /// Continues from what [`save`](Self::save) gave of every lane at the same step, in this group
+    /// or in another. Lanes that had diverged have diverged.
     ///
     /// # Errors
-    /// When the bytes are damaged or belong to another run, engine or data set; says what was
-    /// expected and found. The trainer is then unchanged.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
-        let checkpoint =
-            checkpoint::read(bytes, (&self.network, &self.optimizer, self.measures.states()))?;
-        let steps_per_epoch = self.steps_per_epoch();
-        checkpoint.header.check(&self.header(), steps_per_epoch)?;
-        checkpoint.apply(&mut self.network, &mut self.optimizer, self.measures.states_mut())?;
-        self.progress = checkpoint.header.progress;
+    /// When the bytes are damaged, belong to another run, engine or data set, or are of different
+    /// steps; says what was expected and found. The trainer is then unchanged.
+    pub fn restore(&mut self, lanes: &[impl AsRef<[u8]>]) -> Result<(), TrainError> {
+        checkpoint::same("number of lanes", self.lanes.len(), lanes.len())?;
+        let mut checkpoints = Vec::with_capacity(lanes.len());
+        for (lane, bytes) in lanes.iter().enumerate() {
+            let source = (&self.network, &self.optimizer, self.measures.states());
+            let checkpoint = checkpoint::read(bytes.as_ref(), source, lane)?;
+            checkpoint.header.check(lane, &self.header(lane), self.steps_per_epoch())?;
+            checkpoints.push(checkpoint);
+        }
+        let progress: Vec<_> = checkpoints.iter().map(|c| c.header.progress.clone()).collect();
+        let progress = Progress::of_lanes(&progress)?;
+        for checkpoint in &checkpoints {
+            checkpoint.apply(&mut self.network, &mut self.optimizer, self.measures.states_mut())?;
+        }
+        self.progress = progress;
+        self.network.keep_alive(self.progress.living());
         Ok(())
     }
 
-    fn header(&self) -> checkpoint::Header {
-        checkpoint::Header::new(&self.lanes, self.data.train.len(), self.progress.clone())
+    fn header(&self, lane: usize) -> checkpoint::Header {
+        let images = self.data.train.len();
+        checkpoint::Header::new(&self.lanes[lane], images, self.progress.lane(lane))
     }
-}
-
-/// Can these configurations be one network?
-fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 9] = [
-        Key::Dataset,
-        Key::ValidationFraction,
-        Key::Model,
-        Key::Width,
-        Key::BatchNorm,
-        Key::BatchSize,
-        Key::Epochs,
-        Key::Devices,
-        Key::Measure,
-    ];
-    let first = lanes.first().ok_or(TrainError::NoLanes)?;
-    if first.devices != 1 {
-        return Err(TrainError::Devices { found: first.devices });
-    }
-    // What is measured of activations is defined by their one function.
-    let watches = |measurement: &Measurement| *measurement == Measurement::Activation;
-    let watched = first.measure.iter().any(watches).then_some(Key::Activation);
-    let size = |config: &RunConfig| {
-        let [_, height, width] = config.dataset.image_shape();
-        config.input_size([height, width])
-    };
-    for (lane, config) in lanes.iter().enumerate() {
-        if size(config) != size(first) {
-            let key = Key::Augmentation;
-            let [first, found] = [first, config].map(|lane| lane.setting(key).label());
-            return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
-        }
-        for key in SHARED.into_iter().chain(watched) {
-            let (expected, found) = (first.setting(key), config.setting(key));
-            if expected != found {
-                let (first, found) = (expected.label(), found.label());
-                return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Shape of the images that the network is given, (C, H, W).
-fn input_shape(config: &RunConfig, data: &DataSplits) -> [usize; 3] {
-    let [channels, height, width] = data.shape;
-    let [height, width] = config.input_size([height, width]);
-    [channels, height, width]
-}
-
-/// Is the data whole? Kernels index by what it says.
-fn check_data(data: &DataSplits) -> Result<(), TrainError> {
-    let [channels, height, width] = data.shape;
-    let parts = [("training", &data.train), ("validation", &data.val), ("test", &data.test)];
-    for (part, images) in parts {
-        let expected = images.len() * channels * height * width;
-        if images.pixels.len() != expected {
-            let found = images.pixels.len();
-            return Err(data_error(part, "a wrong number of bytes", expected.to_string(), found));
-        }
-        if let Some(&label) = images.labels.iter().find(|&&l| usize::from(l) >= data.classes) {
-            let expected = format!("below {}", data.classes);
-            return Err(data_error(part, "a class out of range", expected, label.into()));
-        }
-    }
-    if data.train.is_empty() {
-        return Err(data_error("training", "no images", "at least 1".to_owned(), 0));
-    }
-    for what in [&data.mean, &data.std] {
-        if what.len() != channels {
-            let expected = channels.to_string();
-            let name = "a mean or deviation for a wrong number of channels";
-            return Err(data_error("training", name, expected, what.len()));
-        }
-    }
-    Ok(())
-}
-
-fn data_error(
-    part: &'static str,
-    what: &'static str,
-    expected: String,
-    found: usize,
-) -> TrainError {
-    TrainError::Data { part, what, expected, found: found.to_string() }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::train::rng::{Purpose, Stream};
 
 #[path = "allocation_tests.rs"]
 mod allocations;
+#[path = "lane_tests.rs"]
+mod lanes;
 #[path = "option_tests.rs"]
 mod options;
 
@@ -64,26 +66,31 @@ fn alexnet32() -> RunConfig {
     }
 }
 
-/// Trains to the end; the losses of every step and the final checkpoint.
-fn train(trainer: &mut Trainer) -> (Vec<f64>, Vec<u8>) {
+/// The checkpoints of all lanes.
+fn files(trainer: &Trainer) -> Vec<Vec<u8>> {
+    (0..trainer.lanes.len()).map(|lane| trainer.save(lane).unwrap()).collect()
+}
+
+/// Trains to the end; the losses of every step and the final checkpoints.
+fn train(trainer: &mut Trainer) -> (Vec<f64>, Vec<Vec<u8>>) {
     let mut losses = Vec::new();
     while trainer.steps_done() < trainer.total_steps() {
         let end = trainer.train_epoch(&mut |report| {
-            losses.extend(report.lanes.iter().map(|lane| lane.loss));
+            losses.extend(report.lanes.iter().flatten().map(|lane| lane.loss));
             ControlFlow::Continue(())
         });
         assert!(matches!(end.unwrap(), EpochEnd::Complete(_)));
     }
-    (losses, trainer.save().unwrap())
+    (losses, files(trainer))
 }
 
 #[test]
 fn a_small_mlp_learns_separable_images() {
     let mut trainer = Trainer::new(&[mlp()], data(400, [1, 8, 8])).unwrap();
     assert_eq!((trainer.steps_per_epoch(), trainer.total_steps()), (25, 100));
-    assert_eq!(trainer.parameters(), 65 * 24 + 25 * 16 + 17 * 4);
+    assert_eq!(trainer.parameters(0), 65 * 24 + 25 * 16 + 17 * 4);
     let (losses, _) = train(&mut trainer);
-    let test = trainer.evaluate(Part::Test).unwrap()[0];
+    let test = trainer.evaluate(Part::Test).unwrap()[0].unwrap();
     assert!(test.accuracy > 0.9 && test.loss < 0.4, "{test:?}");
     assert!(losses[99] < losses[0]);
     assert_eq!((trainer.epochs_done(), trainer.steps_done()), (4, 100));
@@ -102,7 +109,7 @@ fn a_small_alexnet_learns_with_every_optimizer() {
         let config = RunConfig { optimizer, lr, weight_decay: 1e-4, epochs: 12, ..alexnet32() };
         let mut trainer = Trainer::new(&[config], data(320, [1, 16, 16])).unwrap();
         train(&mut trainer);
-        let accuracy = trainer.evaluate(Part::Validation).unwrap()[0].accuracy;
+        let accuracy = trainer.evaluate(Part::Validation).unwrap()[0].unwrap().accuracy;
         assert!(accuracy > 0.9, "{accuracy}");
     }
 }
@@ -112,15 +119,16 @@ fn an_epoch_reports_the_means_over_its_images() {
     let mut trainer = Trainer::new(&[mlp()], data(40, [1, 8, 8])).unwrap();
     let mut losses = Vec::new();
     let end = trainer.train_epoch(&mut |report| {
-        losses.push((report.step, report.epoch, report.lanes[0]));
+        losses.push((report.step, report.epoch, report.lanes[0].unwrap()));
         ControlFlow::Continue(())
     });
     let EpochEnd::Complete(stats) = end.unwrap() else { panic!("not complete") };
     // Batches of 16, 16 and the 8 that are left.
     let mean = (16.0 * losses[0].2.loss + 16.0 * losses[1].2.loss + 8.0 * losses[2].2.loss) / 40.0;
-    assert!((stats.lanes[0].train_loss - mean).abs() < 1e-12);
+    let epoch = stats.lanes[0].unwrap();
+    assert!((epoch.train_loss - mean).abs() < 1e-12);
     assert_eq!(losses.iter().map(|l| (l.0, l.1)).collect::<Vec<_>>(), [(0, 1), (1, 1), (2, 1)]);
-    assert_eq!((stats.epoch, stats.lanes[0].lr), (1, 0.05));
+    assert_eq!((stats.epoch, epoch.lr), (1, 0.05));
 }
 
 #[test]
@@ -139,19 +147,15 @@ fn lanes_equal_the_same_runs_alone_bit_for_bit() {
             },
         ];
         let mut fused = Trainer::new(&lanes, Arc::clone(&data)).unwrap();
-        let (fused_losses, fused_bytes) = train(&mut fused);
+        let (fused_losses, fused_files) = train(&mut fused);
         let fused_test = fused.evaluate(Part::Test).unwrap();
-        let fused_file = safetensors::SafeTensors::deserialize(&fused_bytes).unwrap();
         for (lane, config) in lanes.iter().enumerate() {
             let mut alone = Trainer::new(std::slice::from_ref(config), Arc::clone(&data)).unwrap();
-            let (losses, bytes) = train(&mut alone);
+            let (losses, files) = train(&mut alone);
             let same: Vec<f64> = fused_losses.iter().skip(lane).step_by(4).copied().collect();
             assert_eq!(losses, same, "lane {lane}");
             assert_eq!(alone.evaluate(Part::Test).unwrap()[0], fused_test[lane]);
-            for (name, tensor) in safetensors::SafeTensors::deserialize(&bytes).unwrap().iter() {
-                let name = name.replace("lane0", &format!("lane{lane}"));
-                assert!(fused_file.tensor(&name).unwrap().data() == tensor.data(), "{name}");
-            }
+            assert!(files[0] == fused_files[lane], "lane {lane}");
         }
     }
 }
@@ -193,36 +197,41 @@ fn a_run_stopped_anywhere_and_restored_equals_an_unbroken_one() {
         let mut first = new();
         let (mut found, mut found_epochs) = collect(&mut first, Some(stop));
         assert_eq!(first.steps_done(), stop + 1);
-        let saved = first.save().unwrap();
-        assert!(saved == first.save().unwrap(), "saving twice gives the same bytes");
+        let saved = files(&first);
+        assert!(saved == files(&first), "saving twice gives the same bytes");
         let mut second = new();
         second.restore(&saved).unwrap();
-        assert!(saved == second.save().unwrap(), "what is restored is what was saved");
+        assert!(saved == files(&second), "what is restored is what was saved");
         let (rest, rest_epochs) = collect(&mut second, None);
         found.extend(rest);
         found_epochs.extend(rest_epochs);
         assert_eq!((&found, &found_epochs), (&reports, &epochs));
-        assert!(second.save().unwrap() == unbroken.save().unwrap());
+        assert!(files(&second) == files(&unbroken));
     }
 }
 
 #[test]
 fn a_loss_that_is_not_finite_ends_the_run_and_names_the_step() {
     let wild = RunConfig { lr: 1e30, ..mlp() };
-    let mut trainer = Trainer::new(&[mlp(), wild], data(200, [1, 8, 8])).unwrap();
+    let mut trainer = Trainer::new(&[wild], data(200, [1, 8, 8])).unwrap();
     let mut last = None;
     let end = trainer.train_epoch(&mut |report| {
-        assert!(report.lanes.iter().all(|lane| lane.loss.is_finite()));
+        assert!(report.lanes[0].unwrap().loss.is_finite());
         last = Some(report.step);
         ControlFlow::Continue(())
     });
     let expected = last.unwrap() + 1;
-    let EpochEnd::Diverged { lane: 1, step, cause } = end.unwrap() else { panic!("no divergence") };
-    assert_eq!((step, cause.step, cause.epoch), (expected, expected, 1));
+    assert_eq!(end.unwrap(), EpochEnd::Diverged);
+    let cause = trainer.divergence(0).unwrap().clone();
+    assert_eq!((cause.step, cause.epoch), (expected, 1));
     assert!(matches!(cause.noticed, Noticed::Loss { .. }), "{cause}");
     let place = cause.to_string();
     assert!(place.contains("first non-finite") && place.contains("linear"), "{place}");
     assert_eq!(trainer.steps_done(), expected);
+    let saved = files(&trainer);
+    let again = trainer.train_epoch(&mut |_| panic!("a step of a run that has ended"));
+    assert_eq!(again.unwrap(), EpochEnd::Diverged);
+    assert!(files(&trainer) == saved);
 }
 
 #[test]
@@ -231,11 +240,11 @@ fn checkpoints_that_are_damaged_or_anothers_are_refused_and_change_nothing() {
     let mut trainer = Trainer::new(&[mlp()], Arc::clone(&data)).unwrap();
     let stop = &mut |_: &StepReport<'_>| ControlFlow::Break(());
     trainer.train_epoch(stop).unwrap();
-    let saved = trainer.save().unwrap();
+    let saved = trainer.save(0).unwrap();
     trainer.train_epoch(stop).unwrap();
-    let before = trainer.save().unwrap();
+    let before = trainer.save(0).unwrap();
     for length in (0..saved.len()).step_by(97) {
-        assert!(trainer.restore(&saved[..length]).is_err(), "{length} bytes");
+        assert!(trainer.restore(&[&saved[..length]]).is_err(), "{length} bytes");
     }
     let header = 8 + u64::from_le_bytes(saved[..8].try_into().unwrap()) as usize;
     for place in 0..header {
@@ -243,22 +252,21 @@ fn checkpoints_that_are_damaged_or_anothers_are_refused_and_change_nothing() {
         damaged[place] ^= 1;
         // Some bits leave a file that is whole and means the same, or another number of right
         // answers: the envelope's checksum guards those. None may panic.
-        if trainer.restore(&damaged).is_ok() {
-            trainer.restore(&before).unwrap();
+        if trainer.restore(&[&damaged]).is_ok() {
+            trainer.restore(&[&before]).unwrap();
         }
-        assert!(trainer.save().unwrap() == before, "byte {place}");
+        assert!(trainer.save(0).unwrap() == before, "byte {place}");
     }
     let refusal = |lanes: &[RunConfig]| {
         let other = Trainer::new(lanes, Arc::clone(&data)).unwrap();
         let mut trainer = Trainer::new(&[mlp()], Arc::clone(&data)).unwrap();
-        trainer.restore(&other.save().unwrap()).unwrap_err().to_string()
+        trainer.restore(&[other.save(0).unwrap()]).unwrap_err().to_string()
     };
     let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
     for (lanes, expected) in [
         (vec![RunConfig { lr: 0.1, ..mlp() }], "configuration of lane 0"),
         (vec![RunConfig { seed: 1, ..mlp() }], "configuration of lane 0"),
         (vec![RunConfig { optimizer: adam, ..mlp() }], "number of tensors"),
-        (vec![mlp(), mlp()], "number of tensors"),
         (
             vec![RunConfig { model: Model::Mlp { hidden: vec![24, 17] }, ..mlp() }],
             "lane0/linear2.weight: expected F32 [16, 24], found F32 [17, 24]",
@@ -267,6 +275,16 @@ fn checkpoints_that_are_damaged_or_anothers_are_refused_and_change_nothing() {
         let refusal = refusal(&lanes);
         assert!(refusal.contains(expected), "{refusal}");
     }
+    let mut pair = Trainer::new(&[mlp(), mlp()], Arc::clone(&data)).unwrap();
+    for (files, expected) in [
+        (vec![&saved], "number of lanes: expected 2, found 1"),
+        (vec![&before, &saved], "steps done of lane 1: expected 2, found 1"),
+    ] {
+        assert_eq!(
+            pair.restore(&files).unwrap_err().to_string(),
+            format!("checkpoint: {expected}")
+        );
+    }
 }
 
 #[test]
@@ -274,11 +292,12 @@ fn progress_that_cannot_be_is_refused() {
     let data = data(40, [1, 8, 8]);
     let mut trainer = Trainer::new(&[mlp()], data).unwrap();
     for (steps_done, epochs_done) in [(4, 0), (2, 1), (13, 4), (12, 5), (u64::MAX, u32::MAX)] {
-        let mut header = trainer.header();
+        let mut header = trainer.header(0);
         header.progress.steps_done = steps_done;
         header.progress.epochs_done = epochs_done;
-        let bytes = checkpoint::save((&trainer.network, &trainer.optimizer, &[]), &header).unwrap();
-        let error = trainer.restore(&bytes).unwrap_err().to_string();
+        let source = (&trainer.network, &trainer.optimizer, [].as_slice());
+        let bytes = checkpoint::save(source, 0, &header).unwrap();
+        let error = trainer.restore(&[&bytes]).unwrap_err().to_string();
         assert!(error.contains("steps done after"), "{error}");
     }
 }
@@ -315,8 +334,8 @@ fn configurations_and_data_that_do_not_fit_are_refused_by_name() {
 fn evaluating_changes_nothing() {
     let mut trainer = Trainer::new(&[alexnet32()], data(40, [1, 16, 16])).unwrap();
     trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
-    let before = trainer.save().unwrap();
+    let before = trainer.save(0).unwrap();
     let first = trainer.evaluate(Part::Validation).unwrap();
     assert_eq!(trainer.evaluate(Part::Validation).unwrap(), first);
-    assert!(trainer.save().unwrap() == before);
+    assert!(trainer.save(0).unwrap() == before);
 }

@@ -2,7 +2,7 @@
 //!
 //! The file is safetensors with the names and shapes that checkpoints have (`conv1.weight` (O, C /
 //! groups, kH, kW), `linear1.weight` (outputs, inputs), `norm1.running_mean`), all of type F32. A
-//! checkpoint of ours will do as well: its first lane is taken, the rest of it left.
+//! checkpoint of ours will do as well.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -138,8 +138,9 @@ impl Weights {
     /// When they do not fit the network, or the tensor library fails.
     pub fn load(&self, network: &mut Network<f32>, lane: usize) -> Result<(), TrainError> {
         let listing = self.listing()?;
-        let parameters = network.parameters().map(|p| (p.name.clone(), p.shape.clone()));
-        let states = network.states().map(|s| (s.name.clone(), vec![s.value.lane_len()]));
+        let parameters = network.parameters_of(lane).map(|p| (p.name.clone(), p.shape.clone()));
+        let states = network.states().filter(|s| s.lanes.contains(lane));
+        let states = states.map(|s| (s.name.clone(), vec![s.value.lane_len()]));
         let faults = listing.faults(parameters.chain(states));
         if !faults.is_empty() {
             return Err(WeightsError::Unfit { path: self.path.clone(), faults }.into());
@@ -149,14 +150,14 @@ impl Weights {
             let view = tensors.tensor(&format!("{}{name}", listing.prefix))?;
             Ok(read_numbers(view.data()))
         };
-        for parameter in network.parameters_mut() {
+        for parameter in network.parameters_mut().filter(|p| p.lanes.contains(lane)) {
             let saved = numbers(&parameter.name)?;
             let mut stored = saved.clone();
             parameter.load_saved(&saved, &mut stored);
             let place = lane * stored.len()..(lane + 1) * stored.len();
             parameter.value.write(|value| value[place].copy_from_slice(&stored))?;
         }
-        for state in network.states_mut() {
+        for state in network.states_mut().filter(|s| s.lanes.contains(lane)) {
             let saved = numbers(&state.name)?;
             let place = lane * saved.len()..(lane + 1) * saved.len();
             state.value.write(|value| value[place].copy_from_slice(&saved))?;

@@ -81,7 +81,7 @@ fn restore(trainer: &mut Trainer, loaded: &Loaded, events_length: u64) -> Result
     if events_length != loaded.entry.events_length {
         return Err("the events that belong to it are damaged".to_owned());
     }
-    trainer.restore(&loaded.tensors).map_err(|error| error.to_string())
+    trainer.restore(&[&loaded.tensors]).map_err(|error| error.to_string())
 }
 
 /// The recorded configuration, typed.

@@ -17,14 +17,15 @@ impl PendingLayers {
             let same = |record: &&mut LayersRecord| {
                 record.epoch == epoch && record.measurement == measured.measurement
             };
-            let values = measured.lane(0).to_vec();
+            let Some(own) = &measured.lanes[0] else { continue };
+            let values = own.values.clone();
             if let Some(record) = self.records.iter_mut().find(same) {
                 record.steps.push(steps_done);
                 record.values.push(values);
                 continue;
             }
             let names = |name: fn(&Label) -> &str| {
-                measured.layers.iter().map(|label| name(label).to_owned()).collect()
+                own.layers.iter().map(|label| name(label).to_owned()).collect()
             };
             self.records.push(LayersRecord {
                 epoch,

@@ -62,25 +62,17 @@ impl Attempt {
     fn train(&mut self, stop: &AtomicBool) -> Result<WorkerExit, WorkerError> {
         while self.has_epochs_left() {
             match self.epoch(stop)? {
-                EpochEnd::Complete(stats) => {
-                    if !self.epoch_complete(&stats)? {
-                        let reason = format!(
-                            "the validation loss after epoch {} is not a finite number",
-                            stats.epoch
-                        );
-                        self.finish(RunStatus::Diverged, Some(reason))?;
-                        return Ok(WorkerExit::Done);
-                    }
-                }
+                EpochEnd::Complete(stats) => self.epoch_complete(&stats)?,
                 EpochEnd::Stopped => {
                     self.save_checkpoint()?;
                     return Ok(WorkerExit::Interrupted);
                 }
-                EpochEnd::Diverged { cause, .. } => {
-                    self.flush()?;
-                    self.finish(RunStatus::Diverged, Some(cause.to_string()))?;
-                    return Ok(WorkerExit::Done);
-                }
+                EpochEnd::Diverged => self.flush()?,
+            }
+            if let Some(divergence) = self.trainer.divergence(0) {
+                let reason = divergence.to_string();
+                self.finish(RunStatus::Diverged, Some(reason))?;
+                return Ok(WorkerExit::Done);
             }
         }
         self.finish(RunStatus::Finished, None)?;
@@ -121,15 +113,17 @@ impl Attempt {
         }
     }
 
-    /// Validates, writes the epoch down and checkpoints. Says whether the validation loss is a
-    /// finite number: a network can break in the last step of an epoch.
-    fn epoch_complete(&mut self, stats: &EpochStats) -> Result<bool, WorkerError> {
+    /// Validates, writes the epoch down and checkpoints, unless the validation shows that the run
+    /// has diverged.
+    fn epoch_complete(&mut self, stats: &EpochStats) -> Result<(), WorkerError> {
         let begun = Instant::now();
         let validation = self.trainer.validate()?;
         let eval_s = begun.elapsed().as_secs_f64();
         self.clock.elapsed_s += eval_s;
         let measured = self.trainer.measure()?;
-        let lane = &stats.lanes[0];
+        let (Some(lane), Some(validation)) = (stats.lanes[0], validation[0]) else {
+            unreachable!("invariant: an epoch that is complete is so in a run of one lane")
+        };
         let trained_before: f64 = self.epochs.iter().map(|epoch| epoch.train_s).sum();
         let epoch = EpochRecord {
             epoch: stats.epoch,
@@ -137,8 +131,8 @@ impl Attempt {
             lr: lane.lr,
             train_loss: lane.train_loss,
             train_accuracy: lane.train_accuracy,
-            val_loss: validation[0].loss,
-            val_accuracy: validation[0].accuracy,
+            val_loss: validation.loss,
+            val_accuracy: validation.accuracy,
             train_s: self.clock.train_s - trained_before,
             eval_s,
             elapsed_s: self.clock.elapsed_s,
@@ -147,14 +141,14 @@ impl Attempt {
         self.flush()?;
         self.events.append(&RunEvent::Epoch(epoch.clone()))?;
         self.epochs.push(epoch);
-        if !validation[0].loss.is_finite() {
-            return Ok(false);
+        if self.trainer.divergence(0).is_some() {
+            return Ok(());
         }
         let last = self.trainer.steps_done() >= self.trainer.total_steps();
         if last || stats.epoch.is_multiple_of(self.record.checkpoint_every_epochs.max(1)) {
             self.save_checkpoint()?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), WorkerError> {
@@ -175,14 +169,14 @@ impl Attempt {
             train_s: self.clock.train_s,
             peak_memory_bytes: self.clock.peak_memory_bytes(),
         };
-        let tensors = self.trainer.save()?;
+        let tensors = self.trainer.save(0)?;
         let keep = self.record.checkpoint_keep;
         Ok(checkpoint::save(&self.folder, self.record.run_id, entry, &tensors, keep)?)
     }
 
     fn finish(&mut self, status: RunStatus, reason: Option<String>) -> Result<(), WorkerError> {
         let test = match status {
-            RunStatus::Finished => Some(self.trainer.evaluate(Part::Test)?.remove(0)),
+            RunStatus::Finished => self.trainer.evaluate(Part::Test)?[0],
             RunStatus::Diverged | RunStatus::Failed => None,
         };
         let trained: f64 = self.epochs.iter().map(|epoch| epoch.train_s).sum();
@@ -192,7 +186,7 @@ impl Attempt {
             epochs: self.epochs.clone(),
             test_loss: test.as_ref().map(|test| test.loss),
             test_accuracy: test.as_ref().map(|test| test.accuracy),
-            parameters: Some(self.trainer.parameters()),
+            parameters: Some(self.trainer.parameters(0)),
             images_per_s: (trained > 0.0).then(|| images as f64 / trained),
             wall_s: Some(self.clock.wall_s()),
             peak_memory_bytes: Some(self.clock.peak_memory_bytes()),

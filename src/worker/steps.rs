@@ -22,11 +22,11 @@ pub(super) struct PendingSteps {
 impl PendingSteps {
     /// Takes note of a step of an ordinary run, which has one lane.
     pub(super) fn push(&mut self, report: &StepReport<'_>) {
+        let Some(lane) = &report.lanes[0] else { return };
         if self.loss.is_empty() {
             self.first_step = report.step;
             self.epoch = report.epoch;
         }
-        let lane = &report.lanes[0];
         self.loss.push(lane.loss);
         self.lr.push(lane.lr);
     }

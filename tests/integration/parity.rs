@@ -65,7 +65,7 @@ fn departures(folder: &Path) -> [f64; 2] {
     let mut losses = Vec::new();
     for _ in 0..EPOCHS {
         let end = trainer.train_epoch(&mut |report| {
-            losses.push(report.lanes[0].loss);
+            losses.extend(report.lanes[0].map(|lane| lane.loss));
             ControlFlow::Continue(())
         });
         assert!(matches!(end.unwrap(), EpochEnd::Complete(_)));

@@ -41,9 +41,9 @@ impl Profile {
         Ok(Self {
             phases: phases
                 .iter()
-                .map(|phase| (phase.measurement.trim_end_matches("_s"), each(phase.lane(0)[0])))
-                .filter(|(name, _)| *name != "evaluation")
-                .map(|(name, seconds)| (name.to_owned(), seconds))
+                .filter_map(|phase| Some((phase.measurement, phase.lanes[0].as_ref()?.values[0])))
+                .filter(|(name, _)| *name != "evaluation_s")
+                .map(|(name, seconds)| (name.trim_end_matches("_s").to_owned(), each(seconds)))
                 .collect(),
             layers: layers.map(|(label, s)| (label.name.clone(), s.map(each))).collect(),
         })

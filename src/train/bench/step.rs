@@ -73,7 +73,7 @@ pub fn time_steps(
     let profile = if profiles { Some(Profile::end(&mut trainer, steps)?) } else { None };
     let mut seconds = seconds.split_off(warm_up);
     seconds.sort_by(f64::total_cmp);
-    Ok(StepTimes { seconds, parameters: trainer.parameters(), profile })
+    Ok(StepTimes { seconds, parameters: trainer.parameters(0), profile })
 }
 
 /// Trains until `seconds` has the time of `wanted` steps.
@@ -89,8 +89,8 @@ fn take_steps(
             begun = Instant::now();
             if seconds.len() < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        if let EpochEnd::Diverged { step, .. } = trainer.train_epoch(&mut count)? {
-            return Err(TrainError::BenchDiverged { step });
+        if trainer.train_epoch(&mut count)? == EpochEnd::Diverged {
+            return Err(TrainError::BenchDiverged { step: trainer.steps_done() });
         }
     }
     Ok(())

@@ -9,6 +9,6 @@ pub mod resize;
 pub mod simd;
 pub mod workspace;
 
-pub use buffer::Buffer;
+pub use buffer::{Buffer, Reading};
 pub use real::Real;
 pub use workspace::Workspace;

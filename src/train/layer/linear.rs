@@ -5,23 +5,37 @@ use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
 use crate::train::kernel::gemm::{Matrix, Output, shared_product};
 use crate::train::kernel::simd::vectorized;
-use crate::train::kernel::{Buffer, Real};
+use crate::train::kernel::{Buffer, Reading, Real};
+use crate::train::lane_set::LaneSet;
 
 /// y = x W^T + b with x (L, N, I), W (L, O, I), b (L, O), y (L, N, O).
 pub struct Linear<T> {
     inputs: usize,
     outputs: usize,
-    /// Weight, then bias if there is one.
+    /// Weight, then bias if any lane has one.
     parameters: Vec<Parameter<T>>,
 }
 
 /// Does a layer add a bias?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bias {
-    /// Yes.
+    /// In every lane.
     With,
-    /// No: a normalisation that follows would take it out again.
+    /// In none: a normalisation that follows would take it out again.
     Without,
+    /// In these lanes.
+    In(LaneSet),
+}
+
+impl Bias {
+    /// The lanes, of so many, in which the layer adds one.
+    pub(super) fn of_lanes(self, lanes: usize) -> LaneSet {
+        match self {
+            Self::With => LaneSet::all(lanes),
+            Self::Without => LaneSet::none(lanes),
+            Self::In(set) => set,
+        }
+    }
 }
 
 impl<T: Real> Linear<T> {
@@ -44,10 +58,11 @@ impl<T: Real> Linear<T> {
             saved,
             weight,
         )?];
-        if bias == Bias::With {
+        let biased = bias.of_lanes(lanes);
+        if !biased.is_empty() {
             let start = Start::Bias { layer, fan_in: inputs };
             let name = format!("linear{number}.bias");
-            parameters.push(Parameter::new(name, lanes, vec![outputs], saved, start)?);
+            parameters.push(Parameter::new(name, biased, vec![outputs], saved, start)?);
         }
         Ok(Self { inputs, outputs, parameters })
     }
@@ -63,7 +78,7 @@ impl<T: Real> Layer<T> for Linear<T> {
         let (n, inputs, outputs) = (pass.samples, self.inputs, self.outputs);
         let input = input.read()?;
         let weight = self.parameters[0].value.read()?;
-        let bias = self.parameters.get(1).map(|bias| bias.value.read()).transpose()?;
+        let bias = BiasReading::of(self.parameters.get(1))?;
         let capacity = output.lane_len();
         output.write(|output| {
             for (lane, output) in output.chunks_exact_mut(capacity).enumerate() {
@@ -71,8 +86,8 @@ impl<T: Real> Layer<T> for Linear<T> {
                 let x = Matrix::new(input.lane(lane, n * inputs), n, inputs);
                 let w = Matrix::new(weight.lane(lane, outputs * inputs), outputs, inputs);
                 shared_product(output, x, w.transposed(), Output::Replace);
-                if let Some(bias) = &bias {
-                    add_to_rows(output, bias.lane(lane, outputs));
+                if let Some(bias) = bias.lane(lane) {
+                    add_to_rows(output, bias);
                 }
             }
         })
@@ -87,11 +102,7 @@ impl<T: Real> Layer<T> for Linear<T> {
         let (n, inputs, outputs) = (pass.samples, self.inputs, self.outputs);
         let gradient = flow.gradient.read()?;
         if let Some(bias) = self.parameters.get_mut(1) {
-            bias.gradient.write(|sums| {
-                for (lane, sums) in sums.chunks_exact_mut(outputs).enumerate() {
-                    sum_rows(gradient.lane(lane, n * outputs), sums);
-                }
-            })?;
+            bias_gradient(bias, &gradient, n * outputs)?;
             ready(bias)?;
         }
         let weight = &mut self.parameters[0];
@@ -132,6 +143,37 @@ impl<T: Real> Layer<T> for Linear<T> {
     }
 }
 
+/// The numbers of a layer's bias, to read.
+pub(super) struct BiasReading<'a, T>(Option<(&'a Parameter<T>, Reading<'a, T>)>);
+
+impl<'a, T: Real> BiasReading<'a, T> {
+    /// Of the bias that a layer has in some lane, if it has one.
+    pub(super) fn of(bias: Option<&'a Parameter<T>>) -> Result<Self, TrainError> {
+        Ok(Self(bias.map(|bias| Ok::<_, TrainError>((bias, bias.value.read()?))).transpose()?))
+    }
+
+    /// One lane's numbers; `None` in a lane without bias.
+    pub(super) fn lane(&self, lane: usize) -> Option<&[T]> {
+        let (bias, numbers) = self.0.as_ref()?;
+        bias.lanes.contains(lane).then(|| numbers.lane(lane, bias.len()))
+    }
+}
+
+/// Overwrites the gradient of a bias in the lanes that have it with the sum of the rows of
+/// `gradient`, whose first `len` numbers are in use.
+pub(super) fn bias_gradient<T: Real>(
+    bias: &mut Parameter<T>,
+    gradient: &Reading<'_, T>,
+    len: usize,
+) -> Result<(), TrainError> {
+    let (lanes, outputs) = (&bias.lanes, bias.value.lane_len());
+    bias.gradient.write(|sums| {
+        for lane in lanes.iter() {
+            sum_rows(gradient.lane(lane, len), &mut sums[lane * outputs..][..outputs]);
+        }
+    })
+}
+
 /// Adds `row` to every row of `rows`.
 pub(super) fn add_to_rows<T: Real>(rows: &mut [T], row: &[T]) {
     vectorized(
@@ -147,7 +189,7 @@ pub(super) fn add_to_rows<T: Real>(rows: &mut [T], row: &[T]) {
 }
 
 /// Sums over all rows, in their order.
-pub(super) fn sum_rows<T: Real>(rows: &[T], sums: &mut [T]) {
+fn sum_rows<T: Real>(rows: &[T], sums: &mut [T]) {
     vectorized(
         #[inline(always)]
         || {

@@ -25,6 +25,7 @@ mod thread_tests;
 
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};
+use super::lane_set::LaneSet;
 pub use crate::spec::architecture::Shape;
 pub use parameter::{Parameter, State};
 
@@ -113,5 +114,11 @@ pub trait Layer<T: Real>: Send {
     /// The same, to change it.
     fn states_mut(&mut self) -> &mut [State<T>] {
         &mut []
+    }
+
+    /// Leaves the states of the lanes that are not `living` as they are in every forward from now
+    /// on.
+    fn keep_alive(&mut self, living: &LaneSet) {
+        let _ = living;
     }
 }

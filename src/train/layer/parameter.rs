@@ -2,6 +2,7 @@
 
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
+use crate::train::lane_set::LaneSet;
 
 /// How a parameter's numbers lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub struct Parameter<T> {
     pub shape: Vec<usize>,
     /// What it starts as.
     pub start: Start,
+    /// The lanes that have it. In the others values and gradient are 0 and stay so, and nothing
+    /// counts them.
+    pub lanes: LaneSet,
     /// Its values, (L, …).
     pub value: Buffer<T>,
     /// Gradient of the loss, like the values.
@@ -52,13 +56,14 @@ pub struct Parameter<T> {
 }
 
 impl<T: Real> Parameter<T> {
-    /// A parameter at 0; [`init`](crate::train::init) fills it.
+    /// A parameter at 0 of the given lanes (as a number: of that many, all);
+    /// [`init`](crate::train::init) fills it.
     ///
     /// # Errors
     /// When the tensor library cannot allocate it.
     pub fn new(
         name: String,
-        lanes: usize,
+        lanes: impl Into<LaneSet>,
         shape: Vec<usize>,
         order: StorageOrder,
         start: Start,
@@ -67,9 +72,10 @@ impl<T: Real> Parameter<T> {
             (StorageOrder::ChannelsLast, &[o, i, h, w]) => vec![o, h, w, i],
             _ => shape.clone(),
         };
-        let value = Buffer::zeros(lanes, &stored)?;
-        let gradient = Buffer::zeros(lanes, &stored)?;
-        Ok(Self { name, shape, start, value, gradient, order })
+        let lanes = lanes.into();
+        let value = Buffer::zeros(lanes.group(), &stored)?;
+        let gradient = Buffer::zeros(lanes.group(), &stored)?;
+        Ok(Self { name, shape, start, lanes, value, gradient, order })
     }
 
     /// Numbers in one lane.
@@ -120,6 +126,8 @@ impl<T: Real> Parameter<T> {
 pub struct State<T> {
     /// A stable name, such as `norm1.running_mean`.
     pub name: String,
+    /// The lanes that have it; in the others it is 0 and stays so.
+    pub lanes: LaneSet,
     /// Its values, (L, …), saved as they lie in memory.
     pub value: Buffer<T>,
 }

@@ -108,10 +108,9 @@ impl Activations {
 
     /// What was seen since the last [`clear`](Self::clear).
     pub fn measured(&self) -> Vec<Measured> {
-        let measured = |name, get: fn(&Sums) -> f64| Measured {
-            measurement: name,
-            layers: Arc::clone(&self.layers),
-            values: self.sums.iter().map(get).collect(),
+        let measured = |name, get: fn(&Sums) -> f64| {
+            let values: Vec<f64> = self.sums.iter().map(get).collect();
+            Measured::shared(name, &self.layers, &values)
         };
         let mut found = vec![
             measured("activation_mean", |s| s.centre + s.sums[0] / s.count as f64),
@@ -125,11 +124,9 @@ impl Activations {
             let layers = self.layers.iter().cycle();
             let bounded =
                 self.sums.iter().zip(layers).filter(|(_, label)| limits(label.kind()).is_some());
-            found.push(Measured {
-                measurement: "activation_saturated",
-                layers: Arc::clone(&self.bounded),
-                values: bounded.map(|(s, _)| s.saturated as f64 / s.count as f64).collect(),
-            });
+            let values: Vec<f64> =
+                bounded.map(|(s, _)| s.saturated as f64 / s.count as f64).collect();
+            found.push(Measured::shared("activation_saturated", &self.bounded, &values));
         }
         found
     }

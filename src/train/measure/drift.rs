@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::{Label, Measured, Probe};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
+use crate::train::lane_set::LaneSet;
 use crate::train::layer::{Mode, Pass, State};
 use crate::train::model::Network;
 
@@ -45,7 +46,7 @@ impl Drift {
                 let mut value = Buffer::zeros(network.lanes(), &[channels])?;
                 value.write(|value| value.fill(f32::NAN))?;
                 let name = format!("measure/drift/{}.{kind}", label.name);
-                moments.push(State { name, value });
+                moments.push(State { name, lanes: LaneSet::all(network.lanes()), value });
             }
         }
         let layers = found.into_iter().map(|(_, label)| label.clone()).collect();
@@ -69,10 +70,9 @@ impl Drift {
     ) -> Result<Vec<Measured>, TrainError> {
         let (samples, _) = probe.load(self.samples)?;
         probe.network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
-        let network = &*probe.network;
+        let (network, measured) = (&*probe.network, probe.lanes);
         let (lanes, layers) = (network.lanes(), self.layers.len());
-        let mut shift = Measured::new("drift_mean", &self.layers, lanes);
-        let mut ratio = Measured::new("drift_std", &self.layers, lanes);
+        let [mut shift, mut ratio] = [(); 2].map(|()| vec![0.0; lanes * layers]);
         let mut first = false;
         for (layer, &(place, channels)) in self.places.iter().enumerate() {
             let input = network.input_of(place).read()?;
@@ -80,7 +80,7 @@ impl Drift {
             let [mean, variance] = &mut self.moments[2 * layer..2 * layer + 2] else {
                 unreachable!("invariant: two moments a layer")
             };
-            for lane in 0..lanes {
+            for lane in measured.iter() {
                 let now = moments(input.lane(lane, len), channels);
                 let range = lane * channels..(lane + 1) * channels;
                 let [m0, v0] = [&mean.value, &variance.value]
@@ -88,13 +88,17 @@ impl Drift {
                 let (m0, v0) = (m0?, v0?);
                 first |= v0.iter().all(|v| v.is_nan());
                 let (drift_mean, drift_std) = compare([&m0, &v0], [&now[0], &now[1]]);
-                shift.values[lane * layers + layer] = drift_mean;
-                ratio.values[lane * layers + layer] = drift_std;
+                shift[lane * layers + layer] = drift_mean;
+                ratio[lane * layers + layer] = drift_std;
                 mean.value.write(|mean| mean[range.clone()].copy_from_slice(&now[0]))?;
                 variance.value.write(|variance| variance[range].copy_from_slice(&now[1]))?;
             }
         }
-        Ok(if first { Vec::new() } else { vec![shift, ratio] })
+        if first {
+            return Ok(Vec::new());
+        }
+        let found = [("drift_mean", shift), ("drift_std", ratio)];
+        Ok(found.map(|(name, values)| Measured::shared(name, &self.layers, &values)).to_vec())
     }
 }
 

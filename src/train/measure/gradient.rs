@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{At, Label, Measured, sum_of_squares, weights};
+use super::{At, Label, LaneMeasured, Measured, is_weight, sum_of_squares, weighted_layers};
 use crate::train::error::TrainError;
 use crate::train::kernel::Real;
 use crate::train::model::Network;
@@ -14,13 +14,14 @@ use crate::train::model::Network;
 /// Measures in every `every`-th step.
 pub struct GradientNorm {
     every: u64,
-    layers: Arc<[Label]>,
+    /// Of every lane: those with a weight, and the whole network.
+    layers: Vec<Arc<[Label]>>,
 }
 
 impl GradientNorm {
     pub fn new<T: Real>(every: u64, network: &Network<T>) -> Self {
-        let layers = weights(network).map(|weight| Label::of_parameter(&weight.name));
-        Self { every, layers: layers.chain([Label::network()]).collect() }
+        let whole = |layers: Vec<Label>| layers.into_iter().chain([Label::network()]).collect();
+        Self { every, layers: weighted_layers(network).map(whole).collect() }
     }
 
     /// Is it the turn of this step?
@@ -30,24 +31,22 @@ impl GradientNorm {
 
     /// The norms after a backward pass, before anything clips or scales the gradients.
     pub fn measure<T: Real>(&self, network: &Network<T>) -> Result<Measured, TrainError> {
-        let mut measured = Measured::new("gradient_norm", &self.layers, network.lanes());
-        let layers = self.layers.len();
-        for lane in 0..network.lanes() {
-            let values = &mut measured.values[lane * layers..][..layers];
+        let lane = |(lane, layers): (usize, &Arc<[Label]>)| {
+            let mut values = Vec::with_capacity(layers.len());
             let mut all = 0.0;
-            let mut place = 0;
-            for parameter in network.parameters() {
+            for parameter in network.parameters_of(lane) {
                 let gradient = parameter.gradient.read()?;
                 let gradient = gradient.lane(lane, parameter.len());
                 let sum = sum_of_squares(gradient.iter().map(|x| x.wide()));
                 all += sum;
-                if parameter.name.ends_with(".weight") {
-                    values[place] = sum.sqrt();
-                    place += 1;
+                if is_weight(parameter) {
+                    values.push(sum.sqrt());
                 }
             }
-            values[layers - 1] = all.sqrt();
-        }
-        Ok(measured)
+            values.push(all.sqrt());
+            Ok(Some(LaneMeasured { layers: Arc::clone(layers), values }))
+        };
+        let lanes = self.layers.iter().enumerate().map(lane).collect::<Result<_, TrainError>>()?;
+        Ok(Measured { measurement: "gradient_norm", lanes })
     }
 }

@@ -1,6 +1,6 @@
 //! `memory`: bytes that the engine has allocated, by what they are for.
 //!
-//! Per lane, in the first epoch: they do not change. Scratch memory of kernels and layers is not
+//! Per lane, what the lane itself needs, in the first epoch: they do not change. Scratch memory of kernels and layers is not
 //! counted; `peak_memory_bytes` of the run has everything.
 
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use super::{Label, Measured};
 use crate::train::kernel::Real;
 use crate::train::model::Network;
 
-/// Bytes of what does not lie in the network, per lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Bytes of what does not lie in the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
-    /// What the optimizer keeps.
-    pub optimizer: usize,
+    /// What the optimizer keeps, for every lane.
+    pub optimizer: Vec<usize>,
     /// Images and labels of all parts, which the lanes share.
     pub data: usize,
 }
@@ -22,20 +22,19 @@ impl Memory {
     /// These and those of the network.
     pub fn measured<T: Real>(&self, network: &Network<T>) -> Vec<Measured> {
         let size = size_of::<T>();
-        let parameters: usize = network.parameters().map(|parameter| parameter.len() * size).sum();
         let layers: Arc<[Label]> = Arc::new([Label::network()]);
-        [
-            ("memory_weights_bytes", parameters),
-            ("memory_gradients_bytes", parameters),
-            ("memory_optimizer_bytes", self.optimizer),
-            ("memory_activations_bytes", network.activation_units() * size),
-            ("memory_data_bytes", self.data),
+        let measured = |name, bytes: &dyn Fn(usize) -> usize| {
+            let values: Vec<f64> = (0..network.lanes()).map(|lane| bytes(lane) as f64).collect();
+            Measured::shared(name, &layers, &values)
+        };
+        let parameters =
+            |lane| network.parameters_of(lane).map(|parameter| parameter.len() * size).sum();
+        vec![
+            measured("memory_weights_bytes", &parameters),
+            measured("memory_gradients_bytes", &parameters),
+            measured("memory_optimizer_bytes", &|lane| self.optimizer[lane]),
+            measured("memory_activations_bytes", &|lane| network.activation_units(lane) * size),
+            measured("memory_data_bytes", &|_| self.data),
         ]
-        .map(|(measurement, bytes)| Measured {
-            measurement,
-            layers: Arc::clone(&layers),
-            values: vec![bytes as f64; network.lanes()],
-        })
-        .to_vec()
     }
 }

@@ -27,7 +27,8 @@ pub use time::{Clock, LayerClock, Phase, Way};
 
 use super::error::TrainError;
 use super::kernel::Real;
-use super::layer::State;
+use super::lane_set::LaneSet;
+use super::layer::{Parameter, State};
 use super::model::Network;
 use crate::spec::RunConfig;
 use crate::spec::measure::Measurement;
@@ -37,21 +38,35 @@ use crate::spec::measure::Measurement;
 pub struct Measured {
     /// What was measured, as the CSV spells it.
     pub measurement: &'static str,
+    /// Every lane; `None` where it has diverged.
+    pub lanes: Vec<Option<LaneMeasured>>,
+}
+
+/// One measurement in one lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneMeasured {
     /// The layers, in the order of the network; perhaps the whole network as the last one.
     pub layers: Arc<[Label]>,
-    /// The numbers, (L, layers); not finite where there is no number.
+    /// A number for each of them; not finite where there is no number.
     pub values: Vec<f64>,
 }
 
 impl Measured {
-    fn new(measurement: &'static str, layers: &Arc<[Label]>, lanes: usize) -> Self {
-        let values = vec![0.0; lanes * layers.len()];
-        Self { measurement, layers: Arc::clone(layers), values }
+    /// A measurement of lanes that all have the same layers, with numbers (L, layers).
+    fn shared(measurement: &'static str, layers: &Arc<[Label]>, values: &[f64]) -> Self {
+        let lane = |values: &[f64]| {
+            Some(LaneMeasured { layers: Arc::clone(layers), values: values.to_vec() })
+        };
+        Self { measurement, lanes: values.chunks(layers.len()).map(lane).collect() }
     }
 
-    /// One lane's numbers, a number for each layer.
-    pub fn lane(&self, lane: usize) -> &[f64] {
-        &self.values[lane * self.layers.len()..][..self.layers.len()]
+    /// Forgets the other lanes.
+    fn keep(&mut self, lanes: &LaneSet) {
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if !lanes.contains(number) {
+                *lane = None;
+            }
+        }
     }
 }
 
@@ -137,14 +152,20 @@ impl<T: Real> Measures<T> {
         }
     }
 
-    /// Measures what the update has changed.
+    /// Measures what the update has changed in the `living` lanes.
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn after_update(&mut self, network: &Network<T>, at: At) -> Result<(), TrainError> {
+    pub fn after_update(
+        &mut self,
+        network: &Network<T>,
+        at: At,
+        living: &LaneSet,
+    ) -> Result<(), TrainError> {
         if let Some(update) = self.update.as_ref().filter(|_| at.ends_epoch) {
             self.step.push(update.measure(network)?);
         }
+        self.step.iter_mut().for_each(|measured| measured.keep(living));
         Ok(())
     }
 
@@ -213,6 +234,7 @@ impl<T: Real> Measures<T> {
         if self.memory && epoch == 1 {
             found.extend(memory.measured(probe.network));
         }
+        found.iter_mut().for_each(|measured| measured.keep(probe.lanes));
         Ok(found)
     }
 
@@ -246,9 +268,14 @@ fn sum_of_squares(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
     sums.iter().sum()
 }
 
-/// Lends the weights (not the biases) of a network: of every layer that has one.
-fn weights<T: Real>(
-    network: &Network<T>,
-) -> impl Iterator<Item = &crate::train::layer::Parameter<T>> {
-    network.parameters().filter(|parameter| parameter.name.ends_with(".weight"))
+/// Is it a weight, not a bias?
+fn is_weight<T: Real>(parameter: &Parameter<T>) -> bool {
+    parameter.name.ends_with(".weight")
+}
+
+/// The layers with a weight, of every lane of a network.
+fn weighted_layers<T: Real>(network: &Network<T>) -> impl Iterator<Item = Vec<Label>> + '_ {
+    let label = |weight: &Parameter<T>| Label::of_parameter(&weight.name);
+    (0..network.lanes())
+        .map(move |lane| network.parameters_of(lane).filter(|p| is_weight(p)).map(label).collect())
 }

@@ -3,6 +3,7 @@
 use crate::train::batches::Batches;
 use crate::train::error::TrainError;
 use crate::train::kernel::Buffer;
+use crate::train::lane_set::LaneSet;
 use crate::train::layer::{Mode, Parameter, Pass};
 use crate::train::loss::{BatchLoss, Targets};
 use crate::train::model::Network;
@@ -17,6 +18,8 @@ pub struct Probe<'a, T> {
     pub network: &'a mut Network<T>,
     /// Fills the input; gives the classes, lane by lane.
     pub fill: &'a mut Fill<'a, T>,
+    /// The lanes that are measured; the others are left as they are.
+    pub lanes: &'a LaneSet,
     /// Images of the validation part.
     pub images: usize,
     /// Learning rate of every lane.

@@ -74,10 +74,9 @@ impl<T: Real> Smoothness<T> {
             state.value.write(|to| to.copy_from_slice(kept))?;
         }
         let found = found?;
-        let measured = NAMES.iter().enumerate().map(|(place, name)| Measured {
-            measurement: name,
-            layers: Arc::clone(&self.network),
-            values: found.iter().map(|lane| lane[place]).collect(),
+        let measured = NAMES.iter().enumerate().map(|(place, name)| {
+            let values: Vec<f64> = found.iter().map(|lane| lane[place]).collect();
+            Measured::shared(name, &self.network, &values)
         });
         Ok(measured.collect())
     }

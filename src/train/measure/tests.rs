@@ -8,6 +8,7 @@ use crate::spec::activation::Activation;
 use crate::spec::batch_norm::BatchNorm;
 use crate::spec::measure::{Measurements, StepFactors};
 use crate::spec::model::Model;
+use crate::spec::optimizer::Optimizer as Rule;
 use crate::train::data::{DataSplits, Images};
 use crate::train::kernel::Buffer;
 use crate::train::layer::{Mode, Parameter, Pass};
@@ -74,6 +75,11 @@ fn flat(network: &Network<f64>, lane: usize, gradients: bool) -> Vec<f64> {
     network.parameters().flat_map(numbers).collect()
 }
 
+/// What was measured of a lane.
+fn lane(measured: &Measured, lane: usize) -> &LaneMeasured {
+    measured.lanes[lane].as_ref().unwrap()
+}
+
 fn norm(numbers: &[f64]) -> f64 {
     numbers.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
@@ -87,17 +93,18 @@ fn assert_close(found: f64, expected: f64) {
 fn norms_of_gradients_and_ratios_of_updates() {
     let mut network = network(&lanes(Activation::Tanh, true));
     let measured = gradient::GradientNorm::new(1, &network).measure(&network).unwrap();
-    let names: Vec<&str> = measured.layers.iter().map(|label| label.name.as_str()).collect();
+    let names: Vec<&str> =
+        lane(&measured, 0).layers.iter().map(|label| label.name.as_str()).collect();
     assert_eq!(names, ["linear1", "norm1", "linear2", "norm2", "linear3", "network"]);
     for lane in 0..2 {
-        let found = measured.lane(lane);
+        let found = &self::lane(&measured, lane).values;
         let place = network.parameters().position(|p| p.name == "linear2.weight").unwrap();
         let weight = network.parameters().nth(place).unwrap();
         let gradient = weight.gradient.read().unwrap();
         assert_close(found[2], norm(gradient.lane(lane, weight.len())));
         assert_close(found[5], norm(&flat(&network, lane, true)));
     }
-    assert!(measured.lane(0) != measured.lane(1));
+    assert!(measured.lanes[0] != measured.lanes[1]);
 
     let mut update = update::UpdateRatio::new(&network);
     update.keep(&network).unwrap();
@@ -105,8 +112,10 @@ fn norms_of_gradients_and_ratios_of_updates() {
         parameter.value.write(|value| value.iter_mut().for_each(|x| *x *= 1.25)).unwrap();
     }
     let measured = update.measure(&network).unwrap();
-    assert_eq!(measured.layers.len(), 5);
-    measured.values.iter().for_each(|ratio| assert_close(*ratio, 0.25));
+    for lane in measured.lanes.iter().flatten() {
+        assert_eq!(lane.layers.len(), 5);
+        lane.values.iter().for_each(|ratio| assert_close(*ratio, 0.25));
+    }
 }
 
 #[test]
@@ -148,8 +157,9 @@ fn activations_by_counting() {
         let found = activations.measured();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
+            let found = lane(found, 1);
             assert_eq!(found.layers[0].name, format!("{}1", function.kind()));
-            assert_close(found.lane(1)[0], expected);
+            assert_close(found.values[0], expected);
         }
     }
 }
@@ -174,6 +184,7 @@ fn smoothness_by_taking_the_steps_and_everything_is_put_back() {
         };
         let mut probe = Probe {
             network: &mut network,
+            lanes: &LaneSet::all(2),
             fill: &mut fill,
             images: 50,
             rates: &rates,
@@ -218,7 +229,7 @@ fn smoothness_by_taking_the_steps_and_everything_is_put_back() {
         let most = |number| of(number).into_iter().fold(0.0, f64::max);
         let expected = [least(0), most(0), least(1), most(1), most(2)];
         for (found, expected) in found.iter().zip(expected) {
-            assert_close(found.lane(lane)[0], expected);
+            assert_close(self::lane(found, lane).values[0], expected);
         }
     }
 }
@@ -248,13 +259,13 @@ fn train(lanes: &[RunConfig]) -> (Vec<f64>, Vec<Evaluation>, Vec<(u32, Measured)
     let (mut losses, mut evaluations, mut measured) = (Vec::new(), Vec::new(), Vec::new());
     for epoch in 1..=3 {
         let end = trainer.train_epoch(&mut |report| {
-            losses.extend(report.lanes.iter().map(|lane| lane.loss));
+            losses.extend(report.lanes.iter().flatten().map(|lane| lane.loss));
             measured.extend(report.measured.iter().map(|m| (epoch, m.clone())));
             ControlFlow::Continue(())
         });
         assert!(matches!(end, Ok(EpochEnd::Complete(_))));
         let found = trainer.evaluate(Part::Validation).unwrap();
-        evaluations.extend(found);
+        evaluations.extend(found.into_iter().flatten());
         measured.extend(trainer.measure().unwrap().into_iter().map(|m| (epoch, m)));
     }
     (losses, evaluations, measured)
@@ -269,7 +280,14 @@ fn measuring_changes_no_bit_and_lanes_are_measured_as_if_alone() {
         lr: 0.05,
         ..lanes(Activation::Relu, true)[0].clone()
     };
-    let off = [base.clone(), RunConfig { seed: 9, lr: 0.1, ..base }];
+    let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+    let plain = RunConfig { batch_norm: BatchNorm::Off, dropout: 0.0, ..base.clone() };
+    let off = [
+        base.clone(),
+        RunConfig { seed: 9, lr: 0.1, ..base.clone() },
+        RunConfig { optimizer: adam, lr: 0.001, ..plain },
+        base,
+    ];
     let on = off.clone().map(|lane| RunConfig { measure: everything(), ..lane });
     let (losses, evaluations, none) = train(&off);
     assert!(none.is_empty());
@@ -284,8 +302,9 @@ fn measuring_changes_no_bit_and_lanes_are_measured_as_if_alone() {
         assert_eq!(alone.len(), measured.len());
         for ((epoch, alone), (_, fused)) in alone.iter().zip(&measured) {
             let what = alone.measurement;
-            assert_eq!((what, &alone.layers), (fused.measurement, &fused.layers));
-            assert_eq!(alone.lane(0), fused.lane(lane), "{what} in epoch {epoch}");
+            assert_eq!(what, fused.measurement);
+            let (alone, fused) = (self::lane(alone, 0), self::lane(fused, lane));
+            assert_eq!(alone, fused, "{what} in epoch {epoch}");
             assert!(alone.values.iter().all(|value| value.is_finite()), "{what}: {alone:?}");
             if what == "drift_mean" {
                 assert!(alone.values[0] == 0.0 && alone.values[1] > 0.0, "{alone:?}");

@@ -73,10 +73,8 @@ impl Clock {
         if self.now.is_none() {
             return Vec::new();
         }
-        let measured = NAMES.iter().zip(seconds).map(|(name, seconds)| Measured {
-            measurement: name,
-            layers: Arc::clone(&self.network),
-            values: vec![seconds; self.lanes],
+        let measured = NAMES.iter().zip(seconds).map(|(name, seconds)| {
+            Measured::shared(name, &self.network, &vec![seconds; self.lanes])
         });
         measured.collect()
     }
@@ -153,7 +151,7 @@ mod tests {
         for phase in [Phase::Data, Phase::Forward, Phase::Data, Phase::Evaluation, Phase::Other] {
             clock.enter(phase);
         }
-        let values = |m: &Measured| (m.measurement, m.lane(1)[0]);
+        let values = |m: &Measured| (m.measurement, m.lanes[1].as_ref().unwrap().values[0]);
         let found: Vec<_> = clock.take().iter().map(values).collect();
         let expected =
             [("data_s", 3.0 + 7.0), ("forward_s", 5.0), ("backward_s", 0.0), ("update_s", 0.0)];

@@ -5,23 +5,30 @@
 
 use std::sync::Arc;
 
-use super::{Label, Measured, sum_of_squares, weights};
+use super::{Label, LaneMeasured, Measured, is_weight, sum_of_squares, weighted_layers};
 use crate::train::error::TrainError;
 use crate::train::kernel::Real;
+use crate::train::layer::Parameter;
 use crate::train::model::Network;
 
 /// Keeps the weights from before an update.
 pub struct UpdateRatio<T> {
-    layers: Arc<[Label]>,
+    /// Of every lane: those with a weight.
+    layers: Vec<Arc<[Label]>>,
     /// Every weight, (L, ...), as it was.
     before: Vec<Vec<T>>,
+}
+
+/// The weights of all lanes.
+fn weights<T: Real>(network: &Network<T>) -> impl Iterator<Item = &Parameter<T>> {
+    network.parameters().filter(|parameter| is_weight(parameter))
 }
 
 impl<T: Real> UpdateRatio<T> {
     pub fn new(network: &Network<T>) -> Self {
         let lanes = network.lanes();
         Self {
-            layers: weights(network).map(|weight| Label::of_parameter(&weight.name)).collect(),
+            layers: weighted_layers(network).map(Arc::from).collect(),
             before: weights(network).map(|weight| vec![T::ZERO; lanes * weight.len()]).collect(),
         }
     }
@@ -36,17 +43,21 @@ impl<T: Real> UpdateRatio<T> {
 
     /// Compares them with what they have become.
     pub fn measure(&self, network: &Network<T>) -> Result<Measured, TrainError> {
-        let mut measured = Measured::new("update_ratio", &self.layers, network.lanes());
-        for (layer, (weight, before)) in weights(network).zip(&self.before).enumerate() {
+        let lane = |layers: &Arc<[Label]>| LaneMeasured {
+            layers: Arc::clone(layers),
+            values: Vec::with_capacity(layers.len()),
+        };
+        let mut lanes: Vec<LaneMeasured> = self.layers.iter().map(lane).collect();
+        for (weight, before) in weights(network).zip(&self.before) {
             let (value, len) = (weight.value.read()?, weight.len());
-            for lane in 0..network.lanes() {
+            for lane in weight.lanes.iter() {
                 let (now, before) = (value.lane(lane, len), &before[lane * len..][..len]);
                 let moved = now.iter().zip(before).map(|(now, before)| now.wide() - before.wide());
                 let length = sum_of_squares(before.iter().map(|x| x.wide()));
-                let ratio = (sum_of_squares(moved) / length).sqrt();
-                measured.values[lane * self.layers.len() + layer] = ratio;
+                lanes[lane].values.push((sum_of_squares(moved) / length).sqrt());
             }
         }
-        Ok(measured)
+        let lanes = lanes.into_iter().map(Some).collect();
+        Ok(Measured { measurement: "update_ratio", lanes })
     }
 }

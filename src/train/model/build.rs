@@ -1,10 +1,13 @@
-//! From an [`Architecture`] to layers that compute.
+//! From the [`Architecture`]s of the lanes to layers that compute.
 
-use super::network::{InputOrder, Network};
+use super::merge::{Merged, merge};
+use super::network::{InputOrder, Network, Stage};
 use crate::spec::RunConfig;
 use crate::spec::architecture::{Architecture, Layer as Description, Operation, Window};
+use crate::spec::batch_norm::Normalisation;
 use crate::train::error::TrainError;
 use crate::train::kernel::{Real, Workspace};
+use crate::train::lane_set::LaneSet;
 use crate::train::layer::activation::Activation;
 use crate::train::layer::avg_pool2d::AvgPool2d;
 use crate::train::layer::batch_norm::BatchNorm;
@@ -19,12 +22,10 @@ use crate::train::layer::pool_windows::Pool;
 use crate::train::layer::{Layer, Shape};
 use crate::train::measure::Label;
 
-/// What is to be built: the same network for every lane, but for the seed and the probabilities of
-/// dropout.
+/// What is to be built: the same network for every lane, but for the seed, batch normalisation, the
+/// functions of activation and the probabilities of dropout.
 struct Plan<'a, T> {
     lanes: &'a [RunConfig],
-    /// The network of each lane.
-    architectures: &'a [Architecture],
     /// Samples of a lane in one pass.
     capacity: usize,
     /// What the layers share while they compute.
@@ -40,48 +41,43 @@ pub fn network<T: Real>(
     architectures: &[Architecture],
     capacity: usize,
 ) -> Result<Network<T>, TrainError> {
-    let plan = Plan { lanes, architectures, capacity, workspace: Workspace::default() };
-    let architecture = &architectures[0];
-    let mut descriptions = architecture.layers.iter().enumerate().peekable();
-    let mut input = (architecture.input, InputOrder::ChannelsLast);
+    let plan = Plan { lanes, capacity, workspace: Workspace::default() };
+    let mut merged = merge(architectures).into_iter().peekable();
+    let mut input = (architectures[0].input, InputOrder::ChannelsLast);
     // Images that are flattened at once are handed over flat.
-    if let Some((_, first)) = descriptions.next_if(|(_, layer)| is_flatten(layer)) {
-        input = (first.output, InputOrder::ChannelsFirst);
+    if let Some(first) = merged.next_if(|layer| layer.description().operation == Operation::Flatten)
+    {
+        input = (first.description().output, InputOrder::ChannelsFirst);
     }
-    let layers = descriptions
-        .filter_map(|(place, description)| {
-            let label = Label::new(description.name.to_string());
-            let layer = plan.layer(place, description).transpose()?;
-            Some(layer.map(|layer| (label, layer)))
+    let stages = merged
+        .map(|layer| (layer.working(), layer))
+        // A dropout that drops nothing in any lane.
+        .filter(|(working, _)| !working.is_empty())
+        .map(|(lanes, merged)| {
+            let label = Label::new(merged.description().name.to_string());
+            Ok(Stage { label, lanes, layer: plan.layer(&merged)? })
         })
-        .collect::<Result<_, _>>()?;
-    Network::new(layers, lanes.len(), capacity, input)
-}
-
-fn is_flatten(layer: &Description) -> bool {
-    layer.operation == Operation::Flatten
+        .collect::<Result<_, TrainError>>()?;
+    Network::new(stages, lanes.len(), capacity, input)
 }
 
 impl<T: Real> Plan<'_, T> {
-    /// One layer; `None` for a dropout that drops nothing in any lane.
-    fn layer(
-        &self,
-        place: usize,
-        description: &Description,
-    ) -> Result<Option<Box<dyn Layer<T>>>, TrainError> {
-        let Description { name, input, output, weights, .. } = description;
+    /// One layer.
+    fn layer(&self, merged: &Merged<'_>) -> Result<Box<dyn Layer<T>>, TrainError> {
+        let Description { name, input, output, weights, operation } = merged.description();
         let (lanes, capacity) = (self.lanes.len(), self.capacity);
         let numbers = (name.number, *weights);
-        Ok(Some(match &description.operation {
-            Operation::Conv2d { channels, window, groups, bias } => {
-                let (channels, groups, bias) = (*channels, *groups, with(*bias));
+        let bias = Bias::In(merged.biased());
+        Ok(match operation {
+            Operation::Conv2d { channels, window, groups, .. } => {
+                let (channels, groups) = (*channels, *groups);
                 let convolution = Convolution { channels, window: taps(*window), groups, bias };
                 let memory = (&self.workspace, capacity);
                 Box::new(Conv2d::new(lanes, numbers, *input, convolution, memory)?)
             }
-            Operation::Linear { units, bias } => {
+            Operation::Linear { units, .. } => {
                 let shape = (input.units(), *units);
-                Box::new(Linear::new(lanes, numbers, shape, with(*bias))?)
+                Box::new(Linear::new(lanes, numbers, shape, bias)?)
             }
             Operation::MaxPool2d { window, ceil } => {
                 Box::new(MaxPool2d::new(lanes, capacity, *input, pool(*window, *ceil))?)
@@ -93,54 +89,51 @@ impl<T: Real> Plan<'_, T> {
                 Box::new(AvgPool2d::adaptive(*input, [output.height, output.width]))
             }
             Operation::BatchNorm => {
-                let how = |lane: &RunConfig| lane.batch_norm.normalisation().unwrap_or_default();
-                let lanes = self.lanes.iter().map(how).collect();
+                let lanes = self.normalisations(&merged.working());
                 Box::new(BatchNorm::new(lanes, name.number, *input)?)
             }
             &Operation::LocalResponseNorm { size, alpha, beta, k } => {
                 let response = Response { size, alpha, beta, k };
                 Box::new(LocalResponseNorm::new(lanes, capacity, *input, response)?)
             }
-            Operation::Activation(_) => Box::new(self.activation(place, *input)),
-            Operation::Dropout { .. } => return self.dropout(place, *input, name.number),
+            Operation::Activation(_) => Box::new(activation(merged, *input)),
+            Operation::Dropout { .. } => {
+                let number = name.number as u32 - 1;
+                Box::new(Dropout::new(&self.dropouts(merged), capacity, *input, number)?)
+            }
             Operation::Flatten => Box::new(Flatten::new(*input)),
-        }))
+        })
     }
 
-    /// The activation at a place; every lane has its own.
-    fn activation(&self, place: usize, shape: Shape) -> Activation {
-        let function = |architecture: &Architecture| match &architecture.layers[place].operation {
-            Operation::Activation(function) => function.clone(),
-            _ => unreachable!("invariant: the lanes of a network have the same layers"),
+    /// How the lanes of a set normalise: as the key says, a fixed layer by default.
+    fn normalisations(&self, lanes: &LaneSet) -> Vec<Option<Normalisation>> {
+        let how = |(lane, config): (usize, &RunConfig)| {
+            let key = || config.batch_norm.normalisation().unwrap_or_default();
+            lanes.contains(lane).then(key)
         };
-        Activation::new(self.architectures.iter().map(function).collect(), shape)
+        self.lanes.iter().enumerate().map(how).collect()
     }
 
-    /// The dropout at a place, if a lane drops anything there. Layers that drop nothing count too,
-    /// so that a probability changes no other layer's draws.
-    fn dropout(
-        &self,
-        place: usize,
-        shape: Shape,
-        number: usize,
-    ) -> Result<Option<Box<dyn Layer<T>>>, TrainError> {
-        let lane = |(config, architecture): (&RunConfig, &Architecture)| {
-            let probability = match architecture.layers[place].operation {
-                Operation::Dropout { p } => p,
-                _ => unreachable!("invariant: the lanes of a network have the same layers"),
-            };
-            DropoutLane { seed: config.seed, probability }
+    /// What every lane drops. Layers that drop nothing count too, so that a probability changes no
+    /// other layer's draws.
+    fn dropouts(&self, merged: &Merged<'_>) -> Vec<DropoutLane> {
+        let lane = |(config, layer): (&RunConfig, &Option<&Description>)| match layer {
+            Some(Description { operation: Operation::Dropout { p }, .. }) => {
+                DropoutLane { seed: config.seed, probability: *p }
+            }
+            _ => unreachable!("invariant: all lanes have a dropout where one has"),
         };
-        let lanes: Vec<DropoutLane> = self.lanes.iter().zip(self.architectures).map(lane).collect();
-        if lanes.iter().all(|lane| lane.probability == 0.0) {
-            return Ok(None);
-        }
-        Ok(Some(Box::new(Dropout::new(&lanes, self.capacity, shape, number as u32 - 1)?)))
+        self.lanes.iter().zip(&merged.lanes).map(lane).collect()
     }
 }
 
-fn with(bias: bool) -> Bias {
-    if bias { Bias::With } else { Bias::Without }
+/// An activation; every lane has its own.
+fn activation(merged: &Merged<'_>, shape: Shape) -> Activation {
+    let function = |layer: &Option<&Description>| match layer {
+        Some(Description { operation: Operation::Activation(function), .. }) => function.clone(),
+        _ => unreachable!("invariant: all lanes have an activation where one has"),
+    };
+    Activation::new(merged.lanes.iter().map(function).collect(), shape)
 }
 
 fn taps(window: Window) -> patches::Window {

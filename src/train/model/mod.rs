@@ -3,6 +3,7 @@
 mod build;
 #[cfg(test)]
 mod gradients;
+mod merge;
 mod network;
 
 pub use network::{InputOrder, Network};
@@ -13,11 +14,14 @@ use super::kernel::Real;
 use crate::spec::RunConfig;
 use crate::spec::architecture::Architecture;
 
-/// The network of `lanes` (whose shapes agree) for images of shape (C, H, W), with its initial
+/// The network of `lanes` (which agree but for batch normalisation) for images of shape (C, H, W), with its initial
 /// weights and room for `capacity` images of each lane.
 ///
 /// # Errors
 /// When a layer does not fit what arrives at it, or the tensor library cannot allocate.
+///
+/// # Panics
+/// If the layers of the lanes differ in more than batch normalisation.
 pub fn build<T: Real>(
     lanes: &[RunConfig],
     image: [usize; 3],
@@ -32,7 +36,9 @@ pub fn build<T: Real>(
     let depth = init::Depth::of(network.parameters());
     for parameter in network.parameters_mut() {
         for (lane, config) in lanes.iter().enumerate() {
-            init::start(parameter, lane, &config.init, (config.seed, depth))?;
+            if parameter.lanes.contains(lane) {
+                init::start(parameter, lane, &config.init, (config.seed, depth))?;
+            }
         }
     }
     Ok(network)

@@ -2,6 +2,7 @@
 
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
+use crate::train::lane_set::LaneSet;
 use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
 use crate::train::measure::{Label, LayerClock, Way};
@@ -15,11 +16,23 @@ pub enum InputOrder {
     ChannelsLast,
 }
 
+/// One layer of a network.
+pub struct Stage<T> {
+    /// What it is called.
+    pub label: Label,
+    /// The lanes in whose network it is; it passes the others through unchanged.
+    pub lanes: LaneSet,
+    /// The layer.
+    pub layer: Box<dyn Layer<T>>,
+}
+
 /// A network of L lanes for batches of up to `capacity` samples in each.
 pub struct Network<T> {
     layers: Vec<Box<dyn Layer<T>>>,
     /// What each layer is called.
     labels: Vec<Label>,
+    /// In which lanes' networks each layer is.
+    presence: Vec<LaneSet>,
     lanes: usize,
     capacity: usize,
     input_order: InputOrder,
@@ -38,17 +51,22 @@ pub struct Network<T> {
 }
 
 impl<T: Real> Network<T> {
-    /// A network of named `layers`, the first of which takes samples of shape `input`.
+    /// A network of `stages`, the first of which takes samples of shape `input`.
     ///
     /// # Errors
     /// When the tensor library cannot allocate.
     pub fn new(
-        layers: Vec<(Label, Box<dyn Layer<T>>)>,
+        stages: Vec<Stage<T>>,
         lanes: usize,
         capacity: usize,
         (input, input_order): (Shape, InputOrder),
     ) -> Result<Self, TrainError> {
-        let (labels, layers): (Vec<_>, Vec<Box<dyn Layer<T>>>) = layers.into_iter().unzip();
+        let (mut labels, mut presence, mut layers) = (Vec::new(), Vec::new(), Vec::new());
+        for Stage { label, lanes, layer } in stages {
+            labels.push(label);
+            presence.push(lanes);
+            layers.push(layer);
+        }
         let shapes: Vec<Shape> = layers.iter().map(|layer| layer.output_shape()).collect();
         let outputs = shapes
             .iter()
@@ -64,6 +82,7 @@ impl<T: Real> Network<T> {
             input_order,
             input_shape: input,
             labels,
+            presence,
             input: Buffer::zeros(lanes, &[capacity, input.units()])?,
             outputs,
             gradients: [gradient()?, gradient()?],
@@ -133,11 +152,13 @@ impl<T: Real> Network<T> {
         &self.outputs[layer]
     }
 
-    /// Numbers of one lane that passes need room for: images, outputs, gradients of outputs.
-    pub fn activation_units(&self) -> usize {
-        let gradients = self.gradients.iter();
-        let buffers = [&self.input].into_iter().chain(&self.outputs).chain(gradients);
-        buffers.map(Buffer::lane_len).sum()
+    /// Numbers that passes through one lane's layers need room for: images, outputs, gradients of
+    /// outputs.
+    pub fn activation_units(&self, lane: usize) -> usize {
+        let outputs = || self.layers_of(lane).map(|(layer, _)| layer.output_shape().units());
+        let largest = outputs().max().unwrap_or(0);
+        let units = self.input_shape.units() + outputs().sum::<usize>();
+        self.capacity * (units + self.gradients.len() * largest)
     }
 
     /// Number of classes.
@@ -160,10 +181,12 @@ impl<T: Real> Network<T> {
         Ok(())
     }
 
-    /// The layers from the input to the output, each with what it made in the last forward,
-    /// (L, capacity, units).
-    pub fn outputs(&self) -> impl Iterator<Item = (&dyn Layer<T>, &Buffer<T>)> {
-        self.layers.iter().map(|layer| &**layer).zip(&self.outputs)
+    /// The layers of one lane from the input to the output, each with what it made of all lanes in
+    /// the last forward, (L, capacity, units).
+    pub fn layers_of(&self, lane: usize) -> impl Iterator<Item = (&dyn Layer<T>, &Buffer<T>)> {
+        let layers = self.layers.iter().map(|layer| &**layer).zip(&self.outputs);
+        let present = layers.zip(&self.presence).filter(move |(_, lanes)| lanes.contains(lane));
+        present.map(|(layer, _)| layer)
     }
 
     /// The loss of every lane for smoothed targets, after [`forward`](Self::forward), with its
@@ -230,9 +253,19 @@ impl<T: Real> Network<T> {
         self.layers.iter().flat_map(|layer| layer.parameters())
     }
 
-    /// The same, to change them.
+    /// Those of one lane.
+    pub fn parameters_of(&self, lane: usize) -> impl Iterator<Item = &Parameter<T>> {
+        self.parameters().filter(move |parameter| parameter.lanes.contains(lane))
+    }
+
+    /// The parameters of all lanes, to change them.
     pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<T>> {
         self.layers.iter_mut().flat_map(|layer| layer.parameters_mut())
+    }
+
+    /// Leaves the running statistics of the lanes that are not `living` as they are from now on.
+    pub fn keep_alive(&mut self, living: &LaneSet) {
+        self.layers.iter_mut().for_each(|layer| layer.keep_alive(living));
     }
 
     /// All running statistics, in a fixed order.
@@ -298,11 +331,13 @@ mod tests {
             let parameters = if trained { vec![parameter()] } else { Vec::new() };
             Box::new(Probe { name, parameters, asked: Arc::clone(&asked) })
         };
-        let layers = [("a", false), ("b", true), ("c", false)]
-            .map(|(name, trained)| (Label::new(name), probe(name, trained)))
-            .into();
+        let stages = [("a", false), ("b", true), ("c", false)].map(|(name, trained)| Stage {
+            label: Label::new(name),
+            lanes: LaneSet::all(1),
+            layer: probe(name, trained),
+        });
         let input = (Shape::flat(2), InputOrder::ChannelsFirst);
-        let mut network = Network::new(layers, 1, 3, input).unwrap();
+        let mut network = Network::new(stages.into(), 1, 3, input).unwrap();
         let pass = Pass { mode: Mode::Train { step: 0 }, samples: 3, first_sample: 0 };
         network.backward(&pass, &mut |_| Ok(())).unwrap();
         assert_eq!(*asked.lock().unwrap(), [("c", true), ("b", false)]);

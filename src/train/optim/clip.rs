@@ -8,6 +8,7 @@ use crate::train::error::TrainError;
 use crate::train::kernel::Real;
 use crate::train::kernel::parallel::{BLOCK, for_each_block};
 use crate::train::kernel::simd::vectorized;
+use crate::train::lane_set::LaneSet;
 use crate::train::layer::Parameter;
 
 /// Added to the norm before it divides, as PyTorch does.
@@ -23,7 +24,8 @@ pub struct GradientNorms {
 }
 
 impl GradientNorms {
-    /// The Euclidean norm of each lane's gradients, all parameters together. Squares are summed in
+    /// The Euclidean norm of the gradients of each of `lanes`, all its parameters together; 0 of the
+    /// others. Squares are summed in
     /// f64 over fixed blocks and the blocks in order: the same bits on any number of threads.
     ///
     /// # Errors
@@ -31,13 +33,13 @@ impl GradientNorms {
     pub fn measure<'a, T: Real>(
         &mut self,
         parameters: impl Iterator<Item = &'a Parameter<T>>,
-        lanes: usize,
+        lanes: &LaneSet,
     ) -> Result<&[f64], TrainError> {
         self.norms.clear();
-        self.norms.resize(lanes, 0.0);
+        self.norms.resize(lanes.group(), 0.0);
         for parameter in parameters {
             let gradient = parameter.gradient.read()?;
-            for (lane, norm) in self.norms.iter_mut().enumerate() {
+            for lane in parameter.lanes.iter().filter(|lane| lanes.contains(*lane)) {
                 let numbers = gradient.lane(lane, parameter.len());
                 self.blocks.clear();
                 self.blocks.resize(numbers.len().div_ceil(BLOCK), 0.0);
@@ -46,6 +48,7 @@ impl GradientNorms {
                     let end = (start + BLOCK).min(numbers.len());
                     sum[0] = sum_of_squares(&numbers[start..end]);
                 });
+                let norm = &mut self.norms[lane];
                 *norm = self.blocks.iter().fold(*norm, |sum, block| sum + block);
             }
         }
@@ -115,7 +118,7 @@ mod tests {
         for threads in [1, 2, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut norms = GradientNorms::default();
-            pool.install(|| norms.measure(parameters.iter(), 2).unwrap().to_vec());
+            pool.install(|| norms.measure(parameters.iter(), &LaneSet::all(2)).unwrap().to_vec());
             all.push(norms.last().to_vec());
         }
         assert!(all.iter().all(|norms| *norms == all[0]));

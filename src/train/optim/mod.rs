@@ -73,7 +73,8 @@ impl<T: Real> Optimizer<T> {
         Ok(Self { lanes, memory })
     }
 
-    /// One step, number `step` from 0, with rate and scale for every lane, of all `parameters`.
+    /// One step, number `step` from 0, of all `parameters`, with rate and scale for every lane;
+    /// leaves a lane without them, and what memory it has, as it is.
     ///
     /// # Errors
     /// When the tensor library fails.
@@ -81,7 +82,7 @@ impl<T: Real> Optimizer<T> {
         &mut self,
         parameters: impl Iterator<Item = &'a mut Parameter<T>>,
         step: u64,
-        updates: &[LaneUpdate],
+        updates: &[Option<LaneUpdate>],
     ) -> Result<(), TrainError>
     where
         T: 'a,
@@ -90,10 +91,11 @@ impl<T: Real> Optimizer<T> {
             let len = parameter.len();
             let is_weight = matches!(parameter.start, Start::Weight { .. });
             let gradient = parameter.gradient.read()?;
-            let lanes = &self.lanes;
+            let (lanes, present) = (&self.lanes, &parameter.lanes);
             parameter.value.write(|values| {
                 lend_all(memory, |[one, two]| {
-                    for (lane, (rule, by)) in lanes.iter().zip(updates).enumerate() {
+                    for lane in present.iter() {
+                        let (rule, Some(by)) = (&lanes[lane], &updates[lane]) else { continue };
                         let place = lane * len..(lane + 1) * len;
                         let LaneUpdate { rate, scale } = *by;
                         let weight_decay = rule.decay_of(is_weight);
@@ -111,11 +113,6 @@ impl<T: Real> Optimizer<T> {
             })??;
         }
         Ok(())
-    }
-
-    /// Numbers of memory, per lane.
-    pub fn memory_len(&self) -> usize {
-        self.memory.iter().flatten().map(Buffer::lane_len).sum()
     }
 
     /// Names of the memory of a lane's rule.
@@ -233,7 +230,7 @@ mod tests {
         let mut optimizer =
             Optimizer::new(std::slice::from_ref(config), std::iter::once(&p)).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let updates = [LaneUpdate { rate: 0.1, scale: 0.5 }];
+        let updates = [Some(LaneUpdate { rate: 0.1, scale: 0.5 })];
         pool.install(|| {
             for step in 0..3 {
                 optimizer.update(std::iter::once(&mut p), step, &updates).unwrap();

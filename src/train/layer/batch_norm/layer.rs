@@ -6,6 +6,7 @@ use crate::train::error::TrainError;
 use crate::train::kernel::parallel::{BLOCK, for_each_block};
 use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
+use crate::train::lane_set::LaneSet;
 use crate::train::layer::parameter::{Parameter, Start, State, StorageOrder};
 use crate::train::layer::{Flow, GradientReady, Layer, Mode, Pass, Shape};
 
@@ -15,11 +16,16 @@ use crate::train::layer::{Flow, GradientReady, Layer, Mode, Pass, Shape};
 /// ones, which move by the momentum towards the batch's mean and unbiased variance in every step. A
 /// batch of a single row has no unbiased variance and leaves the running one alone.
 ///
+/// In a lane without normalisation y = x, and parameters and statistics are none.
+///
 /// A forward reads its input twice, once for both moments and once to normalise; a backward reads
 /// input and gradient twice, once for both sums and once for the gradient of the input.
 pub struct BatchNorm<T> {
     shape: Shape,
-    lanes: Vec<Normalisation>,
+    /// `None` in a lane without normalisation.
+    lanes: Vec<Option<Normalisation>>,
+    /// The lanes whose running statistics move.
+    living: LaneSet,
     /// gamma, beta.
     parameters: Vec<Parameter<T>>,
     /// Running mean, running variance.
@@ -37,25 +43,36 @@ pub struct BatchNorm<T> {
 }
 
 impl<T: Real> BatchNorm<T> {
-    /// The layer `norm{number}`, a normalisation for every lane, with gamma and running variance at
-    /// 1, beta and running mean at 0.
+    /// The layer `norm{number}`, a normalisation (or none) for every lane, with gamma and running
+    /// variance at 1, beta and running mean at 0.
     ///
     /// # Errors
     /// When the tensor library cannot allocate.
-    pub fn new(lanes: Vec<Normalisation>, number: usize, shape: Shape) -> Result<Self, TrainError> {
+    pub fn new(
+        lanes: Vec<impl Into<Option<Normalisation>>>,
+        number: usize,
+        shape: Shape,
+    ) -> Result<Self, TrainError> {
+        let lanes: Vec<Option<Normalisation>> = lanes.into_iter().map(Into::into).collect();
+        let normalised: LaneSet = lanes.iter().map(Option::is_some).collect();
         let (channels, count) = (shape.channels, lanes.len());
         let parameter = |name: &str, value: f64| {
             let (name, start) = (format!("norm{number}.{name}"), Start::Constant(value));
-            Parameter::new(name, count, vec![channels], StorageOrder::Saved, start)
+            let order = StorageOrder::Saved;
+            Parameter::new(name, normalised.clone(), vec![channels], order, start)
         };
         let state = |name: &str, start: T| -> Result<State<T>, TrainError> {
             let mut value = Buffer::zeros(count, &[channels])?;
-            value.write(|value| value.fill(start))?;
-            Ok(State { name: format!("norm{number}.{name}"), value })
+            value.write(|value| {
+                normalised.iter().for_each(|lane| value[lane * channels..][..channels].fill(start));
+            })?;
+            let name = format!("norm{number}.{name}");
+            Ok(State { name, lanes: normalised.clone(), value })
         };
         let numbers = || vec![T::ZERO; count * channels];
         Ok(Self {
             shape,
+            living: LaneSet::all(count),
             lanes,
             parameters: vec![parameter("weight", 1.0)?, parameter("bias", 0.0)?],
             states: vec![state("running_mean", T::ZERO)?, state("running_var", T::ONE)?],
@@ -73,25 +90,29 @@ impl<T: Real> BatchNorm<T> {
         let channels = self.shape.channels;
         {
             let input = input.read()?;
-            for (lane, moments) in self.moments.chunks_exact_mut(channels).enumerate() {
+            for (lane, _) in normalised(&self.lanes) {
+                let moments = &mut self.moments[lane * channels..][..channels];
                 sums::moments(input.lane(lane, rows * channels), moments);
             }
         }
-        let lanes = &self.lanes;
-        let lane_of = |place: usize| lanes[place / channels];
-        let kept = self.mean.iter_mut().zip(&mut self.inverse_std).zip(&self.moments);
-        for (place, ((mean, inverse_std), moments)) in kept.enumerate() {
-            let variance = moments.squares / rows as f64;
-            *mean = T::of(moments.mean);
-            *inverse_std = T::of(1.0 / (variance + lane_of(place).eps).sqrt());
+        for (lane, normalisation) in normalised(&self.lanes) {
+            for place in lane * channels..(lane + 1) * channels {
+                let moments = &self.moments[place];
+                let variance = moments.squares / rows as f64;
+                self.mean[place] = T::of(moments.mean);
+                self.inverse_std[place] = T::of(1.0 / (variance + normalisation.eps).sqrt());
+            }
         }
-        let moments = &self.moments;
+        let (lanes, living, moments) = (&self.lanes, &self.living, &self.moments);
         let mut follow = |state: usize, batch: &dyn Fn(&Moments) -> f64| {
             self.states[state].value.write(|running| {
-                for (place, (running, moments)) in running.iter_mut().zip(moments).enumerate() {
-                    let momentum = lane_of(place).momentum;
-                    let moved = (1.0 - momentum) * running.wide() + momentum * batch(moments);
-                    *running = T::of(moved);
+                let moving = normalised(lanes).filter(|(lane, _)| living.contains(*lane));
+                for (lane, Normalisation { momentum, .. }) in moving {
+                    for place in lane * channels..(lane + 1) * channels {
+                        let batch = batch(&moments[place]);
+                        let moved = (1.0 - momentum) * running[place].wide() + momentum * batch;
+                        running[place] = T::of(moved);
+                    }
                 }
             })
         };
@@ -118,9 +139,11 @@ impl<T: Real> BatchNorm<T> {
                 centre.copy_from_slice(&self.states[0].value.read()?);
                 let variance = self.states[1].value.read()?;
                 let channels = self.shape.channels;
-                for (place, (factor, &gamma)) in factor.iter_mut().zip(gamma.iter()).enumerate() {
-                    let variance = variance[place].wide() + self.lanes[place / channels].eps;
-                    *factor = gamma * T::of(1.0 / variance.sqrt());
+                for (lane, Normalisation { eps, .. }) in normalised(&self.lanes) {
+                    for place in lane * channels..(lane + 1) * channels {
+                        let variance = variance[place].wide() + eps;
+                        factor[place] = gamma[place] * T::of(1.0 / variance.sqrt());
+                    }
                 }
             }
         }
@@ -140,6 +163,13 @@ impl<T: Real> BatchNorm<T> {
         }
         Ok(())
     }
+}
+
+/// The lanes with a normalisation, each with its own.
+fn normalised(
+    lanes: &[Option<Normalisation>],
+) -> impl Iterator<Item = (usize, Normalisation)> + '_ {
+    lanes.iter().enumerate().filter_map(|(lane, normalisation)| Some((lane, (*normalisation)?)))
 }
 
 /// `out = (x - centre) factor + offset` by channel; `terms` are (centre, factor, offset).
@@ -207,12 +237,18 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
         }
         self.forward_terms(pass.mode)?;
         let ([centre, factor, _], beta) = (&self.terms, self.parameters[1].value.read()?);
+        let lanes = &self.lanes;
         let (input, capacity) = (input.read()?, output.lane_len());
         output.write(|output| {
             for (lane, output) in output.chunks_exact_mut(capacity).enumerate() {
+                let (x, y) = (input.lane(lane, len), &mut output[..len]);
+                if lanes[lane].is_none() {
+                    y.copy_from_slice(x);
+                    continue;
+                }
                 let terms =
                     [&centre[..], factor, &beta].map(|term| &term[lane * channels..][..channels]);
-                normalise(input.lane(lane, len), &mut output[..len], terms);
+                normalise(x, y, terms);
             }
         })
     }
@@ -228,7 +264,9 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
         let channels = self.shape.channels;
         let len = pass.samples * self.shape.units();
         let (input, gradient) = (flow.input.read()?, flow.gradient.read()?);
-        for (lane, sums) in self.sums.chunks_exact_mut(channels).enumerate() {
+        // Without a normalisation the sums, and with them the gradients, are and stay 0.
+        for (lane, _) in normalised(&self.lanes) {
+            let sums = &mut self.sums[lane * channels..][..channels];
             let mean = &self.mean[lane * channels..][..channels];
             sums::gradient_sums(input.lane(lane, len), gradient.lane(lane, len), mean, sums);
         }
@@ -250,14 +288,18 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
         ready(gamma)?;
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         self.backward_terms(pass.samples * self.shape.area())?;
-        let ([factor, offset, slope], mean) = (&self.terms, &self.mean);
+        let ([factor, offset, slope], mean, lanes) = (&self.terms, &self.mean, &self.lanes);
         let capacity = input_gradient.lane_len();
         input_gradient.write(|input_gradient| {
             for (lane, dx) in input_gradient.chunks_exact_mut(capacity).enumerate() {
+                let (x, dy, dx) = (input.lane(lane, len), gradient.lane(lane, len), &mut dx[..len]);
+                if lanes[lane].is_none() {
+                    dx.copy_from_slice(dy);
+                    continue;
+                }
                 let terms = [mean, factor, offset, slope];
                 let terms = terms.map(|term| &term[lane * channels..][..channels]);
-                let (x, dy) = (input.lane(lane, len), gradient.lane(lane, len));
-                propagate([x, dy], &mut dx[..len], terms);
+                propagate([x, dy], dx, terms);
             }
         })
     }
@@ -281,6 +323,10 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
     fn states_mut(&mut self) -> &mut [State<T>] {
         &mut self.states
     }
+
+    fn keep_alive(&mut self, living: &LaneSet) {
+        self.living.clone_from(living);
+    }
 }
 
 #[cfg(test)]
@@ -299,6 +345,39 @@ mod tests {
         for shape in [IMAGE, Shape::flat(5)] {
             check_layer(&mut BatchNorm::<f64>::new(lanes.to_vec(), 1, shape).unwrap(), shape, 6);
         }
+    }
+
+    #[test]
+    fn a_lane_without_normalisation_passes_through_and_learns_nothing() {
+        let lanes = vec![Some(DEFAULT), None];
+        let mut layer = BatchNorm::<f64>::new(lanes, 1, Shape::flat(2)).unwrap();
+        let buffer = |numbers: [f64; 8]| {
+            let mut buffer = Buffer::zeros(2, &[2, 2]).unwrap();
+            buffer.write(|to| to.copy_from_slice(&numbers)).unwrap();
+            buffer
+        };
+        let x = buffer([1.0, 2.0, 3.0, 5.0, 1.0, f64::NAN, 3.0, 5.0]);
+        let (mut y, mut dx) = (buffer([0.0; 8]), buffer([0.0; 8]));
+        let dy = buffer([0.5, 2.0, 7.0, 1.0, 4.0, 3.0, 2.0, f64::INFINITY]);
+        for mode in [Mode::Evaluate, Mode::Train { step: 0 }] {
+            let pass = Pass { mode, samples: 2, first_sample: 0 };
+            layer.forward(&x, &mut y, &pass).unwrap();
+            let (x, y) = (x.read().unwrap(), y.read().unwrap());
+            let bits = |numbers: &[f64]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&y[4..]), bits(&x[4..]));
+            assert!(y[..4].iter().zip(&x[..4]).any(|(y, x)| y != x));
+        }
+        let pass = Pass { mode: Mode::Train { step: 0 }, samples: 2, first_sample: 0 };
+        let flow = Flow { input: &x, output: &y, gradient: &dy, input_gradient: Some(&mut dx) };
+        layer.backward(flow, &pass, &mut |_| Ok(())).unwrap();
+        assert_eq!(dx.read().unwrap()[4..], dy.read().unwrap()[4..]);
+        for parameter in &layer.parameters {
+            let [value, gradient] =
+                [&parameter.value, &parameter.gradient].map(|b| b.read().unwrap());
+            assert!(gradient[..2] != [0.0; 2]);
+            assert_eq!((&value[2..], &gradient[2..]), ([0.0; 2].as_slice(), [0.0; 2].as_slice()));
+        }
+        assert!(layer.states.iter().all(|state| state.value.read().unwrap()[2..] == [0.0; 2]));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 mod im2col;
 mod winograd;
 
-use super::linear::{Bias, sum_rows};
+use super::linear::{Bias, BiasReading, bias_gradient};
 use super::parameter::{Parameter, Start, StorageOrder};
 use super::patches::Window;
 use super::{Flow, GradientReady, Layer, Pass, Shape};
@@ -23,7 +23,7 @@ pub struct Conv2d<T> {
     /// Numbers of the weights that make one output channel.
     depth: usize,
     method: Method,
-    /// Weight, then bias if there is one.
+    /// Weight, then bias if any lane has one.
     parameters: Vec<Parameter<T>>,
     workspace: Workspace<T>,
 }
@@ -61,7 +61,7 @@ impl<'a, T> Numbers<'a, T> {
 }
 
 /// What a convolution is, but for what arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Convolution {
     /// Output channels.
     pub channels: usize,
@@ -70,7 +70,7 @@ pub struct Convolution {
     /// Groups into which input and output channels are divided; 1 connects every channel with every
     /// other, as many as there are channels is a depthwise convolution.
     pub groups: usize,
-    /// Is a bias added?
+    /// In which lanes is a bias added?
     pub bias: Bias,
 }
 
@@ -88,7 +88,7 @@ impl<T: Real> Conv2d<T> {
         convolution: Convolution,
         (workspace, capacity): (&Workspace<T>, usize),
     ) -> Result<Self, TrainError> {
-        let Convolution { channels, window, groups, bias } = convolution;
+        let &Convolution { channels, window, groups, .. } = &convolution;
         let [height, width] = output_size(number, input, &convolution)?;
         let area = window.size[0] * window.size[1];
         let depth = input.channels / groups * area;
@@ -100,13 +100,14 @@ impl<T: Real> Conv2d<T> {
             StorageOrder::ChannelsLast,
             Start::Weight { layer, fan_in, fan_out },
         )?];
-        if bias == Bias::With {
-            let (name, start) = (format!("conv{number}.bias"), Start::Bias { layer, fan_in });
-            let order = StorageOrder::Saved;
-            parameters.push(Parameter::new(name, lanes, vec![channels], order, start)?);
-        }
         let output = Shape { height, width, channels };
         let method = Method::of(input, output, &convolution);
+        let biased = convolution.bias.of_lanes(lanes);
+        if !biased.is_empty() {
+            let (name, start) = (format!("conv{number}.bias"), Start::Bias { layer, fan_in });
+            let order = StorageOrder::Saved;
+            parameters.push(Parameter::new(name, biased, vec![channels], order, start)?);
+        }
         method.reserve(workspace, capacity);
         Ok(Self { input, output, depth, method, parameters, workspace: workspace.clone() })
     }
@@ -172,7 +173,7 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth);
         let input = input.read()?;
         let weight = self.parameters[0].value.read()?;
-        let bias = self.parameters.get(1).map(|bias| bias.value.read()).transpose()?;
+        let bias = BiasReading::of(self.parameters.get(1))?;
         let capacity = output.lane_len();
         let (method, workspace) = (&self.method, &self.workspace);
         output.write(|output| {
@@ -180,7 +181,7 @@ impl<T: Real> Layer<T> for Conv2d<T> {
                 let weight = weight.lane(lane, channels * depth);
                 let input = input.lane(lane, samples * self.input.units());
                 let numbers = Numbers { samples, weight, input };
-                let bias = bias.as_ref().map(|bias| bias.lane(lane, channels));
+                let bias = bias.lane(lane);
                 let output = &mut output[..samples * self.output.units()];
                 match method {
                     Method::Winograd3(it) => it.forward(workspace, &numbers, bias, output),
@@ -201,11 +202,7 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         let gradient = flow.gradient.read()?;
         let gradients = samples * self.output.units();
         if let Some(bias) = self.parameters.get_mut(1) {
-            bias.gradient.write(|sums| {
-                for (lane, sums) in sums.chunks_exact_mut(channels).enumerate() {
-                    sum_rows(gradient.lane(lane, gradients), sums);
-                }
-            })?;
+            bias_gradient(bias, &gradient, gradients)?;
             ready(bias)?;
         }
         let input = flow.input.read()?;
