@@ -1,13 +1,14 @@
 //! Trains one network: epochs, evaluation, checkpoints. Configurations and data come in; reports
 //! go out. Nothing here reads a clock, a disk or a signal, so the same calls give the same bits.
 
+use std::io::Write;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::batches::Batches;
 use super::checkpoint;
 use super::crops::{self, LaneViews};
-use super::data::DataSplits;
+use super::data::{DataSplits, Images};
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::layer::{Mode, Parameter, Pass};
@@ -20,11 +21,10 @@ use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
 use super::schedule::{self, Timeline};
 use super::weights::Weights;
+use crate::spec::architecture::Architecture;
+use crate::spec::dataset::Parts;
 use crate::spec::measure::Measurement;
 use crate::spec::{Key, RunConfig};
-
-/// Samples that an evaluation passes through the network at once, where training passes fewer.
-const EVALUATION_SAMPLES: usize = 256;
 
 /// Trains the runs of one group of lanes (of one, ordinarily).
 pub struct Trainer {
@@ -58,9 +58,20 @@ impl Trainer {
     pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>) -> Result<Self, TrainError> {
         check_lanes(lanes)?;
         check_data(&data)?;
-        let largest_part = data.val.len().max(data.test.len());
-        let batch = (lanes[0].batch_size as usize).min(data.train.len());
-        let capacity = batch.max(EVALUATION_SAMPLES.min(largest_part));
+        let shape = input_shape(&lanes[0], &data);
+        let [train, validation, test] = [&data.train, &data.val, &data.test].map(Images::len);
+        let parts = Parts { train, validation, test };
+        let capacity =
+            Architecture::new(&lanes[0], shape, data.classes)?.images_at_once(&lanes[0], parts);
+        Self::with_room(lanes, data, capacity)
+    }
+
+    /// The same, with room for `capacity` images to pass at once; the data is whole, the lanes fit.
+    fn with_room(
+        lanes: &[RunConfig],
+        data: Arc<DataSplits>,
+        capacity: usize,
+    ) -> Result<Self, TrainError> {
         let shape = input_shape(&lanes[0], &data);
         let network = model::build(lanes, shape, data.classes, capacity)?;
         Ok(Self {
@@ -292,8 +303,8 @@ impl Trainer {
             .collect())
     }
 
-    /// Sums the loss and the number right of every lane over the `total` images of a part, each
-    /// image shown once.
+    /// Adds the loss and the number right of every lane over the `total` images of a part, each image
+    /// shown once. The sums are made image by image, however many pass at once.
     fn evaluate_once(
         &mut self,
         part: Part,
@@ -306,11 +317,7 @@ impl Trainer {
             let samples = range.len();
             self.batches.fill_evaluation(self.network.input_mut(), part, range)?;
             self.network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
-            self.network.loss(self.batches.labels(), &mut self.losses)?;
-            for (sum, loss) in sums.iter_mut().zip(&self.losses) {
-                sum.sum += loss.sum;
-                sum.right += loss.right;
-            }
+            self.network.add_loss(self.batches.labels(), sums)?;
             if part == Part::Validation {
                 self.measures.enter(Phase::Other);
                 self.measures.observe(&self.network, samples)?;
@@ -354,13 +361,24 @@ impl Trainer {
         self.measures.wind_clock(now);
     }
 
-    /// Everything needed to continue with the same bits, as a safetensors file: parameters, running
-    /// statistics, the optimizer's memory, progress.
+    /// Writes everything needed to continue with the same bits, as a safetensors file: parameters,
+    /// running statistics, the optimizer's memory, progress.
+    ///
+    /// # Errors
+    /// When the tensor library fails, or `to` takes no more.
+    pub fn write(&self, to: &mut dyn Write) -> Result<(), TrainError> {
+        let source = (&self.network, &self.optimizer, self.measures.states());
+        checkpoint::write(source, &self.header(), to)
+    }
+
+    /// What [`write`](Self::write) writes.
     ///
     /// # Errors
     /// When the tensor library fails.
     pub fn save(&self) -> Result<Vec<u8>, TrainError> {
-        checkpoint::save((&self.network, &self.optimizer, self.measures.states()), &self.header())
+        let mut bytes = Vec::new();
+        self.write(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Continues from what [`save`](Self::save) gave.

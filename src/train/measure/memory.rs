@@ -1,7 +1,7 @@
 //! `memory`: bytes that the engine has allocated, by what they are for.
 //!
-//! Per lane, in the first epoch: they do not change. Scratch memory of kernels and layers is not
-//! counted; `peak_memory_bytes` of the run has everything.
+//! Per lane, in the first epoch: they do not change. What matrix products pack, some megabytes, and the
+//! program itself are not counted; `peak_memory_bytes` of the run has everything.
 
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ impl Memory {
             ("memory_weights_bytes", parameters),
             ("memory_gradients_bytes", parameters),
             ("memory_optimizer_bytes", self.optimizer),
-            ("memory_activations_bytes", network.activation_units() * size),
+            ("memory_activations_bytes", network.activation_bytes()),
+            ("memory_scratch_bytes", network.scratch_bytes()),
             ("memory_data_bytes", self.data),
         ]
         .map(|(measurement, bytes)| Measured {

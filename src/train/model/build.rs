@@ -55,7 +55,7 @@ pub fn network<T: Real>(
             Some(layer.map(|layer| (label, layer)))
         })
         .collect::<Result<_, _>>()?;
-    Network::new(layers, lanes.len(), capacity, input)
+    Network::new(layers, lanes.len(), capacity, input, plan.workspace)
 }
 
 fn is_flatten(layer: &Description) -> bool {

@@ -1,7 +1,7 @@
 //! A sequence of layers with the memory that a pass through it needs, allocated once.
 
 use crate::train::error::TrainError;
-use crate::train::kernel::{Buffer, Real};
+use crate::train::kernel::{Buffer, Real, Workspace};
 use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
 use crate::train::measure::Label;
@@ -33,10 +33,13 @@ pub struct Network<T> {
     gradients: [Buffer<T>; 2],
     /// The first layer with parameters; nobody needs a gradient before it.
     first_trained: usize,
+    /// What the layers share while they compute.
+    workspace: Workspace<T>,
 }
 
 impl<T: Real> Network<T> {
-    /// A network of named `layers`, the first of which takes samples of shape `input`.
+    /// A network of named `layers`, the first of which takes samples of shape `input`, and which
+    /// share `workspace`.
     ///
     /// # Errors
     /// When the tensor library cannot allocate.
@@ -45,6 +48,7 @@ impl<T: Real> Network<T> {
         lanes: usize,
         capacity: usize,
         (input, input_order): (Shape, InputOrder),
+        workspace: Workspace<T>,
     ) -> Result<Self, TrainError> {
         let (labels, layers): (Vec<_>, Vec<Box<dyn Layer<T>>>) = layers.into_iter().unzip();
         let shapes: Vec<Shape> = layers.iter().map(|layer| layer.output_shape()).collect();
@@ -66,6 +70,7 @@ impl<T: Real> Network<T> {
             outputs,
             gradients: [gradient()?, gradient()?],
             first_trained,
+            workspace,
             layers,
         })
     }
@@ -118,11 +123,19 @@ impl<T: Real> Network<T> {
         &self.outputs[layer]
     }
 
-    /// Numbers of one lane that passes need room for: images, outputs, gradients of outputs.
-    pub fn activation_units(&self) -> usize {
-        let gradients = self.gradients.iter();
-        let buffers = [&self.input].into_iter().chain(&self.outputs).chain(gradients);
-        buffers.map(Buffer::lane_len).sum()
+    /// Bytes of one lane that passes leave behind: images, outputs, and what layers keep for the way
+    /// back.
+    pub fn activation_bytes(&self) -> usize {
+        let buffers = [&self.input].into_iter().chain(&self.outputs);
+        let kept: usize = self.layers.iter().map(|layer| layer.kept_bytes()).sum();
+        buffers.map(Buffer::lane_len).sum::<usize>() * size_of::<T>() + kept
+    }
+
+    /// Bytes that mean nothing after a pass: the gradients of outputs of one lane, and the workspace
+    /// that all lanes share.
+    pub fn scratch_bytes(&self) -> usize {
+        let gradients: usize = self.gradients.iter().map(Buffer::lane_len).sum();
+        (gradients + self.workspace.len()) * size_of::<T>()
     }
 
     /// Number of classes.
@@ -171,11 +184,12 @@ impl<T: Real> Network<T> {
         self.outputs.last().expect("invariant: a network has layers")
     }
 
-    /// The plain cross-entropy of every lane, after [`forward`](Self::forward).
+    /// Adds the plain cross-entropy of every lane to `results`, sample by sample, after
+    /// [`forward`](Self::forward).
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn loss(&self, labels: &[u16], results: &mut [BatchLoss]) -> Result<(), TrainError> {
+    pub fn add_loss(&self, labels: &[u16], results: &mut [BatchLoss]) -> Result<(), TrainError> {
         let logits = self.outputs.last().expect("invariant: a network has layers");
         cross_entropy(logits, labels, self.classes(), results)
     }
@@ -282,7 +296,7 @@ mod tests {
             .map(|(name, trained)| (Label::new(name), probe(name, trained)))
             .into();
         let input = (Shape::flat(2), InputOrder::ChannelsFirst);
-        let mut network = Network::new(layers, 1, 3, input).unwrap();
+        let mut network = Network::new(layers, 1, 3, input, Workspace::default()).unwrap();
         let pass = Pass { mode: Mode::Train { step: 0 }, samples: 3, first_sample: 0 };
         network.backward(&pass, &mut |_| Ok(())).unwrap();
         assert_eq!(*asked.lock().unwrap(), [("c", true), ("b", false)]);
