@@ -97,6 +97,10 @@ fn memory_table(architecture: &Architecture, config: &RunConfig) -> String {
     for [kind, bytes] in rows {
         let _ = writeln!(text, "  {kind:<12}  {bytes:>width$}");
     }
+    if memory.resumed() > memory.total() {
+        let resumed = show_bytes(memory.resumed());
+        let _ = writeln!(text, "  {resumed} for a moment, where it goes on from a checkpoint");
+    }
     text
 }
 
@@ -181,6 +185,18 @@ mod tests {
             "dataset={\"kind\":\"synthetic\",\"shape\":[3,224,224],\"classes\":200}",
             "dropout=0.5",
         ]));
+    }
+
+    #[test]
+    fn a_network_that_takes_most_when_its_run_goes_on() {
+        let text = shown(&[
+            "model={\"kind\":\"mlp\",\"hidden\":[4096]}",
+            "dataset={\"kind\":\"synthetic\",\"shape\":[3,32,32]}",
+            "optimizer=\"adam\"",
+            "batch_size=8",
+        ]);
+        let memory = text.find("memory of a run").unwrap();
+        insta::assert_snapshot!(&text[memory..]);
     }
 
     #[test]

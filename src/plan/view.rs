@@ -17,7 +17,7 @@ pub const PLAN_FORMAT: u32 = 1;
 
 /// Everything: `format`, `name`, `description`, `axes`, `seeds`, `counts`, `excluded`, `included`,
 /// `duplicate_includes`, `stale`, `warnings`, `durations`, `memory` (the distinct needs of a run in bytes, the largest
-/// first: each kind, `total`, and how many `configurations` need so much, such as number `example`),
+/// first: each kind, `total`, `resumed` where a run goes on from a checkpoint, and how many `configurations` need so much, such as number `example`),
 /// `configurations` (`configuration`, `name`,
 /// `settings`) and `runs` (`run_id`, `configuration`, `seed`, `state` with `reason` or
 /// `epochs_done`).
@@ -110,6 +110,7 @@ fn needs(plan: &Plan) -> Vec<Value> {
     let need = |need: memory::Need| {
         let mut json = json!(need.memory);
         json["total"] = need.memory.total().into();
+        json["resumed"] = need.memory.resumed().into();
         json["configurations"] = need.configurations.into();
         json["example"] = need.example.into();
         json

@@ -274,7 +274,11 @@ pub fn read<'a>(bytes: &'a [u8], source: Source<'_>) -> Result<Checkpoint<'a>, T
 
 /// The numbers of a tensor of type F32.
 pub fn read_numbers(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    numbers(bytes).collect()
+}
+
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 fn read_header(bytes: &[u8]) -> Result<Header, TrainError> {
@@ -301,13 +305,15 @@ impl Checkpoint<'_> {
         measured: &mut [State<f32>],
     ) -> Result<(), TrainError> {
         for entry in &self.entries {
-            let mut stored = read_numbers(self.file.tensor(&entry.name)?.data());
-            let place = entry.lane * stored.len()..(entry.lane + 1) * stored.len();
-            if let Place::Parameter { parameter } | Place::Memory { parameter, .. } = entry.place {
-                let p = network.parameters().nth(parameter);
-                let p = p.expect("invariant: entries come from this network");
-                stored = p.to_stored(stored);
-            }
+            let tensor = self.file.tensor(&entry.name)?;
+            let saved = tensor.data();
+            let parameter = match entry.place {
+                Place::Parameter { parameter } | Place::Memory { parameter, .. } => {
+                    network.parameters().nth(parameter).filter(|p| p.is_reordered())
+                }
+                Place::State { .. } | Place::Measured { .. } => None,
+            };
+            let stored = parameter.map(|p| p.to_stored(read_numbers(saved)));
             let buffer = match entry.place {
                 Place::Parameter { parameter } => {
                     network.parameters_mut().nth(parameter).map(|p| &mut p.value)
@@ -319,7 +325,17 @@ impl Checkpoint<'_> {
                 Place::Measured { state } => measured.get_mut(state).map(|s| &mut s.value),
             };
             let buffer = buffer.expect("invariant: entries come from this network");
-            buffer.write(|data| data[place].copy_from_slice(&stored))?;
+            let len = buffer.lane_len();
+            let place = entry.lane * len..(entry.lane + 1) * len;
+            buffer.write(|data| match &stored {
+                Some(stored) => data[place].copy_from_slice(stored),
+                None => {
+                    data[place]
+                        .iter_mut()
+                        .zip(numbers(saved))
+                        .for_each(|(to, number)| *to = number);
+                }
+            })?;
         }
         Ok(())
     }
@@ -348,8 +364,8 @@ mod tests {
         let lanes = [config.clone(), RunConfig { seed: 3, ..config }];
         let network = model::build(&lanes, [3, 12, 12], 4, 2).unwrap();
         let mut optimizer = Optimizer::new(&lanes, network.parameters()).unwrap();
-        let wave = |x: &mut [f32]| (0_u8..).zip(x).for_each(|(i, x)| *x = f32::from(i) - 0.1);
-        optimizer.memory_mut(2, 1).write(|x| wave(&mut x[..200])).unwrap();
+        let wave = |x: &mut [f32]| (0_u16..).zip(x).for_each(|(i, x)| *x = f32::from(i) - 0.1);
+        optimizer.memory_mut(0, 1).write(wave).unwrap();
         let source = (&network, &optimizer, [].as_slice());
         let header = Header::new(&lanes, 10, Progress::new(&lanes));
         let mut found = Vec::new();

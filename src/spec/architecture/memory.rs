@@ -67,6 +67,13 @@ impl Memory {
     pub fn total(&self) -> u64 {
         self.kinds().iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
+
+    /// What a run takes for a moment that goes on from a checkpoint: the file beside what it is read
+    /// into, but no gradients, activations or scratch yet.
+    pub fn resumed(&self) -> u64 {
+        let state = self.weights.saturating_add(self.optimizer).saturating_mul(2);
+        state.saturating_add(self.data).saturating_add(self.program)
+    }
 }
 
 impl Architecture {
@@ -232,8 +239,9 @@ mod tests {
         assert_eq!((found.gradients, found.optimizer), (learnt, 2 * learnt));
         assert_eq!((found.activations, found.measurements), (activations, learnt));
         assert_eq!(found.data, 150 * 18 + 400);
-        // Two gradients of 32 units; the packed factors of the first layer's gradient.
-        assert_eq!(found.scratch, 10 * 64 * 4 + 32 * (30 + 32) * 4);
+        // Two gradients of 32 units of 10 images; the packed factors of the first layer's products.
+        assert_eq!(found.scratch, 10 * 64 * 4 + 32 * (30 + 16) * 4);
+        assert_eq!(found.resumed(), 6 * learnt + found.data + PROGRAM);
         assert_eq!(found.total(), found.kinds().iter().map(|(_, bytes)| bytes).sum::<u64>());
     }
 

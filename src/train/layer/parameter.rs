@@ -84,10 +84,15 @@ impl<T: Real> Parameter<T> {
         self.len() == 0
     }
 
+    /// Do its numbers lie in another order in memory than in a file?
+    pub fn is_reordered(&self) -> bool {
+        self.order != StorageOrder::Saved
+    }
+
     /// One lane's numbers (values, or an optimizer's state of the same shape) from memory's order
     /// in the saved one. Copied only where the two differ: a large linear layer is not.
     pub fn to_saved<'a>(&self, stored: &'a [T]) -> Cow<'a, [T]> {
-        if self.order == StorageOrder::Saved {
+        if !self.is_reordered() {
             return Cow::Borrowed(stored);
         }
         let mut saved = stored.to_vec();
@@ -97,7 +102,7 @@ impl<T: Real> Parameter<T> {
 
     /// The inverse of [`to_saved`](Self::to_saved).
     pub fn to_stored(&self, saved: Vec<T>) -> Vec<T> {
-        if self.order == StorageOrder::Saved {
+        if !self.is_reordered() {
             return saved;
         }
         let mut stored = saved.clone();
@@ -112,7 +117,7 @@ impl<T: Real> Parameter<T> {
     /// When the tensor library fails.
     pub fn fill(&mut self, lane: usize, fill: impl FnOnce(&mut [T])) -> Result<(), TrainError> {
         let place = lane * self.len()..(lane + 1) * self.len();
-        if self.order == StorageOrder::Saved {
+        if !self.is_reordered() {
             return self.value.write(|value| fill(&mut value[place]));
         }
         let mut saved = vec![T::ZERO; self.len()];
