@@ -87,6 +87,7 @@ fn memory_table(architecture: &Architecture, config: &RunConfig) -> String {
         .map(|(kind, bytes)| [kind.to_owned(), show_bytes(bytes)])
         .collect();
     rows.push(["total".to_owned(), show_bytes(memory.total())]);
+    rows.push(["resumed".to_owned(), show_bytes(memory.resumed())]);
     let width = rows.iter().map(|[_, bytes]| bytes.len()).max().unwrap_or(0);
     let mut text = format!(
         "memory of a run, with {} in batches of {}, evaluated {} at once\n",
@@ -96,10 +97,6 @@ fn memory_table(architecture: &Architecture, config: &RunConfig) -> String {
     );
     for [kind, bytes] in rows {
         let _ = writeln!(text, "  {kind:<12}  {bytes:>width$}");
-    }
-    if memory.resumed() > memory.total() {
-        let resumed = show_bytes(memory.resumed());
-        let _ = writeln!(text, "  {resumed} for a moment, where it goes on from a checkpoint");
     }
     text
 }
@@ -185,18 +182,6 @@ mod tests {
             "dataset={\"kind\":\"synthetic\",\"shape\":[3,224,224],\"classes\":200}",
             "dropout=0.5",
         ]));
-    }
-
-    #[test]
-    fn a_network_that_takes_most_when_its_run_goes_on() {
-        let text = shown(&[
-            "model={\"kind\":\"mlp\",\"hidden\":[4096]}",
-            "dataset={\"kind\":\"synthetic\",\"shape\":[3,32,32]}",
-            "optimizer=\"adam\"",
-            "batch_size=8",
-        ]);
-        let memory = text.find("memory of a run").unwrap();
-        insta::assert_snapshot!(&text[memory..]);
     }
 
     #[test]

@@ -68,11 +68,10 @@ impl Memory {
         self.kinds().iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
-    /// What a run takes for a moment that goes on from a checkpoint: the file beside what it is read
-    /// into, but no gradients, activations or scratch yet.
+    /// What a run takes that goes on from a checkpoint: the file as well, whose memory the allocator
+    /// still holds when training begins.
     pub fn resumed(&self) -> u64 {
-        let state = self.weights.saturating_add(self.optimizer).saturating_mul(2);
-        state.saturating_add(self.data).saturating_add(self.program)
+        self.total().saturating_add(self.weights).saturating_add(self.optimizer)
     }
 }
 
@@ -241,7 +240,7 @@ mod tests {
         assert_eq!(found.data, 150 * 18 + 400);
         // Two gradients of 32 units of 10 images; the packed factors of the first layer's products.
         assert_eq!(found.scratch, 10 * 64 * 4 + 32 * (30 + 16) * 4);
-        assert_eq!(found.resumed(), 6 * learnt + found.data + PROGRAM);
+        assert_eq!(found.resumed(), found.total() + 3 * learnt);
         assert_eq!(found.total(), found.kinds().iter().map(|(_, bytes)| bytes).sum::<u64>());
     }
 
@@ -256,7 +255,7 @@ mod tests {
         assert_eq!(images(&RunConfig { batch_size: 300, ..small.clone() }), 300);
         let few = RunConfig { dataset: synthetic([100, 30, 20], [1, 28, 28]), ..small.clone() };
         assert_eq!(images(&few), 30);
-        assert_eq!(images(&RunConfig { batch_size: 128, ..few.clone() }), 100);
+        assert_eq!(images(&RunConfig { batch_size: 128, ..few }), 100);
         let large = RunConfig {
             dataset: synthetic([1000, 300, 20], [3, 224, 224]),
             model: Model::Alexnet { pooling: Pooling::Overlapping, lrn: false },
