@@ -20,6 +20,7 @@ use crate::executor::local::Local;
 use crate::plan::{PlanSummary, RunState};
 use crate::record::crash_point::{Role, set_role};
 use crate::record::{Durability, Lock, RecordError, atomic};
+use crate::worker::use_small_pages;
 
 /// Executes what is missing of a sweep.
 ///
@@ -78,6 +79,7 @@ fn execute(
     boards: &mut Boards<'_>,
 ) -> Result<Outcome, CliError> {
     let Session { spec, plan, folder, data, jobs, .. } = session;
+    use_small_pages();
     let (sender, messages) = mpsc::channel();
     let _signals = SignalWatch::start(sender.clone()).map_err(DispatchError::Signals)?;
     let notify = Arc::new(move |ended| {

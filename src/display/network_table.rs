@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::columns::columns;
 use crate::plan::Plan;
 use crate::plan::networks::PlannedNetwork;
-use crate::spec::Key;
-use crate::spec::architecture::{Layer, Operation};
+use crate::spec::architecture::{Architecture, Layer, Operation};
+use crate::spec::value::Value;
+use crate::spec::{Key, RunConfig};
 use crate::units::{show_bytes, show_count};
 
 /// Networks that are shown.
@@ -73,6 +74,33 @@ fn network_table(plan: &Plan, network: &PlannedNetwork) -> String {
         show_count(batch),
         step as f64 / 1e9
     );
+    text.push_str(&memory_table(architecture, &config));
+    text
+}
+
+/// What a run of the example needs.
+fn memory_table(architecture: &Architecture, config: &RunConfig) -> String {
+    let memory = architecture.memory(config);
+    let parts = config.dataset.parts(config.validation_fraction);
+    let evaluated = architecture.images_at_once(config, parts);
+    let mut rows: Vec<[String; 2]> = memory
+        .kinds()
+        .into_iter()
+        .filter(|(_, bytes)| *bytes > 0)
+        .map(|(kind, bytes)| [kind.to_owned(), show_bytes(bytes)])
+        .collect();
+    rows.push(["total".to_owned(), show_bytes(memory.total())]);
+    rows.push(["resumed".to_owned(), show_bytes(memory.resumed())]);
+    let width = rows.iter().map(|[_, bytes]| bytes.len()).max().unwrap_or(0);
+    let mut text = format!(
+        "memory of a run, with {} in batches of {}, evaluated {} at once\n",
+        config.optimizer.label(),
+        show_count(config.batch_size.into()),
+        show_count(evaluated as u128),
+    );
+    for [kind, bytes] in rows {
+        let _ = writeln!(text, "  {kind:<12}  {bytes:>width$}");
+    }
     text
 }
 

@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::columns::columns;
+use crate::plan::memory::needs;
 use crate::plan::{Counts, Plan, RunState};
-use crate::units::{show_count, show_duration};
+use crate::units::{show_bytes, show_count, show_duration};
 
 /// Configurations that are listed.
 const MAX_CONFIGURATIONS: usize = 20;
@@ -25,6 +26,7 @@ pub fn plan_table(plan: &Plan, jobs: usize) -> String {
         rules(plan),
         stale(plan),
         warnings(plan),
+        memory(plan, jobs),
         estimate(plan, jobs),
     ];
     let sections: Vec<String> = sections.into_iter().filter(|text| !text.is_empty()).collect();
@@ -170,6 +172,28 @@ fn stale(plan: &Plan) -> String {
 fn warnings(plan: &Plan) -> String {
     listed("warnings", &plan.warnings, "warning", |warning| {
         vec![warning.run_id.to_string(), one_line(&warning.message)]
+    })
+}
+
+/// What the runs need in memory, the largest need first.
+fn memory(plan: &Plan, jobs: usize) -> String {
+    let needs = needs(&plan.points).unwrap_or_default();
+    let Some(largest) = needs.first().map(|need| need.memory.total()) else { return String::new() };
+    let jobs = jobs.max(1) as u64;
+    let together = match jobs {
+        1 => String::new(),
+        _ => format!(", {} for {jobs} at once", show_bytes(largest.saturating_mul(jobs))),
+    };
+    if needs.len() == 1 {
+        return format!("memory: about {} a run{together}\n", show_bytes(largest));
+    }
+    let title = format!("memory: about {} for the largest run{together}", show_bytes(largest));
+    listed(&title, &needs, "need", |need| {
+        vec![
+            counted(need.configurations, "configuration"),
+            show_bytes(need.memory.total()),
+            format!("such as {}", plan.points.name(need.example)),
+        ]
     })
 }
 

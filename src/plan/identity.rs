@@ -308,7 +308,7 @@ mod tests {
         let config = RunConfig::from_canonical(&json).unwrap();
         insta::assert_snapshot!(identity_text(&config, "a \"b\""), @r#"
         gridlane run 1
-        engine 2
+        engine 3
         data "a \"b\""
         lr=1e-8
         schedule={"gamma":0.5,"kind":"step"}

@@ -7,6 +7,7 @@ pub mod build;
 pub mod error;
 pub mod expand;
 pub mod identity;
+pub mod memory;
 pub mod misfit;
 pub mod networks;
 pub mod points;

@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use super::build::{AxisValue, Plan, PlanAxis, Run};
+use super::memory;
 use super::stale::StaleReason;
 use super::status::RunState;
 
@@ -15,7 +16,9 @@ use super::status::RunState;
 pub const PLAN_FORMAT: u32 = 1;
 
 /// Everything: `format`, `name`, `description`, `axes`, `seeds`, `counts`, `excluded`, `included`,
-/// `duplicate_includes`, `stale`, `warnings`, `durations`, `configurations` (`configuration`, `name`,
+/// `duplicate_includes`, `stale`, `warnings`, `durations`, `memory` (the distinct needs of a run in bytes, the largest
+/// first: each kind, `total`, `resumed` where a run goes on from a checkpoint, and how many `configurations` need so much, such as number `example`),
+/// `configurations` (`configuration`, `name`,
 /// `settings`) and `runs` (`run_id`, `configuration`, `seed`, `state` with `reason` or
 /// `epochs_done`).
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,7 @@ impl Serialize for PlanView<'_> {
             |d| json!({ "finished_runs": d.runs, "mean_wall_s": d.mean_s, "std_wall_s": d.std_s }),
         );
         map.serialize_entry("durations", &durations)?;
+        map.serialize_entry("memory", &needs(plan))?;
         map.serialize_entry("configurations", &Configurations { plan, ids: Ids::Apart })?;
         map.serialize_entry("runs", &Runs(plan))?;
         map.end()
@@ -97,6 +101,21 @@ fn stale(plan: &Plan) -> Vec<Value> {
         json
     };
     plan.stale.iter().map(group).collect()
+}
+
+/// The needs of the runs; none where a network cannot be built, of which a plan without misfits has
+/// none.
+fn needs(plan: &Plan) -> Vec<Value> {
+    let needs = memory::needs(&plan.points).unwrap_or_default();
+    let need = |need: memory::Need| {
+        let mut json = json!(need.memory);
+        json["total"] = need.memory.total().into();
+        json["resumed"] = need.memory.resumed().into();
+        json["configurations"] = need.configurations.into();
+        json["example"] = need.example.into();
+        json
+    };
+    needs.into_iter().map(need).collect()
 }
 
 struct Axes<'a>(&'a Plan);

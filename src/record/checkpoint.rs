@@ -5,7 +5,7 @@
 //! ignored; older files are removed after it. What the tensors mean is the engine's business.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -68,22 +68,28 @@ pub struct Found {
     pub refused: Option<String>,
 }
 
-/// Writes a checkpoint and makes it the newest; keeps `keep` in all.
+/// What writes the tensors' file.
+pub type Fill<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// Writes a checkpoint, whose tensors `fill` writes, and makes it the newest; keeps `keep` in all.
 ///
 /// # Errors
-/// Whatever the system refuses; then the one before still counts.
+/// Whatever the system or `fill` refuses; then the one before still counts.
 pub fn save(
     folder: &RunFolder,
     run_id: RunId,
     mut entry: CheckpointEntry,
-    tensors: &[u8],
+    fill: &mut Fill<'_>,
     keep: u32,
 ) -> Result<(), RecordError> {
     let checkpoints = folder.checkpoints();
     fs::create_dir_all(&checkpoints).map_err(RecordError::io("create", &checkpoints))?;
-    entry.blake3 = blake3::hash(tensors).to_hex().to_string();
     let path = folder.checkpoint_tensors(entry.step);
-    atomic::replace(&path, tensors, Durability::Fact)?;
+    let mut hasher = blake3::Hasher::new();
+    atomic::replace_with(&path, Durability::Fact, &mut |file| {
+        fill(&mut Hashed { file, hasher: &mut hasher })
+    })?;
+    entry.blake3 = hasher.finalize().to_hex().to_string();
     let mut entries = read_state(folder).ok().flatten().map_or_else(Vec::new, |s| s.checkpoints);
     entries.retain(|older| older.step < entry.step);
     entries.insert(0, entry);
@@ -93,6 +99,24 @@ pub fn save(
     atomic::replace_json(&folder.checkpoint_state(), &state, Durability::Fact)?;
     remove_all_but(folder, &kept);
     Ok(())
+}
+
+/// A file that is hashed while it is written: its bytes need not be held for that.
+struct Hashed<'a> {
+    file: &'a mut dyn Write,
+    hasher: &'a mut blake3::Hasher,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Removes what a kill has left beside the checkpoints that count: an older one that was to go, or
@@ -173,12 +197,16 @@ mod tests {
         RunId::of(b"a run")
     }
 
+    fn save_bytes(folder: &RunFolder, entry: CheckpointEntry, tensors: &[u8], keep: u32) {
+        save(folder, id(), entry, &mut |file| file.write_all(tensors), keep).unwrap();
+    }
+
     #[test]
     fn only_the_kept_ones_stay() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = RunFolder::at(temporary.path());
         for step in [1, 2, 3] {
-            save(&folder, id(), entry(step), &[step as u8; 9], 2).unwrap();
+            save_bytes(&folder, entry(step), &[step as u8; 9], 2);
         }
         let files = fs::read_dir(folder.checkpoints()).unwrap().count();
         assert_eq!(files, 3, "two checkpoints and the state");
@@ -190,8 +218,8 @@ mod tests {
     fn a_damaged_checkpoint_is_passed_over_for_an_older_one() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = RunFolder::at(temporary.path());
-        save(&folder, id(), entry(1), b"one", 2).unwrap();
-        save(&folder, id(), entry(2), b"two", 2).unwrap();
+        save_bytes(&folder, entry(1), b"one", 2);
+        save_bytes(&folder, entry(2), b"two", 2);
         fs::write(folder.checkpoint_tensors(2), b"tw0").unwrap();
         let found = load(&folder, id()).unwrap();
         assert_eq!(found.loaded.unwrap().entry.step, 1);
@@ -205,7 +233,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = RunFolder::at(temporary.path());
         assert!(load(&folder, id()).unwrap().refused.is_none());
-        save(&folder, id(), entry(1), b"one", 1).unwrap();
+        save_bytes(&folder, entry(1), b"one", 1);
         let other = load(&folder, RunId::of(b"another")).unwrap();
         assert!(other.loaded.is_none() && other.refused.is_some());
         fs::write(folder.checkpoint_state(), b"{\"format\":1").unwrap();

@@ -1,5 +1,6 @@
 //! `dataset`: the images a run trains on.
 
+use super::catalogue::{CanonicalFile, Content, Part};
 use super::folder::{Folder, FolderFacts};
 use super::value::{Interval, ListLimits};
 use super::word::words;
@@ -50,6 +51,17 @@ words! {
             classes: u32 = 10, Interval::closed(2.0, 65_536.0);
         },
     }
+}
+
+/// How many images a run trains on, validates on and tests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// To train on.
+    pub train: usize,
+    /// To validate on, after every epoch.
+    pub validation: usize,
+    /// To test on, once.
+    pub test: usize,
 }
 
 impl Dataset {
@@ -113,6 +125,34 @@ impl Dataset {
                 };
                 facts.train.saturating_sub(tested)
             }),
+        }
+    }
+
+    /// Images of the three parts that a run has, once `validation_fraction` of the training images is
+    /// set aside where there is no validation part.
+    pub fn parts(&self, validation_fraction: f64) -> Parts {
+        let all = self.training_images();
+        let test = match self {
+            Self::Synthetic { train, val, test, .. } => {
+                let [train, validation, test] = [train, val, test].map(|count| *count as usize);
+                return Parts { train, validation, test };
+            }
+            Self::ImageFolder { .. } => self.facts().map_or(0, |facts| match facts.test {
+                0 => facts.train - all,
+                test => test,
+            }),
+            _ => {
+                let tested = |file: &&CanonicalFile| {
+                    file.part == Part::Test && file.content != Content::IdxLabels
+                };
+                self.files().iter().filter(tested).map(|file| file.images).sum()
+            }
+        };
+        let own = self.facts().map_or(0, |facts| facts.val);
+        let aside = (validation_fraction * all as f64).round() as usize;
+        match own {
+            0 => Parts { train: all.saturating_sub(aside), validation: aside, test },
+            own => Parts { train: all, validation: own, test },
         }
     }
 

@@ -42,7 +42,7 @@ words! {
         },
         /// Seconds of an epoch for data, forward, backward, update and evaluation.
         Time = "time",
-        /// Bytes of weights, gradients, optimizer, activations and data set.
+        /// Bytes of weights, gradients, optimizer, activations, scratch memory and data set.
         Memory = "memory",
     }
 }

@@ -8,8 +8,14 @@ use crate::spec::model::Model;
 use crate::spec::optimizer::Optimizer as Rule;
 use crate::train::allocation_count::allocators_during;
 
-/// Who allocates in the steps of the second epoch, from the second step to the last but one.
+/// Who allocates in some steps of the second epoch, on one thread: handing work to others is rayon's
+/// business.
 fn in_steps(config: &RunConfig, shape: [usize; 3]) -> Vec<String> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| on_this_thread(config, shape))
+}
+
+fn on_this_thread(config: &RunConfig, shape: [usize; 3]) -> Vec<String> {
     let config = RunConfig { epochs: 2, batch_size: 16, ..config.clone() };
     let mut trainer = Trainer::new(&[config], data(96, shape)).unwrap();
     let mut go = |stop_at: u64| {

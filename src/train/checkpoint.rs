@@ -6,16 +6,22 @@
 //! one JSON text under the metadata's key `gridlane`: a single key, because several would come in
 //! an order that changes from save to save.
 //!
+//! Neither writing nor reading holds the tensors once more: they are written from where they lie, one
+//! after the other, and read from the file's bytes into their places. The layout is that of the
+//! `safetensors` crate: tensors in the order of their names.
+//!
 //! Reading checks everything before anything is changed. Whether the bytes are the ones that were
 //! written is not checked here; the envelope on disk does that.
 
 use std::collections::HashMap;
+use std::io::Write;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
-use super::layer::State;
+use super::kernel::Buffer;
+use super::layer::{Parameter, State};
 use super::model::Network;
 use super::optim::Optimizer;
 use super::progress::LaneProgress;
@@ -190,82 +196,113 @@ fn entries((network, optimizer, measured): Source<'_>, lane: usize) -> Vec<Entry
     entries
 }
 
-/// The bytes of one lane's checkpoint. The same state gives the same bytes.
+/// Numbers that are turned into bytes at once.
+const CHUNK: usize = 1 << 12;
+
+/// Writes the bytes of one lane's checkpoint. The same state gives the same bytes.
 ///
 /// # Errors
-/// When the tensor library fails.
-pub fn save(source: Source<'_>, lane: usize, header: &Header) -> Result<Vec<u8>, TrainError> {
-    let (network, optimizer, measured) = source;
-    let mut tensors = Vec::new();
-    for entry in entries(source, lane) {
-        let parameter = |i: usize| {
-            network.parameters().nth(i).expect("invariant: entries come from this network")
-        };
-        let numbers = match entry.place {
-            Place::Parameter { parameter: i } => {
-                let p = parameter(i);
-                p.to_saved(p.value.read()?.lane(lane, p.len()))
-            }
-            Place::Memory { parameter: i, memory } => {
-                let p = parameter(i);
-                p.to_saved(optimizer.memory(i, memory).read()?.lane(lane, p.len()))
-            }
-            Place::State { state } => {
-                let s = network.states().nth(state);
-                let s = s.expect("invariant: entries come from this network");
-                s.value.read()?.lane(lane, s.value.lane_len()).to_vec()
-            }
-            Place::Measured { state } => {
-                let value = &measured[state].value;
-                value.read()?.lane(lane, value.lane_len()).to_vec()
-            }
-        };
-        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        tensors.push((entry.name, entry.shape, bytes));
-    }
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-        })
-        .collect::<Result<Vec<_>, TrainError>>()?;
+/// When the tensor library fails, or `to` takes no more.
+pub fn write(
+    source: Source<'_>,
+    lane: usize,
+    header: &Header,
+    to: &mut dyn Write,
+) -> Result<(), TrainError> {
+    let mut entries = entries(source, lane);
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut end = 0;
+    let tensors = entries.iter().map(|entry| {
+        let start = end;
+        end += entry.shape.iter().product::<usize>() * size_of::<f32>();
+        let (shape, data_offsets) = (entry.shape.clone(), (start, end));
+        (entry.name.clone(), TensorInfo { dtype: Dtype::F32, shape, data_offsets })
+    });
     let text = serde_json::to_string(header).expect("invariant: a header is finite numbers");
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    let metadata = Metadata::new(Some(metadata), tensors.collect())?;
+    let mut head = serde_json::to_vec(&metadata).expect("invariant: shapes and texts are JSON");
+    // The tensors begin at a multiple of eight bytes.
+    head.resize(head.len().next_multiple_of(size_of::<u64>()), b' ');
+    to.write_all(&(head.len() as u64).to_le_bytes())?;
+    to.write_all(&head)?;
+    for entry in &entries {
+        let (buffer, parameter) = place(source, entry.place);
+        let stored = buffer.read()?;
+        let stored = stored.lane(lane, buffer.lane_len());
+        match parameter {
+            Some(parameter) => write_numbers(&parameter.to_saved(stored), to)?,
+            None => write_numbers(stored, to)?,
+        }
+    }
+    Ok(())
 }
 
-/// A lane's checkpoint that has been read and whose tensors fit the network.
-pub struct Checkpoint {
+/// Where a tensor of a checkpoint lies, and the parameter that it has the shape and order of.
+fn place(
+    (network, optimizer, measured): Source<'_>,
+    place: Place,
+) -> (&Buffer<f32>, Option<&Parameter<f32>>) {
+    let parameter =
+        |i: usize| network.parameters().nth(i).expect("invariant: entries come from this network");
+    match place {
+        Place::Parameter { parameter: i } => (&parameter(i).value, Some(parameter(i))),
+        Place::Memory { parameter: i, memory } => (optimizer.memory(i, memory), Some(parameter(i))),
+        Place::State { state } => {
+            let state = network.states().nth(state);
+            (&state.expect("invariant: entries come from this network").value, None)
+        }
+        Place::Measured { state } => (&measured[state].value, None),
+    }
+}
+
+fn write_numbers(numbers: &[f32], to: &mut dyn Write) -> std::io::Result<()> {
+    let mut bytes = Vec::with_capacity(CHUNK * size_of::<f32>());
+    for numbers in numbers.chunks(CHUNK) {
+        bytes.clear();
+        bytes.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+        to.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// A lane's checkpoint whose tensors fit the network.
+pub struct Checkpoint<'a> {
     lane: usize,
     /// What it says besides.
     pub header: Header,
-    entries: Vec<(Entry, Vec<f32>)>,
+    file: SafeTensors<'a>,
+    entries: Vec<Entry>,
 }
 
 /// Reads a checkpoint for a lane of this network and optimizer.
 ///
 /// # Errors
 /// When the bytes are no checkpoint or have other tensors.
-pub fn read(bytes: &[u8], source: Source<'_>, lane: usize) -> Result<Checkpoint, TrainError> {
+pub fn read<'a>(
+    bytes: &'a [u8],
+    source: Source<'_>,
+    lane: usize,
+) -> Result<Checkpoint<'a>, TrainError> {
     let header = read_header(bytes)?;
     let file = SafeTensors::deserialize(bytes)?;
-    let expected = entries(source, lane);
-    same("number of tensors", expected.len(), file.len())?;
-    let entries = expected
-        .into_iter()
-        .map(|entry| {
-            let tensor = file.tensor(&entry.name)?;
-            let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
-            same(&entry.name, format!("{:?} {:?}", Dtype::F32, entry.shape), found)?;
-            Ok((entry, read_numbers(tensor.data())))
-        })
-        .collect::<Result<_, TrainError>>()?;
-    Ok(Checkpoint { lane, header, entries })
+    let entries = entries(source, lane);
+    same("number of tensors", entries.len(), file.len())?;
+    for entry in &entries {
+        let tensor = file.tensor(&entry.name)?;
+        let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
+        same(&entry.name, format!("{:?} {:?}", Dtype::F32, entry.shape), found)?;
+    }
+    Ok(Checkpoint { lane, header, file, entries })
 }
 
 /// The numbers of a tensor of type F32.
 pub fn read_numbers(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    numbers(bytes).collect()
+}
+
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 fn read_header(bytes: &[u8]) -> Result<Header, TrainError> {
@@ -280,7 +317,7 @@ fn read_header(bytes: &[u8]) -> Result<Header, TrainError> {
     serde_json::from_str(text).map_err(|error| problem(error.to_string()))
 }
 
-impl Checkpoint {
+impl Checkpoint<'_> {
     /// Puts the tensors into the network and the optimizer that they were read for.
     ///
     /// # Errors
@@ -291,14 +328,16 @@ impl Checkpoint {
         optimizer: &mut Optimizer<f32>,
         measured: &mut [State<f32>],
     ) -> Result<(), TrainError> {
-        for (entry, saved) in &self.entries {
-            let place = self.lane * saved.len()..(self.lane + 1) * saved.len();
-            let mut stored = saved.clone();
-            if let Place::Parameter { parameter } | Place::Memory { parameter, .. } = entry.place {
-                let p = network.parameters().nth(parameter);
-                let p = p.expect("invariant: entries come from this network");
-                p.load_saved(saved, &mut stored);
-            }
+        for entry in &self.entries {
+            let tensor = self.file.tensor(&entry.name)?;
+            let saved = tensor.data();
+            let parameter = match entry.place {
+                Place::Parameter { parameter } | Place::Memory { parameter, .. } => {
+                    network.parameters().nth(parameter).filter(|p| p.is_reordered())
+                }
+                Place::State { .. } | Place::Measured { .. } => None,
+            };
+            let stored = parameter.map(|p| p.to_stored(read_numbers(saved)));
             let buffer = match entry.place {
                 Place::Parameter { parameter } => {
                     network.parameters_mut().nth(parameter).map(|p| &mut p.value)
@@ -310,8 +349,70 @@ impl Checkpoint {
                 Place::Measured { state } => measured.get_mut(state).map(|s| &mut s.value),
             };
             let buffer = buffer.expect("invariant: entries come from this network");
-            buffer.write(|data| data[place].copy_from_slice(&stored))?;
+            let len = buffer.lane_len();
+            let place = self.lane * len..(self.lane + 1) * len;
+            buffer.write(|data| match &stored {
+                Some(stored) => data[place].copy_from_slice(stored),
+                None => {
+                    data[place]
+                        .iter_mut()
+                        .zip(numbers(saved))
+                        .for_each(|(to, number)| *to = number);
+                }
+            })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+    use crate::spec::batch_norm::BatchNorm;
+    use crate::spec::model::Model;
+    use crate::spec::optimizer::Optimizer as Rule;
+    use crate::train::model;
+    use crate::train::progress::Progress;
+
+    /// The crate puts tensors in order, makes the head and pads it; so must what is written here.
+    #[test]
+    fn what_is_written_is_what_the_crate_would_serialise() {
+        let config = RunConfig {
+            model: Model::Alexnet32,
+            width: 0.03,
+            batch_norm: BatchNorm::ON,
+            optimizer: Rule::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-8 },
+            ..RunConfig::default()
+        };
+        let lanes = [config.clone(), RunConfig { seed: 3, ..config }];
+        let network = model::build(&lanes, [3, 12, 12], 4, 2).unwrap();
+        let mut optimizer = Optimizer::new(&lanes, network.parameters()).unwrap();
+        let wave = |x: &mut [f32]| (0_u16..).zip(x).for_each(|(i, x)| *x = f32::from(i) - 0.1);
+        optimizer.memory_mut(0, 1).write(wave).unwrap();
+        let source = (&network, &optimizer, [].as_slice());
+        let header = Header::new(&lanes[1], 10, Progress::new(&lanes).lane(1));
+        let mut found = Vec::new();
+        write(source, 1, &header, &mut found).unwrap();
+
+        let tensors: Vec<(Entry, Vec<u8>)> = entries(source, 1)
+            .into_iter()
+            .map(|entry| {
+                let (buffer, parameter) = place(source, entry.place);
+                let numbers = buffer.read().unwrap();
+                let numbers = numbers.lane(1, buffer.lane_len());
+                let numbers = parameter
+                    .map_or_else(|| numbers.to_vec(), |p| p.to_saved(numbers).into_owned());
+                (entry, numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+            })
+            .collect();
+        let views = tensors.iter().map(|(entry, bytes)| {
+            let view = TensorView::new(Dtype::F32, entry.shape.clone(), bytes).unwrap();
+            (entry.name.as_str(), view)
+        });
+        let text = serde_json::to_string(&header).unwrap();
+        let metadata = HashMap::from([(KEY.to_owned(), text)]);
+        assert!(found == safetensors::serialize(views, Some(metadata)).unwrap());
     }
 }

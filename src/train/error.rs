@@ -44,6 +44,9 @@ pub enum TrainError {
         /// Input and output channels.
         channels: [usize; 2],
     },
+    /// The file that the state goes to takes no more.
+    #[error("the checkpoint cannot be written")]
+    Write(#[from] std::io::Error),
     /// Nothing to train.
     #[error("a trainer needs at least 1 configuration, found none")]
     NoLanes,

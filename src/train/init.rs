@@ -58,7 +58,6 @@ pub fn start<T: Real>(
     init: &Init,
     (seed, depth): (u64, Depth),
 ) -> Result<(), TrainError> {
-    let len = parameter.len();
     // Two streams a layer: its weight and its bias.
     let reader =
         |layer: u32, part: u32| Stream::new(seed, Purpose::Init, 0, 2 * layer + part).reader();
@@ -67,20 +66,17 @@ pub fn start<T: Real>(
         Init::From { .. } => Start::Constant(f64::NAN),
         _ => parameter.start,
     };
-    let saved: Vec<T> = match start {
-        Start::Constant(value) => vec![T::of(value); len],
+    parameter.fill(lane, |values| match start {
+        Start::Constant(value) => values.fill(T::of(value)),
         Start::Weight { layer, fan_in, fan_out } => {
-            weight(init, [fan_in as f64, fan_out as f64], &mut reader(layer, 0), len)
+            weight(init, [fan_in as f64, fan_out as f64], &mut reader(layer, 0), values);
         }
         Start::Bias { layer, fan_in } => match init {
-            Init::Pytorch => uniform((1.0 / fan_in as f64).sqrt(), &mut reader(layer, 1), len),
-            Init::Alexnet => vec![T::of(depth.alexnet_bias(layer)); len],
-            _ => vec![T::ZERO; len],
+            Init::Pytorch => uniform((1.0 / fan_in as f64).sqrt(), &mut reader(layer, 1), values),
+            Init::Alexnet => values.fill(T::of(depth.alexnet_bias(layer))),
+            _ => values.fill(T::ZERO),
         },
-    };
-    let mut stored = vec![T::ZERO; len];
-    parameter.load_saved(&saved, &mut stored);
-    parameter.value.write(|value| value[lane * len..][..len].copy_from_slice(&stored))
+    })
 }
 
 /// Draws weights.
@@ -88,27 +84,31 @@ fn weight<T: Real>(
     init: &Init,
     [fan_in, fan_out]: [f64; 2],
     reader: &mut Reader,
-    len: usize,
-) -> Vec<T> {
+    values: &mut [T],
+) {
     match init {
-        Init::Pytorch => uniform((1.0 / fan_in).sqrt(), reader, len),
-        Init::KaimingUniform => uniform((6.0 / fan_in).sqrt(), reader, len),
-        Init::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt(), reader, len),
-        Init::KaimingNormal => normal((2.0 / fan_in).sqrt(), reader, len),
-        Init::XavierNormal => normal((2.0 / (fan_in + fan_out)).sqrt(), reader, len),
-        Init::Alexnet => normal(0.01, reader, len),
+        Init::Pytorch => uniform((1.0 / fan_in).sqrt(), reader, values),
+        Init::KaimingUniform => uniform((6.0 / fan_in).sqrt(), reader, values),
+        Init::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt(), reader, values),
+        Init::KaimingNormal => normal((2.0 / fan_in).sqrt(), reader, values),
+        Init::XavierNormal => normal((2.0 / (fan_in + fan_out)).sqrt(), reader, values),
+        Init::Alexnet => normal(0.01, reader, values),
         Init::From { .. } => unreachable!("invariant: weights of a file are not drawn"),
     }
 }
 
 /// Uniform in +-`bound`.
-fn uniform<T: Real>(bound: f64, reader: &mut Reader, len: usize) -> Vec<T> {
-    (0..len).map(|_| T::of(bound * (2.0 * f64::from(reader.uniform()) - 1.0))).collect()
+fn uniform<T: Real>(bound: f64, reader: &mut Reader, values: &mut [T]) {
+    for value in values {
+        *value = T::of(bound * (2.0 * f64::from(reader.uniform()) - 1.0));
+    }
 }
 
 /// Normal with mean 0 and deviation `std`.
-fn normal<T: Real>(std: f64, reader: &mut Reader, len: usize) -> Vec<T> {
-    (0..len).map(|_| T::of(std * f64::from(reader.normal()))).collect()
+fn normal<T: Real>(std: f64, reader: &mut Reader, values: &mut [T]) {
+    for value in values {
+        *value = T::of(std * f64::from(reader.normal()));
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +123,7 @@ mod tests {
         let mut parameter = Parameter::<f32>::new("w".to_owned(), 1, shape, order, start_).unwrap();
         start(&mut parameter, 0, init, (seed, DEPTH)).unwrap();
         let values = parameter.value.read().unwrap().to_vec();
-        parameter.to_saved(&values)
+        parameter.to_saved(&values).into_owned()
     }
 
     const WEIGHT: Start = Start::Weight { layer: 1, fan_in: 180, fan_out: 450 };

@@ -69,7 +69,8 @@ impl Target {
     }
 }
 
-/// For every lane: loss `-log softmax(logits)[label]` summed over the samples, and the number right.
+/// For every lane: adds the loss `-log softmax(logits)[label]` of each sample, in their order, and the
+/// number right to `results`. Batches that follow one another come to the same sums as one of all.
 ///
 /// `logits` (L, N, K); `labels` (L, N), lane by lane, each below K.
 ///
@@ -85,7 +86,6 @@ pub fn cross_entropy<T: Real>(
     let targets = Targets::plain(labels);
     let logits = logits.read()?;
     for (lane, result) in results.iter_mut().enumerate() {
-        *result = BatchLoss::default();
         let rows = logits.lane(lane, samples * classes).chunks_exact(classes);
         for (sample, row) in rows.enumerate() {
             let target = targets.of(lane * samples + sample);
@@ -375,6 +375,20 @@ mod tests {
             cross_entropy_gradient(&logits, &targets, &[smoothing], out, &mut results).unwrap();
             assert!((results[0].sum - expected).abs() < 1e-6, "{} {expected}", results[0].sum);
         }
+    }
+
+    #[test]
+    fn batches_that_follow_one_another_come_to_the_sums_of_one_bit_for_bit() {
+        let data: Vec<f32> = (0..60 * 7).map(|i| ((i * i) as f32 * 0.01).sin() * 4.0).collect();
+        let labels: Vec<u16> = (0..60).map(|i| i % 7).collect();
+        let sums = |batch: usize| {
+            let mut sums = [BatchLoss::default()];
+            for (rows, labels) in data.chunks(batch * 7).zip(labels.chunks(batch)) {
+                cross_entropy(&buffer(1, rows), labels, 7, &mut sums).unwrap();
+            }
+            sums
+        };
+        assert!([1, 7, 16, 59].iter().all(|&batch| sums(batch) == sums(60)));
     }
 
     #[test]

@@ -108,9 +108,8 @@ fn hold<T: Real>(name: &str, case: &Case, layer: &mut dyn Layer<T>) {
     for parameter in layer.parameters_mut() {
         let saved = &case[parameter.name.rsplit_once('.').unwrap().1];
         assert_eq!(parameter.shape, saved.shape, "{name}");
-        let saved: Vec<T> = saved.data.iter().map(|&x| T::of(x)).collect();
-        let mut stored = saved.clone();
-        parameter.load_saved(&saved, &mut stored);
+        let numbers: Vec<T> = saved.data.iter().map(|&x| T::of(x)).collect();
+        let stored = parameter.to_stored(numbers);
         parameter.value.write(|value| value.copy_from_slice(&stored)).unwrap();
     }
     let x = case["x"].buffer::<T>();
@@ -125,7 +124,8 @@ fn hold<T: Real>(name: &str, case: &Case, layer: &mut dyn Layer<T>) {
     case["dx"].hold(&what("dx"), &dx);
     for parameter in layer.parameters() {
         let tensor = format!("d_{}", parameter.name.rsplit_once('.').unwrap().1);
-        let found = parameter.to_saved(&parameter.gradient.read().unwrap());
+        let gradient = parameter.gradient.read().unwrap();
+        let found = parameter.to_saved(&gradient);
         close(&what(&tensor), &found, &case[&tensor].data);
     }
 }

@@ -1,6 +1,7 @@
 //! Trains one network: epochs, evaluation, checkpoints. Configurations and data come in; reports
 //! go out. Nothing here reads a clock, a disk or a signal, so the same calls give the same bits.
 
+use std::io::Write;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::admission;
 use super::batches::Batches;
 use super::checkpoint;
 use super::crops::{self, LaneViews};
-use super::data::DataSplits;
+use super::data::{DataSplits, Images};
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::lane_set::LaneSet;
@@ -23,9 +24,8 @@ use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part,
 use super::schedule::{self, Timeline};
 use super::weights::Weights;
 use crate::spec::RunConfig;
-
-/// Samples that an evaluation passes through the network at once, where training passes fewer.
-const EVALUATION_SAMPLES: usize = 256;
+use crate::spec::architecture::Architecture;
+use crate::spec::dataset::Parts;
 
 /// Trains the runs of one group of lanes (of one, ordinarily).
 ///
@@ -65,9 +65,20 @@ impl Trainer {
     pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>) -> Result<Self, TrainError> {
         admission::check_lanes(lanes)?;
         admission::check_data(&data)?;
-        let largest_part = data.val.len().max(data.test.len());
-        let batch = (lanes[0].batch_size as usize).min(data.train.len());
-        let capacity = batch.max(EVALUATION_SAMPLES.min(largest_part));
+        let shape = admission::input_shape(&lanes[0], &data);
+        let [train, validation, test] = [&data.train, &data.val, &data.test].map(Images::len);
+        let parts = Parts { train, validation, test };
+        let capacity =
+            Architecture::new(&lanes[0], shape, data.classes)?.images_at_once(&lanes[0], parts);
+        Self::with_room(lanes, data, capacity)
+    }
+
+    /// The same, with room for `capacity` images to pass at once; the data is whole, the lanes fit.
+    fn with_room(
+        lanes: &[RunConfig],
+        data: Arc<DataSplits>,
+        capacity: usize,
+    ) -> Result<Self, TrainError> {
         let shape = admission::input_shape(&lanes[0], &data);
         let network = model::build(lanes, shape, data.classes, capacity)?;
         Ok(Self {
@@ -352,8 +363,8 @@ impl Trainer {
         Ok(sums.iter().enumerate().map(evaluation).collect())
     }
 
-    /// Sums the loss and the number right of every lane over the `total` images of a part, each
-    /// image shown once.
+    /// Adds the loss and the number right of every lane over the `total` images of a part, each image
+    /// shown once. The sums are made image by image, however many pass at once.
     fn evaluate_once(
         &mut self,
         part: Part,
@@ -366,11 +377,7 @@ impl Trainer {
             let samples = range.len();
             self.batches.fill_evaluation(self.network.input_mut(), part, range)?;
             self.network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
-            self.network.loss(self.batches.labels(), &mut self.losses)?;
-            for (sum, loss) in sums.iter_mut().zip(&self.losses) {
-                sum.sum += loss.sum;
-                sum.right += loss.right;
-            }
+            self.network.add_loss(self.batches.labels(), sums)?;
             if part == Part::Validation {
                 self.measures.enter(Phase::Other);
                 self.measures.observe(&self.network, samples)?;
@@ -428,15 +435,25 @@ impl Trainer {
         self.network.take_layer_seconds()
     }
 
-    /// Everything needed to continue a lane with the same bits, as a safetensors file: parameters,
-    /// running statistics, the optimizer's memory, progress; of a lane that has diverged, what it
-    /// came to and why. The file of a lane is that of the run alone, byte for byte.
+    /// Writes everything needed to continue a lane with the same bits, as a safetensors file:
+    /// parameters, running statistics, the optimizer's memory, progress; of a lane that has
+    /// diverged, what it came to and why. The file of a lane is that of the run alone, byte for byte.
+    ///
+    /// # Errors
+    /// When the tensor library fails, or `to` takes no more.
+    pub fn write(&self, lane: usize, to: &mut dyn Write) -> Result<(), TrainError> {
+        let source = (&self.network, &self.optimizer, self.measures.states());
+        checkpoint::write(source, lane, &self.header(lane), to)
+    }
+
+    /// What [`write`](Self::write) writes.
     ///
     /// # Errors
     /// When the tensor library fails.
     pub fn save(&self, lane: usize) -> Result<Vec<u8>, TrainError> {
-        let source = (&self.network, &self.optimizer, self.measures.states());
-        checkpoint::save(source, lane, &self.header(lane))
+        let mut bytes = Vec::new();
+        self.write(lane, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Continues from what [`save`](Self::save) gave of every lane at the same step, in this group

@@ -151,9 +151,7 @@ impl Weights {
             Ok(read_numbers(view.data()))
         };
         for parameter in network.parameters_mut().filter(|p| p.lanes.contains(lane)) {
-            let saved = numbers(&parameter.name)?;
-            let mut stored = saved.clone();
-            parameter.load_saved(&saved, &mut stored);
+            let stored = parameter.to_stored(numbers(&parameter.name)?);
             let place = lane * stored.len()..(lane + 1) * stored.len();
             parameter.value.write(|value| value[place].copy_from_slice(&stored))?;
         }

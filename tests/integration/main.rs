@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod identity_of_results;
 mod measurements;
+mod memory;
 mod parity;
 mod sandbox;
 mod signals;

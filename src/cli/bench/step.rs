@@ -14,7 +14,7 @@ use crate::spec::{RunConfig, SweepSpec};
 use crate::train::bench::profile::gemm_peak_flops;
 use crate::train::bench::step::{StepTimes, time_steps};
 use crate::units::{show_bytes, show_count};
-use crate::worker::peak_memory_bytes;
+use crate::worker::{peak_memory_bytes, use_small_pages};
 
 /// The sweep file that the settings are laid over.
 const EMPTY: &[u8] = b"schema = 1\nname = \"bench\"\n";
@@ -25,6 +25,7 @@ const EMPTY: &[u8] = b"schema = 1\nname = \"bench\"\n";
 /// A bad configuration, or one that cannot be trained.
 pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
     let config = configuration(&args.settings)?;
+    use_small_pages();
     let steps = args.steps as usize;
     let warm_up = args.warm_up.map_or((steps / 5).max(3), |warm_up| warm_up as usize);
     let threads = args.threads as usize;

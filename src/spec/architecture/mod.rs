@@ -14,11 +14,14 @@ pub mod cost;
 mod draft;
 pub mod layer;
 mod layers;
+mod memory;
 mod mlp;
+mod scratch;
 mod window;
 
 pub use draft::{Unfit, smallest_side, walk};
 pub use layer::{Layer, LayerName, Operation, Shape};
+pub use memory::Memory;
 pub use window::Window;
 
 use super::RunConfig;

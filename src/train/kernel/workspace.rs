@@ -8,18 +8,30 @@ use super::Real;
 /// Pieces begin at multiples of so many numbers, a cache line of f32.
 const ALIGNMENT: usize = 16;
 
-/// Scratch memory shared by the layers of a network, which work one after the other.
+/// Scratch memory shared by the layers of a network, which work one after the other. It is allocated
+/// when it is lent first, once and for all: growing with every layer that asks for more would leave
+/// pieces of all sizes behind.
 #[derive(Debug, Clone, Default)]
-pub struct Workspace<T>(Arc<Mutex<Vec<T>>>);
+pub struct Workspace<T>(Arc<Mutex<Memory<T>>>);
+
+#[derive(Debug, Default)]
+struct Memory<T> {
+    numbers: Vec<T>,
+    /// Numbers that were asked for.
+    wanted: usize,
+}
+
+impl<T: Real> Memory<T> {
+    fn reserve(&mut self, lens: &[usize]) {
+        let wanted = lens.iter().map(|len| len.next_multiple_of(ALIGNMENT)).sum();
+        self.wanted = self.wanted.max(wanted);
+    }
+}
 
 impl<T: Real> Workspace<T> {
-    /// Makes sure that pieces of these lengths can be lent without an allocation.
+    /// Makes sure that pieces of these lengths can be lent without an allocation, once any have been.
     pub fn reserve(&self, lens: &[usize]) {
-        let wanted = lens.iter().map(|len| len.next_multiple_of(ALIGNMENT)).sum();
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.len() < wanted {
-            memory.resize(wanted, T::ZERO);
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).reserve(lens);
     }
 
     /// Lends pieces of these lengths; what is in them is left from whoever used them before.
@@ -28,9 +40,14 @@ impl<T: Real> Workspace<T> {
         lens: [usize; PIECES],
         work: impl FnOnce([&mut [T]; PIECES]) -> R,
     ) -> R {
-        self.reserve(&lens);
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rest = memory.as_mut_slice();
+        memory.reserve(&lens);
+        if memory.numbers.len() < memory.wanted {
+            // The old ones go first.
+            memory.numbers = Vec::new();
+            memory.numbers = vec![T::ZERO; memory.wanted];
+        }
+        let mut rest = memory.numbers.as_mut_slice();
         let pieces = lens.map(|len| {
             let (piece, after) =
                 std::mem::take(&mut rest).split_at_mut(len.next_multiple_of(ALIGNMENT));
@@ -40,9 +57,9 @@ impl<T: Real> Workspace<T> {
         work(pieces)
     }
 
-    /// Numbers that it holds.
+    /// Numbers that it holds, or will hold as soon as it is used.
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).wanted
     }
 
     /// Has nobody asked for any?

@@ -147,6 +147,10 @@ impl<T: Real> Layer<T> for Dropout<T> {
         })
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.factors.lane_len() * size_of::<T>()
+    }
+
     fn output_shape(&self) -> Shape {
         self.shape
     }

@@ -221,6 +221,10 @@ impl<T: Real> Layer<T> for LocalResponseNorm<T> {
         })?
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.scales.lane_len() * size_of::<T>()
+    }
+
     fn output_shape(&self) -> Shape {
         self.shape
     }

@@ -155,6 +155,10 @@ impl<T: Real> Layer<T> for MaxPool2d {
         })
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.winners.lane_len() * size_of::<u32>()
+    }
+
     fn output_shape(&self) -> Shape {
         self.windows.output()
     }

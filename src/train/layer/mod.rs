@@ -96,6 +96,11 @@ pub trait Layer<T: Real>: Send {
     /// Shape of one sample of the output.
     fn output_shape(&self) -> Shape;
 
+    /// Bytes of one lane that the layer keeps of a pass for its backward, beside its input and output.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
     /// What is trained, in a fixed order.
     fn parameters(&self) -> &[Parameter<T>] {
         &[]

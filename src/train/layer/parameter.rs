@@ -1,5 +1,7 @@
 //! What a layer learns and what it remembers.
 
+use std::borrow::Cow;
+
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::lane_set::LaneSet;
@@ -88,18 +90,46 @@ impl<T: Real> Parameter<T> {
         self.len() == 0
     }
 
-    /// One lane's numbers (values, or an optimizer's state of the same shape) from memory's order
-    /// in the saved one.
-    pub fn to_saved(&self, stored: &[T]) -> Vec<T> {
-        let mut saved = stored.to_vec();
-        self.for_each_place(|in_memory, in_file| saved[in_file] = stored[in_memory]);
-        saved
+    /// Do its numbers lie in another order in memory than in a file?
+    pub fn is_reordered(&self) -> bool {
+        self.order != StorageOrder::Saved
     }
 
-    /// The inverse of [`to_saved`](Self::to_saved), into `stored`.
-    pub fn load_saved(&self, saved: &[T], stored: &mut [T]) {
-        stored.copy_from_slice(saved);
+    /// One lane's numbers (values, or an optimizer's state of the same shape) from memory's order
+    /// in the saved one. Copied only where the two differ: a large linear layer is not.
+    pub fn to_saved<'a>(&self, stored: &'a [T]) -> Cow<'a, [T]> {
+        if !self.is_reordered() {
+            return Cow::Borrowed(stored);
+        }
+        let mut saved = stored.to_vec();
+        self.for_each_place(|in_memory, in_file| saved[in_file] = stored[in_memory]);
+        Cow::Owned(saved)
+    }
+
+    /// The inverse of [`to_saved`](Self::to_saved).
+    pub fn to_stored(&self, saved: Vec<T>) -> Vec<T> {
+        if !self.is_reordered() {
+            return saved;
+        }
+        let mut stored = saved.clone();
         self.for_each_place(|in_memory, in_file| stored[in_memory] = saved[in_file]);
+        stored
+    }
+
+    /// Lets `fill` write one lane's values in the saved order. Only where memory has another are they
+    /// held twice for a moment.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn fill(&mut self, lane: usize, fill: impl FnOnce(&mut [T])) -> Result<(), TrainError> {
+        let place = lane * self.len()..(lane + 1) * self.len();
+        if !self.is_reordered() {
+            return self.value.write(|value| fill(&mut value[place]));
+        }
+        let mut saved = vec![T::ZERO; self.len()];
+        fill(&mut saved);
+        let stored = self.to_stored(saved);
+        self.value.write(|value| value[place].copy_from_slice(&stored))
     }
 
     /// Visits every place that differs between the orders as (in memory, saved).
@@ -147,10 +177,8 @@ mod tests {
             [0, 1, 2, 10, 11, 12, 100, 101, 102, 110, 111, 112].map(|x| x as f32).to_vec();
         let saved = parameter.to_saved(&stored);
         let expected = [0, 10, 1, 11, 2, 12, 100, 110, 101, 111, 102, 112].map(|x| x as f32);
-        assert_eq!(saved, expected);
-        let mut back = vec![0.0; 12];
-        parameter.load_saved(&saved, &mut back);
-        assert_eq!(back, stored);
+        assert_eq!(*saved, expected);
+        assert_eq!(parameter.to_stored(saved.into_owned()), stored);
         assert_eq!(parameter.value.tensor().dims(), [1, 2, 1, 2, 3]);
     }
 }

@@ -1,7 +1,8 @@
 //! `memory`: bytes that the engine has allocated, by what they are for.
 //!
-//! Per lane, what the lane itself needs, in the first epoch: they do not change. Scratch memory of kernels and layers is not
-//! counted; `peak_memory_bytes` of the run has everything.
+//! Per lane, what the lane itself needs, in the first epoch: they do not change. What matrix products
+//! pack, some megabytes, and the program itself are not counted; `peak_memory_bytes` of the run has
+//! everything.
 
 use std::sync::Arc;
 
@@ -33,7 +34,8 @@ impl Memory {
             measured("memory_weights_bytes", &parameters),
             measured("memory_gradients_bytes", &parameters),
             measured("memory_optimizer_bytes", &|lane| self.optimizer[lane]),
-            measured("memory_activations_bytes", &|lane| network.activation_units(lane) * size),
+            measured("memory_activations_bytes", &|lane| network.activation_bytes(lane)),
+            measured("memory_scratch_bytes", &|lane| network.scratch_bytes(lane)),
             measured("memory_data_bytes", &|_| self.data),
         ]
     }

@@ -296,7 +296,7 @@ fn measuring_changes_no_bit_and_lanes_are_measured_as_if_alone() {
 
     // Norms in steps 1, 3, 5, 7 and 9; at three ends an update, four of activations, five of
     // smoothness; two of drift from the second on; memory once; no time without a clock.
-    assert_eq!(measured.len(), 5 + 3 * (1 + 4 + 5) + 2 * 2 + 5);
+    assert_eq!(measured.len(), 5 + 3 * (1 + 4 + 5) + 2 * 2 + 6);
     for (lane, config) in on.iter().enumerate() {
         let (_, _, alone) = train(std::slice::from_ref(config));
         assert_eq!(alone.len(), measured.len());

@@ -58,7 +58,7 @@ pub fn network<T: Real>(
             Ok(Stage { label, lanes, layer: plan.layer(&merged)? })
         })
         .collect::<Result<_, TrainError>>()?;
-    Network::new(stages, lanes.len(), capacity, input)
+    Network::new(stages, lanes.len(), capacity, input, plan.workspace)
 }
 
 impl<T: Real> Plan<'_, T> {

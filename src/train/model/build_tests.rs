@@ -1,9 +1,10 @@
 //! What is built is what the architecture says, and the networks have their published sizes.
 
-use crate::spec::RunConfig;
 use crate::spec::architecture::Architecture;
 use crate::spec::batch_norm::BatchNorm;
+use crate::spec::dataset::Dataset;
 use crate::spec::model::{Model, Pooling};
+use crate::spec::{Key, RunConfig};
 use crate::train::model::build;
 
 /// Names and shapes of the parameters, as built and as the architecture says.
@@ -106,4 +107,42 @@ fn an_image_that_the_pools_use_up_is_refused_by_the_layers_name() {
     let expected =
         "pool2 (2 x 2, stride 2) needs at least 2 x 2 pixels, found 192 x 1 x 1 from relu2";
     assert_eq!(error.to_string(), expected);
+}
+
+/// What is forecast of a network's memory against what is built.
+#[test]
+fn memory_is_what_the_architecture_forecasts() {
+    const IMAGES: usize = 16;
+    let quarter = RunConfig { width: 0.25, ..RunConfig::default() };
+    let paper = RunConfig { model: Model::AlexnetPaper, width: 0.1, ..RunConfig::default() };
+    let lrn = Model::Alexnet { pooling: Pooling::Overlapping, lrn: true };
+    for (config, side) in [
+        (RunConfig { dropout: 0.5, ..RunConfig::default() }, 28),
+        (RunConfig { model: Model::Alexnet32, dropout: 0.2, ..RunConfig::default() }, 32),
+        (RunConfig { model: Model::Alexnet32, batch_norm: BatchNorm::ON, ..quarter.clone() }, 28),
+        (RunConfig { model: lrn, ..quarter }, 96),
+        (RunConfig { dropout: 0.5, ..paper }, 227),
+    ] {
+        let shape = vec![3, side, side];
+        let count = IMAGES as u32;
+        let dataset =
+            Dataset::Synthetic { train: count, val: count, test: count, shape, classes: 10 };
+        let config = RunConfig { dataset, batch_size: count, ..config };
+        let image = config.input_shape();
+        // On one thread, which is what is forecast.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let network = pool
+            .install(|| build::<f32>(std::slice::from_ref(&config), image, 10, IMAGES))
+            .unwrap();
+        let architecture = Architecture::of(&config).unwrap();
+        let memory = architecture.memory(&config);
+        let what = config.setting(Key::Model).label();
+        assert_eq!(network.activation_bytes(0) as u64, memory.activations, "{what}");
+        let units = (0..network.labels().len()).map(|layer| network.shape_after(layer).units());
+        let gradients = 2 * IMAGES * units.max().unwrap();
+        let built = network.scratch_bytes(0) / size_of::<f32>() - gradients;
+        let forecast = architecture.workspace(IMAGES);
+        let apart = forecast.abs_diff(built);
+        assert!(apart <= (1 << 16) + built / 20, "{what}: {built} numbers, forecast {forecast}");
+    }
 }

@@ -42,7 +42,8 @@ fn check(config: &RunConfig, image: [usize; 3]) {
                 let shift = |value: &mut [f64]| value[place] += delta;
                 network.parameters_mut().nth(p).unwrap().value.write(shift).unwrap();
                 network.forward(&pass).unwrap();
-                network.loss(&labels, &mut results).unwrap();
+                results = [BatchLoss::default(); 2];
+                network.add_loss(&labels, &mut results).unwrap();
                 (results[0].sum + results[1].sum) / SAMPLES as f64
             };
             // Small, because a normalisation over five samples curves strongly.

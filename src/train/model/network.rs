@@ -1,7 +1,7 @@
 //! A sequence of layers with the memory that a pass through it needs, allocated once.
 
 use crate::train::error::TrainError;
-use crate::train::kernel::{Buffer, Real};
+use crate::train::kernel::{Buffer, Real, Workspace};
 use crate::train::lane_set::LaneSet;
 use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
@@ -46,12 +46,15 @@ pub struct Network<T> {
     gradients: [Buffer<T>; 2],
     /// The first layer with parameters; nobody needs a gradient before it.
     first_trained: usize,
+    /// What the layers share while they compute.
+    workspace: Workspace<T>,
     /// Nobody asks, ordinarily.
     clock: Option<LayerClock>,
 }
 
 impl<T: Real> Network<T> {
-    /// A network of `stages`, the first of which takes samples of shape `input`.
+    /// A network of `stages`, the first of which takes samples of shape `input`, and which share
+    /// `workspace`.
     ///
     /// # Errors
     /// When the tensor library cannot allocate.
@@ -60,6 +63,7 @@ impl<T: Real> Network<T> {
         lanes: usize,
         capacity: usize,
         (input, input_order): (Shape, InputOrder),
+        workspace: Workspace<T>,
     ) -> Result<Self, TrainError> {
         let (mut labels, mut presence, mut layers) = (Vec::new(), Vec::new(), Vec::new());
         for Stage { label, lanes, layer } in stages {
@@ -87,6 +91,7 @@ impl<T: Real> Network<T> {
             outputs,
             gradients: [gradient()?, gradient()?],
             first_trained,
+            workspace,
             clock: None,
             layers,
         })
@@ -152,13 +157,21 @@ impl<T: Real> Network<T> {
         &self.outputs[layer]
     }
 
-    /// Numbers that passes through one lane's layers need room for: images, outputs, gradients of
-    /// outputs.
-    pub fn activation_units(&self, lane: usize) -> usize {
-        let outputs = || self.layers_of(lane).map(|(layer, _)| layer.output_shape().units());
-        let largest = outputs().max().unwrap_or(0);
-        let units = self.input_shape.units() + outputs().sum::<usize>();
-        self.capacity * (units + self.gradients.len() * largest)
+    /// Bytes that passes through one lane's layers leave behind: images, outputs, and what layers
+    /// keep for the way back.
+    pub fn activation_bytes(&self, lane: usize) -> usize {
+        let outputs = self.layers_of(lane).map(|(layer, _)| layer.output_shape().units());
+        let units = self.capacity * (self.input_shape.units() + outputs.sum::<usize>());
+        let kept = self.layers_of(lane).map(|(layer, _)| layer.kept_bytes());
+        units * size_of::<T>() + kept.sum::<usize>()
+    }
+
+    /// Bytes that mean nothing after a pass: the gradients of outputs of one lane, and the workspace
+    /// that all lanes share.
+    pub fn scratch_bytes(&self, lane: usize) -> usize {
+        let outputs = self.layers_of(lane).map(|(layer, _)| layer.output_shape().units());
+        let gradients = self.gradients.len() * self.capacity * outputs.max().unwrap_or(0);
+        (gradients + self.workspace.len()) * size_of::<T>()
     }
 
     /// Number of classes.
@@ -211,11 +224,12 @@ impl<T: Real> Network<T> {
         self.outputs.last().expect("invariant: a network has layers")
     }
 
-    /// The plain cross-entropy of every lane, after [`forward`](Self::forward).
+    /// Adds the plain cross-entropy of every lane to `results`, sample by sample, after
+    /// [`forward`](Self::forward).
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn loss(&self, labels: &[u16], results: &mut [BatchLoss]) -> Result<(), TrainError> {
+    pub fn add_loss(&self, labels: &[u16], results: &mut [BatchLoss]) -> Result<(), TrainError> {
         let logits = self.outputs.last().expect("invariant: a network has layers");
         cross_entropy(logits, labels, self.classes(), results)
     }
@@ -337,7 +351,7 @@ mod tests {
             layer: probe(name, trained),
         });
         let input = (Shape::flat(2), InputOrder::ChannelsFirst);
-        let mut network = Network::new(stages.into(), 1, 3, input).unwrap();
+        let mut network = Network::new(stages.into(), 1, 3, input, Workspace::default()).unwrap();
         let pass = Pass { mode: Mode::Train { step: 0 }, samples: 3, first_sample: 0 };
         network.backward(&pass, &mut |_| Ok(())).unwrap();
         assert_eq!(*asked.lock().unwrap(), [("c", true), ("b", false)]);

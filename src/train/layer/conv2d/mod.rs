@@ -322,7 +322,7 @@ mod tests {
             fill(&mut layer);
             let x = tensor(&[6, 4, height, height]);
             let weight = &layer.parameters[0];
-            let saved = weight.to_saved(&weight.value.read().unwrap());
+            let saved = weight.to_saved(&weight.value.read().unwrap()).into_owned();
             let device = &candle_core::Device::Cpu;
             let shape = (8, 4 / groups, size, size);
             let w = candle_core::Tensor::from_vec(saved, shape, device).unwrap();

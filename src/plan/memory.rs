@@ -1,0 +1,69 @@
+//! What the runs of a plan need in memory.
+//!
+//! As for networks, only configurations that differ in a key that decides on it are looked at.
+
+use super::networks::{Alike, alike};
+use super::points::Points;
+use crate::spec::Key;
+use crate::spec::architecture::{Architecture, Memory, Unfit};
+
+/// The keys that decide on what a run needs.
+const DECIDING: [Key; 11] = [
+    Key::Dataset,
+    Key::ValidationFraction,
+    Key::Augmentation,
+    Key::Evaluation,
+    Key::Model,
+    Key::Width,
+    Key::BatchNorm,
+    Key::Dropout,
+    Key::Optimizer,
+    Key::BatchSize,
+    Key::Measure,
+];
+
+/// A need and who has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// What a run needs, as forecast.
+    pub memory: Memory,
+    /// The first configuration that needs so much.
+    pub example: usize,
+    /// How many configurations do.
+    pub configurations: usize,
+}
+
+/// The distinct needs of a plan, the largest first.
+///
+/// # Errors
+/// When a layer does not fit what arrives at it, which a plan without misfits rules out.
+pub fn needs(points: &Points) -> Result<Vec<Need>, Unfit> {
+    let mut found: Vec<Need> = Vec::new();
+    for Alike { first, count } in alike(points, &DECIDING) {
+        let config = points.config(first);
+        let memory = Architecture::of(&config)?.memory(&config);
+        match found.iter_mut().find(|need| need.memory == memory) {
+            Some(need) => need.configurations += count,
+            None => found.push(Need { memory, example: first, configurations: count }),
+        }
+    }
+    found.sort_by_key(|need| std::cmp::Reverse(need.memory.total()));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sample::{grid, planned};
+
+    #[test]
+    fn needs_are_told_apart_by_what_decides_on_them_and_the_largest_is_first() {
+        let spec = grid(&["optimizer=\"sgd\" \"adam\" \"adamw\"", "lr=0.1 0.01"]);
+        let needs = needs(&planned(&spec, None).points).unwrap();
+        let found: Vec<[usize; 2]> =
+            needs.iter().map(|need| [need.configurations, need.example]).collect();
+        assert_eq!(found, [[4, 2], [2, 0]]);
+        let [adam, sgd] = [needs[0].memory, needs[1].memory];
+        assert_eq!(adam.total() - sgd.total(), 2 * sgd.gradients);
+    }
+}
