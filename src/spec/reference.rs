@@ -114,14 +114,29 @@ fn settings_table(fields: &[Field], prefix: &str) -> String {
     head.to_owned() + if rows.is_empty() { "" } else { &rows }
 }
 
+/// What a schema of a table is called.
+const TABLE: &str = "table";
+
+/// What each alternative of a schema takes, those of alternatives among them.
+fn alternatives(schema: &Json) -> Vec<String> {
+    let Some(any) = schema["anyOf"].as_array() else { return vec![range(schema)] };
+    // A kind without parameters is written as its name; the table that also stands for it would only
+    // puzzle here.
+    let bare =
+        |kind: &&Json| kind["properties"].as_object().is_some_and(|fields| fields.len() == 1);
+    any.iter().filter(|kind| !bare(kind)).flat_map(alternatives).collect()
+}
+
 /// What a schema takes, in words: `number greater than 0`.
 fn range(schema: &Json) -> String {
-    if let Some(any) = schema["anyOf"].as_array() {
-        // A kind without parameters is written as its name; the table that also stands for it
-        // would only puzzle here.
-        let bare =
-            |kind: &&Json| kind["properties"].as_object().is_some_and(|fields| fields.len() == 1);
-        let mut any: Vec<String> = any.iter().filter(|kind| !bare(kind)).map(range).collect();
+    if schema["anyOf"].is_array() {
+        let mut any = alternatives(schema);
+        // One mention of tables, after all words.
+        let tables = any.len();
+        any.retain(|alternative| alternative != TABLE);
+        if any.len() < tables {
+            any.push(TABLE.to_owned());
+        }
         any.dedup();
         return any.join(", or ");
     }
@@ -140,7 +155,7 @@ fn range(schema: &Json) -> String {
             "duration such as `\"90s\"`, `\"2h\"`, `\"1h30m\"`"
         }
         "string" => "text",
-        "object" => "table",
+        "object" => TABLE,
         "array" => {
             let (least, most) = (&schema["minItems"], &schema["maxItems"]);
             let length = if least == most { toml(least) } else { format!("{least} to {most}") };

@@ -173,8 +173,33 @@ fn a_benchmark_of_a_step_prints_the_figures_that_scripts_read() {
     let images = figures["images_per_s"].as_f64().unwrap();
     assert!((images * median / 4000.0 - 1.0).abs() < 1e-9 && median > 0.0);
     assert_eq!(figures["parameters"], 567_434);
+    assert!(figures["profile"].is_null());
+    let bench = [&bench[..], &["--profile"]].concat();
+    let figures = sandbox.run(&bench).expect_code(0).stdout();
+    let profile = serde_json::from_str::<serde_json::Value>(&figures).unwrap()["profile"].clone();
+    assert!(profile["phases_s"]["backward"].as_f64().unwrap() > 0.0, "{profile}");
+    assert_eq!(profile["layers_s"][0][0], "linear1");
+    // Six times the multiply-adds of four images, but for the first layer's input gradient.
+    let layers = [784 * 512, 512 * 256, 256 * 128, 128 * 10];
+    let adds = 3 * layers.iter().sum::<u64>() - layers[0];
+    assert_eq!(profile["step_flops"].as_f64().unwrap(), (2 * 4 * adds) as f64);
+    assert!(profile["core_peak_flops"].as_f64().unwrap() > 0.0);
     sandbox.run(&["bench", "step", "lr=0.1,0.2"]).expect_code(2).expect_stderr("several values");
     sandbox.run(&["bench", "step", "modle=mlp"]).expect_code(2).expect_stderr("did you mean");
+}
+
+#[test]
+fn a_benchmark_of_augmentation_prints_the_figures_that_scripts_read() {
+    let sandbox = Sandbox::new(TINY);
+    let settings = ["dataset={kind=synthetic,shape=[3,40,40]}", "augmentation=alexnet_style"];
+    let bench = [&["bench", "augment"], &settings[..], &["--images=300", "--rounds=2"]].concat();
+    let text = sandbox.run(&bench).expect_code(0).stdout();
+    assert!(text.contains("3 x 40 x 40 to 3 x 40 x 40"), "{text}");
+    let figures = sandbox.run(&[&bench[..], &["--json"]].concat()).expect_code(0).stdout();
+    let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
+    assert_eq!((&figures["images"], &figures["rounds"]), (&384.into(), &2.into()), "{figures}");
+    assert!(figures["images_per_s"].as_f64().unwrap() > 0.0, "{figures}");
+    sandbox.run(&["bench", "augment", "augmentation=strongg"]).expect_code(2);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::profile::Profile;
 use crate::spec::RunConfig;
+use crate::spec::init::Init;
 use crate::spec::measure::{Measurement, Measurements};
 use crate::train::data::{DataSplits, Images};
 use crate::train::error::TrainError;
@@ -59,6 +60,10 @@ pub fn time_steps(
     // One epoch more than needed: a schedule may bring the rate to 0 at the end.
     let epochs = wanted.div_ceil(BATCHES) as u32 + 1;
     let mut config = RunConfig { epochs, ..config.clone() };
+    if matches!(config.init, Init::From { .. }) {
+        // What the weights are changes no time, and drawn ones need no file.
+        config.init = Init::Pytorch;
+    }
     if profiles {
         config.measure = Measurements::new(vec![Measurement::Time]);
     }
@@ -122,6 +127,7 @@ pub(super) fn noise(config: &RunConfig, count: usize) -> DataSplits {
 mod tests {
     use super::*;
     use crate::spec::dataset::Dataset;
+    use crate::spec::weights::WeightsFile;
 
     #[test]
     fn every_step_but_the_warm_up_is_timed() {
@@ -131,6 +137,14 @@ mod tests {
         assert!(times.seconds.is_sorted() && times.least_s() > 0.0);
         assert!(times.least_s() <= times.median_s());
         assert_eq!(times.profile, None);
+    }
+
+    #[test]
+    fn weights_of_a_file_are_not_needed() {
+        let from = WeightsFile { path: "nowhere.safetensors".to_owned(), digest: None };
+        let init = Init::From { from };
+        let config = RunConfig { init, batch_size: 4, ..RunConfig::default() };
+        assert_eq!(time_steps(&config, 0, 2, false).unwrap().seconds.len(), 2);
     }
 
     #[test]
