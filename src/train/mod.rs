@@ -16,6 +16,7 @@ pub mod layer;
 pub mod loss;
 pub mod model;
 pub mod optim;
+pub mod parallel;
 mod progress;
 pub mod report;
 pub mod rng;
