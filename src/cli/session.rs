@@ -40,7 +40,7 @@ impl Session {
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
-        let jobs = args.jobs.map_or_else(cores, |jobs| jobs as usize);
+        let jobs = args.jobs.map_or_else(|| jobs(spec.run.threads), |jobs| jobs as usize);
         Ok(Self { text, spec, plan, folder, data, jobs })
     }
 }
@@ -61,9 +61,11 @@ pub fn planned(
     Ok((spec, folder, plan))
 }
 
-/// The cores that this process may use: its affinity and its cgroup's quota.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// Runs at a time that keep the cores busy: those that this process may use by its affinity and its
+/// cgroup's quota, in shares of `threads`.
+fn jobs(threads: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / threads as usize).max(1)
 }
 
 /// The data sets that runs of the plan train on.

@@ -214,7 +214,8 @@ impl Dispatcher<'_> {
         let run_id = record.run_id;
         self.active.insert(run, ActiveRun { record, folder: folder.clone(), events, log_start });
         (self.observe)(&SweepEvent::RunStarted { run, attempt });
-        let job = Job { run, attempt, folder, data: self.orders.data.clone() };
+        let threads = self.orders.policy.threads;
+        let job = Job { run, attempt, folder, threads, data: self.orders.data.clone() };
         crash_point();
         let started = match prepared {
             Ok(()) => self.executor.start(&job).map_err(|error| {

@@ -43,9 +43,9 @@ impl Local {
             .args(["--parent", &std::process::id().to_string()])
             .arg("--data")
             .arg(&job.data)
-            // One single-threaded run per core beats several threads per run; and unless this is
-            // set, candle parses /proc/cpuinfo at every matrix product.
-            .env("RAYON_NUM_THREADS", "1")
+            // What the kernels share their work among. Never left to the default: one
+            // single-threaded run per core beats several threads per run.
+            .env("RAYON_NUM_THREADS", job.threads.to_string())
             .stdin(Stdio::null())
             .stdout(append(&job.folder.stdout())?)
             .stderr(append(&job.folder.stderr())?)

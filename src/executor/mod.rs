@@ -19,6 +19,8 @@ pub struct Job {
     pub attempt: u32,
     /// The run's folder, with `run.json` in it.
     pub folder: RunFolder,
+    /// Cores that it may use.
+    pub threads: u32,
     /// Where data sets are.
     pub data: PathBuf,
 }

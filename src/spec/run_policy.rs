@@ -13,6 +13,8 @@ pub struct RunPolicy {
     pub checkpoint: CheckpointPolicy,
     /// `grace`: how long a worker that is asked to stop may take.
     pub grace: Duration,
+    /// `threads`: cores that one run may use.
+    pub threads: u32,
     /// `curves`: how fine `curves.csv` is.
     pub curves: CurveDetail,
 }
@@ -24,6 +26,7 @@ impl Default for RunPolicy {
             retries: Retries::default(),
             checkpoint: CheckpointPolicy::default(),
             grace: Duration::from_secs(10),
+            threads: 1,
             curves: CurveDetail::Epoch,
         }
     }

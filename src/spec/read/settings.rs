@@ -127,6 +127,12 @@ pub const SECTIONS: &[Section] = &[
                 "\"10s\"",
                 duration_schema,
             ),
+            field(
+                "threads",
+                "Cores that one run may use. As many runs go on at a time as the machine's cores allow, unless `-j` says otherwise; one core a run has the most throughput. Results do not depend on it, to the bit.",
+                "1",
+                || <u32 as Value>::schema(&THREADS),
+            ),
             Field {
                 name: "retries",
                 doc: "What is done after a failed attempt.",
@@ -170,6 +176,9 @@ const CHECKPOINT: &[Field] = &[
         <u32 as Value>::schema(&POSITIVE)
     }),
 ];
+
+/// Cores of a run.
+const THREADS: Interval = Interval::closed(1.0, 1024.0);
 
 const SEED: Interval = Interval::closed(0.0, 9_007_199_254_740_992.0);
 
@@ -438,6 +447,7 @@ pub fn run(node: Option<&Node>, diagnostics: &mut Diagnostics) -> RunPolicy {
         diagnostics.error_with_help(node.span, "a timeout of 0 lets no run end", "zero", help);
     }
     policy.grace = settings.duration("grace", diagnostics).unwrap_or(policy.grace);
+    policy.threads = settings.number("threads", &THREADS, policy.threads, diagnostics);
     policy.curves = settings.word("curves", CURVES, diagnostics).unwrap_or(policy.curves);
     if let Some(node) = settings.get("retries") {
         policy.retries = retries(node, diagnostics);

@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod gemm;
+pub mod parallel;
 pub mod real;
 pub mod simd;
 
