@@ -18,29 +18,32 @@ use super::kernel::Real;
 
 /// What the ranks of a run do together. Every rank calls the same operations in the same order with
 /// the same lengths; one that does not is found out and ends the gang.
-pub trait Communicator<T: Real>: Send {
+pub trait Communicator: AllReduce<f32> + AllReduce<f64> + Send {
     /// Which rank this is, from 0.
     fn rank(&self) -> usize;
 
     /// How many ranks there are.
     fn world_size(&self) -> usize;
 
+    /// Returns when every rank has called it.
+    ///
+    /// # Errors
+    /// When another rank is gone, stands still, failed or called something else.
+    fn barrier(&mut self) -> Result<(), ParallelError>;
+}
+
+/// Sums over all ranks, of one kind of number.
+pub trait AllReduce<T: Real> {
     /// Replaces `data` by the sum over all ranks of what they gave, the same bits on every rank:
     /// each number is summed once, in the order of the ranks.
     ///
     /// # Errors
-    /// When another rank is gone, stands still, failed or called something else.
+    /// As [`Communicator::barrier`].
     fn all_reduce(&mut self, data: &mut [T]) -> Result<(), ParallelError>;
 
     /// Replaces `data` by what rank 0 gave.
     ///
     /// # Errors
-    /// As [`all_reduce`](Self::all_reduce).
+    /// As [`Communicator::barrier`].
     fn broadcast(&mut self, data: &mut [T]) -> Result<(), ParallelError>;
-
-    /// Returns when every rank has called it.
-    ///
-    /// # Errors
-    /// As [`all_reduce`](Self::all_reduce).
-    fn barrier(&mut self) -> Result<(), ParallelError>;
 }

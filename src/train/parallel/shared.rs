@@ -15,9 +15,12 @@ use rustix::thread::futex;
 use rustix::time::Timespec;
 
 use super::segment::{CHUNK, Counters, DEPTH, Segment};
-use super::{Communicator, ParallelError};
+use super::{AllReduce, Communicator, ParallelError};
 use crate::train::kernel::Real;
 use crate::train::kernel::simd::vectorized;
+
+/// Numbers summed at a time: few enough for the stack and the first-level cache.
+const BLOCK: usize = 1 << 10;
 
 /// Looks at a counter before a rank goes to sleep over it.
 const SPINS: u32 = 200;
@@ -27,7 +30,7 @@ const NAP: Duration = Duration::from_millis(50);
 
 /// One rank of a gang on one machine.
 #[derive(Debug)]
-pub struct Shared<T> {
+pub struct Shared {
     segment: Segment,
     rank: usize,
     /// Chunks that earlier operations have gone through; the counters go on from there.
@@ -38,31 +41,19 @@ pub struct Shared<T> {
     patience: Duration,
     /// Time spent waiting for others since the last [`take_waited`](Self::take_waited).
     waited: Duration,
-    /// The sum of a slice, and what another rank gave to it.
-    sum: Vec<T>,
-    given: Vec<T>,
 }
 
 /// Which counter of a rank is waited for.
 type Counter = fn(&Counters) -> &AtomicU32;
 
-impl<T: Real> Shared<T> {
+impl Shared {
     /// The rank `rank` of those that share `segment`.
     ///
     /// # Panics
     /// If the segment is for fewer ranks.
     pub fn new(segment: Segment, rank: usize, patience: Duration) -> Self {
         assert!(rank < segment.world_size(), "invariant: a rank of this world");
-        Self {
-            segment,
-            rank,
-            chunks: 0,
-            operations: 0,
-            patience,
-            waited: Duration::ZERO,
-            sum: vec![T::ZERO; CHUNK],
-            given: vec![T::ZERO; CHUNK],
-        }
+        Self { segment, rank, chunks: 0, operations: 0, patience, waited: Duration::ZERO }
     }
 
     /// Says that this rank is alive and moving.
@@ -88,7 +79,7 @@ impl<T: Real> Shared<T> {
         self.segment.world_size()
     }
 
-    fn others(&self) -> impl Iterator<Item = usize> + use<T> {
+    fn others(&self) -> impl Iterator<Item = usize> + use<> {
         let rank = self.rank;
         (0..self.world()).filter(move |&other| other != rank)
     }
@@ -156,9 +147,9 @@ impl<T: Real> Shared<T> {
     }
 }
 
-impl<T: Real> Shared<T> {
+impl Shared {
     /// Puts a chunk's slices where their owners can read them.
-    fn give(&mut self, chunk: &Chunk, numbers: &[T]) -> Result<(), ParallelError> {
+    fn give<T: Real>(&mut self, chunk: &Chunk, numbers: &[T]) -> Result<(), ParallelError> {
         let free = chunk.number.wrapping_add(1).wrapping_sub(DEPTH as u32);
         for other in self.others() {
             self.wait(other, |c| &c.taken.0, free)?;
@@ -172,32 +163,35 @@ impl<T: Real> Shared<T> {
     }
 
     /// Sums the slice that this rank owns.
-    fn reduce(&mut self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
-        let slice = chunk.slice(self.rank, self.world());
-        let len = slice.len();
-        for rank in 0..self.world() {
-            if rank != self.rank {
-                self.wait(rank, |c| &c.written.0, chunk.number.wrapping_add(1))?;
-                let given = &mut self.given[..len];
-                self.segment.take(rank, chunk.number, slice.start, given);
-            }
-            let given =
-                if rank == self.rank { &numbers[slice.clone()] } else { &self.given[..len] };
-            let sum = &mut self.sum[..len];
-            if rank == 0 {
-                sum.copy_from_slice(given);
-            } else {
-                add(sum, given);
-            }
+    fn reduce<T: Real>(&mut self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
+        for other in self.others() {
+            self.wait(other, |c| &c.written.0, chunk.number.wrapping_add(1))?;
         }
-        numbers[slice.clone()].copy_from_slice(&self.sum[..len]);
-        self.segment.put(self.rank, chunk.number, slice.start, &self.sum[..len]);
+        let slice = chunk.slice(self.rank, self.world());
+        let (mut sum, mut given) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
+        let blocks = numbers[slice.clone()].chunks_mut(BLOCK).enumerate();
+        for (own, offset) in blocks.map(|(n, own)| (own, slice.start + n * BLOCK)) {
+            let (sum, given) = (&mut sum[..own.len()], &mut given[..own.len()]);
+            for rank in 0..self.world() {
+                let into = if rank == 0 { &mut *sum } else { &mut *given };
+                if rank == self.rank {
+                    into.copy_from_slice(own);
+                } else {
+                    self.segment.take(rank, chunk.number, offset, into);
+                }
+                if rank > 0 {
+                    add(sum, given);
+                }
+            }
+            own.copy_from_slice(sum);
+            self.segment.put(self.rank, chunk.number, offset, sum);
+        }
         raise(&self.own().reduced.0, chunk.number.wrapping_add(1));
         Ok(())
     }
 
     /// Takes the other slices' sums from their owners.
-    fn gather(&mut self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
+    fn gather<T: Real>(&mut self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
         for owner in self.others() {
             self.wait(owner, |c| &c.reduced.0, chunk.number.wrapping_add(1))?;
             let slice = chunk.slice(owner, self.world());
@@ -208,7 +202,7 @@ impl<T: Real> Shared<T> {
     }
 }
 
-impl<T: Real> Communicator<T> for Shared<T> {
+impl Communicator for Shared {
     fn rank(&self) -> usize {
         self.rank
     }
@@ -217,6 +211,12 @@ impl<T: Real> Communicator<T> for Shared<T> {
         self.world()
     }
 
+    fn barrier(&mut self) -> Result<(), ParallelError> {
+        self.begin(BARRIER, 0)
+    }
+}
+
+impl<T: Real> AllReduce<T> for Shared {
     fn all_reduce(&mut self, data: &mut [T]) -> Result<(), ParallelError> {
         self.begin(ALL_REDUCE, data.len())?;
         let (first, chunks) = (self.chunks, data.len().div_ceil(CHUNK));
@@ -248,10 +248,6 @@ impl<T: Real> Communicator<T> for Shared<T> {
             data.fill(T::ZERO);
         }
         self.all_reduce(data)
-    }
-
-    fn barrier(&mut self) -> Result<(), ParallelError> {
-        self.begin(BARRIER, 0)
     }
 }
 
@@ -328,13 +324,13 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// Runs `work` as every rank of a world, each with a mapping of its own, and gives what they gave.
-    fn gang<R: Send>(world: usize, work: impl Fn(Shared<f32>) -> R + Sync) -> Vec<R> {
+    fn gang<R: Send>(world: usize, work: impl Fn(Shared) -> R + Sync) -> Vec<R> {
         let first = Segment::create(world).unwrap();
         let join = |rank: usize| {
             let file = first.descriptor().try_clone_to_owned().unwrap();
             Shared::new(Segment::open(file, world).unwrap(), rank, PATIENCE)
         };
-        let ranks: Vec<Shared<f32>> = (0..world).map(join).collect();
+        let ranks: Vec<Shared> = (0..world).map(join).collect();
         std::thread::scope(|scope| {
             let work = &work;
             let threads: Vec<_> =
@@ -393,7 +389,7 @@ mod tests {
     #[test]
     fn a_rank_that_stands_still_ends_the_gang() {
         let segment = Segment::create(2).unwrap();
-        let mut rank = Shared::<f32>::new(segment, 0, Duration::from_millis(1));
+        let mut rank = Shared::new(segment, 0, Duration::from_millis(1));
         let error = rank.barrier().unwrap_err().to_string();
         assert!(error.starts_with("rank 1 has not moved for"), "{error}");
         assert!(matches!(rank.barrier(), Err(ParallelError::Ended { rank: 0 })));
