@@ -23,6 +23,7 @@ pub mod loss;
 pub mod measure;
 pub mod model;
 pub mod optim;
+pub mod parallel;
 mod progress;
 #[cfg(test)]
 mod pytorch_tests;
