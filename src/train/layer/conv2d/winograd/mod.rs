@@ -231,10 +231,7 @@ where
                             *block = Block::load(&weight[tap * inputs..][channel..inputs]);
                         }
                         let points = both(&square, Maps::weight);
-                        for (point, block) in points.as_flattened().iter().enumerate() {
-                            let row = &mut u[point * plane + output * inputs..][..inputs];
-                            block.store(&mut row[channel..]);
-                        }
+                        store_points(&points, u, (plane, output * inputs + channel));
                     }
                 }
             },
@@ -252,11 +249,7 @@ where
                     gradient.chunks_exact_mut(TAPS * TAPS * inputs).enumerate()
                 {
                     for channel in (0..inputs).step_by(WIDTH) {
-                        let mut square = [[Block::ZERO; INPUTS]; INPUTS];
-                        for (point, block) in square.as_flattened_mut().iter_mut().enumerate() {
-                            let row = &du[point * plane + output * inputs..][..inputs];
-                            *block = Block::load(&row[channel..]);
-                        }
+                        let square = load_points(du, (plane, output * inputs + channel));
                         let taps = both(&square, Maps::weight_gradient);
                         for (tap, block) in taps.as_flattened().iter().enumerate() {
                             block.store(&mut gradient[tap * inputs..][channel..inputs]);
@@ -277,18 +270,9 @@ where
                 for (tile, place) in self.walk(plane / channels).enumerate() {
                     let pixels = self.input_pixels(place);
                     for channel in (0..channels).step_by(WIDTH) {
-                        let mut square = [[Block::ZERO; INPUTS]; INPUTS];
-                        for (block, pixel) in square.as_flattened_mut().iter_mut().zip(pixels) {
-                            if let Some(pixel) = pixel {
-                                let row = &input[pixel * channels..][..channels];
-                                *block = Block::load(&row[channel..]);
-                            }
-                        }
+                        let square = load_pixels(input, &pixels, (channels, channel));
                         let points = both(&square, transform::input);
-                        for (point, block) in points.as_flattened().iter().enumerate() {
-                            let row = &mut v[point * plane + tile * channels..][..channels];
-                            block.store(&mut row[channel..]);
-                        }
+                        store_points(&points, v, (plane, tile * channels + channel));
                     }
                 }
             },
@@ -306,11 +290,7 @@ where
                 for (tile, place) in self.walk(plane / channels).enumerate() {
                     let pixels = self.input_pixels(place);
                     for channel in (0..channels).step_by(WIDTH) {
-                        let mut square = [[Block::ZERO; INPUTS]; INPUTS];
-                        for (point, block) in square.as_flattened_mut().iter_mut().enumerate() {
-                            let row = &v[point * plane + tile * channels..][..channels];
-                            *block = Block::load(&row[channel..]);
-                        }
+                        let square = load_points(v, (plane, tile * channels + channel));
                         let square = both(&square, transform::input_gradient);
                         for (&block, pixel) in square.as_flattened().iter().zip(pixels) {
                             if let Some(pixel) = pixel {
@@ -335,11 +315,7 @@ where
                 for (tile, place) in self.walk(plane / channels).enumerate() {
                     let pixels = self.output_pixels(place);
                     for channel in (0..channels).step_by(WIDTH) {
-                        let mut square = [[Block::ZERO; INPUTS]; INPUTS];
-                        for (point, block) in square.as_flattened_mut().iter_mut().enumerate() {
-                            let row = &m[point * plane + tile * channels..][..channels];
-                            *block = Block::load(&row[channel..]);
-                        }
+                        let square = load_points(m, (plane, tile * channels + channel));
                         let bias = bias.map_or(Block::ZERO, |bias| Block::load(&bias[channel..]));
                         let square = both(&square, Maps::output);
                         let pixels = pixels.as_flattened();
@@ -365,19 +341,10 @@ where
                 for (tile, place) in self.walk(plane / channels).enumerate() {
                     let pixels = self.output_pixels(place);
                     for channel in (0..channels).step_by(WIDTH) {
-                        let mut square = [[Block::ZERO; OUTPUTS]; OUTPUTS];
-                        let pixels = pixels.as_flattened();
-                        for (block, pixel) in square.as_flattened_mut().iter_mut().zip(pixels) {
-                            if let Some(pixel) = pixel {
-                                let row = &gradient[pixel * channels..][..channels];
-                                *block = Block::load(&row[channel..]);
-                            }
-                        }
+                        let square =
+                            load_pixels(gradient, pixels.as_flattened(), (channels, channel));
                         let points = both(&square, Maps::output_gradient);
-                        for (point, block) in points.as_flattened().iter().enumerate() {
-                            let row = &mut m[point * plane + tile * channels..][..channels];
-                            block.store(&mut row[channel..]);
-                        }
+                        store_points(&points, m, (plane, tile * channels + channel));
                     }
                 }
             },
@@ -423,6 +390,47 @@ where
             })
         })
     }
+}
+
+/// The transformed numbers of some channels, `plane` numbers from point to point, from `place` on.
+#[inline(always)]
+fn load_points<T: Real>(
+    numbers: &[T],
+    (plane, place): (usize, usize),
+) -> [[Block<T>; INPUTS]; INPUTS] {
+    let mut square = [[Block::ZERO; INPUTS]; INPUTS];
+    for (point, block) in square.as_flattened_mut().iter_mut().enumerate() {
+        *block = Block::load(&numbers[point * plane + place..]);
+    }
+    square
+}
+
+/// Puts them there.
+#[inline(always)]
+fn store_points<T: Real>(
+    square: &[[Block<T>; INPUTS]; INPUTS],
+    numbers: &mut [T],
+    (plane, place): (usize, usize),
+) {
+    for (point, block) in square.as_flattened().iter().enumerate() {
+        block.store(&mut numbers[point * plane + place..]);
+    }
+}
+
+/// Some channels, from `channel` on, of the pixels of a tile; zeros where there is none.
+#[inline(always)]
+fn load_pixels<T: Real, const SIDE: usize>(
+    numbers: &[T],
+    pixels: &[Option<usize>],
+    (channels, channel): (usize, usize),
+) -> [[Block<T>; SIDE]; SIDE] {
+    let mut square = [[Block::ZERO; SIDE]; SIDE];
+    for (block, pixel) in square.as_flattened_mut().iter_mut().zip(pixels) {
+        if let Some(pixel) = pixel {
+            *block = Block::load(&numbers[pixel * channels + channel..]);
+        }
+    }
+    square
 }
 
 /// The `part`-th run of `len` numbers; the last one may be shorter.
