@@ -6,6 +6,7 @@
 pub mod build;
 pub mod error;
 pub mod expand;
+pub mod group;
 pub mod identity;
 pub mod memory;
 pub mod misfit;
@@ -21,6 +22,7 @@ pub mod view;
 pub use build::{AxisValue, Counts, Plan, PlanAxis, Run};
 pub use error::PlanError;
 pub use expand::{ExcludedBy, Expansion, MAX_RUNS, expand};
+pub use group::Group;
 pub use identity::{identity_text, run_id};
 pub use misfit::MisfitGroup;
 pub use points::Points;
