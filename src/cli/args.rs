@@ -46,7 +46,7 @@ pub enum Command {
         /// Which shell.
         shell: Shell,
     },
-    /// Train one run (started by `sweep`).
+    /// Train a group of runs (started by `sweep`).
     #[command(hide = true)]
     Worker(WorkerArgs),
 }
@@ -214,8 +214,9 @@ pub struct BenchStepArgs {
 /// `gridlane worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// The run's folder.
-    pub folder: PathBuf,
+    /// The folders of the runs that are trained together.
+    #[arg(required = true)]
+    pub folders: Vec<PathBuf>,
     /// Folder of the data sets.
     #[arg(long)]
     pub data: PathBuf,
