@@ -19,6 +19,7 @@ pub mod diagnostics;
 pub mod evaluation;
 pub mod folder;
 pub mod init;
+pub mod lanes;
 pub mod layers;
 pub mod measure;
 pub mod metric;
