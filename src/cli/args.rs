@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::spec::device::DeviceId;
+
 /// Declarative sweeps for deep-learning ablations: a TOML grid in, CSV leaderboards out.
 #[derive(Debug, Parser)]
 #[command(name = "gridlane", version, arg_required_else_help = true, after_help = EXIT_CODES)]
@@ -46,7 +48,7 @@ pub enum Command {
         /// Which shell.
         shell: Shell,
     },
-    /// Train one run (started by `sweep`).
+    /// Train a run, or several together (started by `sweep`).
     #[command(hide = true)]
     Worker(WorkerArgs),
 }
@@ -214,8 +216,12 @@ pub struct BenchStepArgs {
 /// `gridlane worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// The run's folder.
-    pub folder: PathBuf,
+    /// The folders of the runs that it trains together.
+    #[arg(required = true)]
+    pub folders: Vec<PathBuf>,
+    /// A device for each rank.
+    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    pub devices: Vec<DeviceId>,
     /// Folder of the data sets.
     #[arg(long)]
     pub data: PathBuf,

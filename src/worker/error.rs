@@ -32,6 +32,9 @@ pub enum WorkerError {
     /// The engine refuses the configuration.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// More runs than it trains together.
+    #[error("asked to train {0} runs together, this worker trains one")]
+    Lanes(usize),
     /// Signals could not be caught.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -43,9 +46,11 @@ impl WorkerError {
         match self {
             Self::Record(error) if error.is_full_disk() => WorkerExit::DiskFull,
             Self::Record(_) | Self::NoRun(_) | Self::Signals(_) => WorkerExit::RecordFailed,
-            Self::Config(_) | Self::Numerics { .. } | Self::Data(_) | Self::Train(_) => {
-                WorkerExit::Refused
-            }
+            Self::Config(_)
+            | Self::Numerics { .. }
+            | Self::Data(_)
+            | Self::Train(_)
+            | Self::Lanes(_) => WorkerExit::Refused,
         }
     }
 }
