@@ -8,22 +8,23 @@ use super::{Key, RunConfig};
 
 /// What all lanes of a network share: they decide on shapes, on how many steps there are, and on
 /// what is looked at.
-const SHARED: [Key; 8] = [
+const SHARED: [Key; 9] = [
     Key::Dataset,
     Key::ValidationFraction,
     Key::Model,
     Key::Width,
     Key::BatchSize,
     Key::Epochs,
+    Key::Device,
     Key::Devices,
     Key::Measure,
 ];
 
 /// The keys that can keep two runs apart: where configurations agree in all of them, they may be
 /// lanes of one network.
-pub const DECIDING: [Key; 10] = {
-    let [a, b, c, d, e, f, g, h] = SHARED;
-    [a, b, c, d, e, f, g, h, Key::Activation, Key::Augmentation]
+pub const DECIDING: [Key; 11] = {
+    let [a, b, c, d, e, f, g, h, i] = SHARED;
+    [a, b, c, d, e, f, g, h, i, Key::Activation, Key::Augmentation]
 };
 
 /// The key that keeps `other` from being a lane beside `first`; `None` where nothing does. They may
@@ -83,6 +84,7 @@ mod tests {
             ("batch_size=64", Key::BatchSize),
             ("width=0.5", Key::Width),
             ("devices=2", Key::Devices),
+            ("device=\"cpu\"", Key::Device),
             ("measure=[\"memory\"]", Key::Measure),
             ("dataset=\"mnist\"", Key::Dataset),
             ("augmentation=[{\"kind\":\"random_crop\",\"size\":24}]", Key::Augmentation),

@@ -15,6 +15,7 @@ pub mod config;
 mod corpus;
 pub mod dataset;
 pub mod dataset_fit;
+pub mod device;
 pub mod diagnostics;
 pub mod evaluation;
 pub mod folder;
