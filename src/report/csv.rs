@@ -175,7 +175,7 @@ fn entry_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, entry: &Entry) -> io::Resu
 }
 
 /// Renders rows into memory, where writing cannot fail.
-fn in_memory(rows: impl FnOnce(&mut CsvRows<Vec<u8>>) -> io::Result<()>) -> Vec<u8> {
+pub(super) fn in_memory(rows: impl FnOnce(&mut CsvRows<Vec<u8>>) -> io::Result<()>) -> Vec<u8> {
     let mut csv = CsvRows::new(Vec::new());
     rows(&mut csv)
         .and_then(|()| csv.finish())

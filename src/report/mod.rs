@@ -2,5 +2,6 @@
 //! writes them atomically.
 
 pub mod cell;
+pub mod claims;
 pub mod csv;
 pub mod long;

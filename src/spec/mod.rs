@@ -9,6 +9,7 @@ pub mod augmentation;
 pub mod augmentation_fit;
 pub mod batch_norm;
 pub mod catalogue;
+pub mod claim;
 pub mod condition;
 pub mod config;
 #[cfg(test)]
