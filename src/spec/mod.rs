@@ -20,6 +20,7 @@ pub mod evaluation;
 pub mod folder;
 pub mod init;
 pub mod layers;
+pub mod lr_scaling;
 pub mod measure;
 pub mod metric;
 pub mod model;

@@ -5,11 +5,12 @@ use super::error::TrainError;
 use crate::spec::measure::Measurement;
 use crate::spec::{Key, RunConfig};
 
-/// Can these configurations be one network? They may differ in batch normalisation.
+/// Can these configurations be one network on so many ranks? They may differ in batch normalisation.
 ///
 /// # Errors
-/// When there are none, they ask for several devices, or they differ in a key that all share.
-pub fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
+/// When there are none, they ask for another number of devices, or they differ in a key that all
+/// share.
+pub fn check_lanes(lanes: &[RunConfig], ranks: usize) -> Result<(), TrainError> {
     const SHARED: [Key; 8] = [
         Key::Dataset,
         Key::ValidationFraction,
@@ -21,8 +22,8 @@ pub fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
         Key::Measure,
     ];
     let first = lanes.first().ok_or(TrainError::NoLanes)?;
-    if first.devices != 1 {
-        return Err(TrainError::Devices { found: first.devices });
+    if first.devices as usize != ranks {
+        return Err(TrainError::Devices { expected: first.devices, found: ranks });
     }
     // What is measured of activations is defined by their one function.
     let watches = |measurement: &Measurement| *measurement == Measurement::Activation;
