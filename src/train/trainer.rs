@@ -132,6 +132,11 @@ impl<T: Real> Trainer<T> {
         self.network.parameters_of(lane).map(|parameter| parameter.len() as u64).sum()
     }
 
+    /// Images that an epoch trains on, over all ranks.
+    pub fn training_images(&self) -> u64 {
+        self.data.train.len() as u64
+    }
+
     /// Optimizer steps of one epoch; the last takes the images that are left.
     pub fn steps_per_epoch(&self) -> u64 {
         self.data.train.len().div_ceil(self.lanes[0].batch_size as usize) as u64

@@ -6,13 +6,17 @@ use std::time::Instant;
 use super::clock::Clock;
 use super::error::WorkerError;
 use super::measured::PendingLayers;
+use super::ranks::Gang;
 use super::run::{Assignment, Attempt};
 use super::steps::PendingSteps;
 use crate::event::{EVENT_FORMAT, RunEvent};
 use crate::record::checkpoint::{self, Loaded};
+use crate::record::result::RECORD_FORMAT;
 use crate::record::{LineWriter, RunFolder, RunRecord, atomic};
 use crate::spec::RunConfig;
+use crate::spec::config::ENGINE_NUMERICS;
 use crate::spec::init::Init;
+use crate::train::parallel::Ranks;
 use crate::train::weights::Weights;
 use crate::train::{TrainError, Trainer, data};
 
@@ -32,16 +36,17 @@ impl Attempt {
         let (mut events, mut lines) = LineWriter::open_until(&folder.events(), keep)?;
         atomic::remove_litter(folder.path());
         checkpoint::tidy(&folder);
-        data::check_unchanged(&config.dataset, &assignment.data, &record.data)?;
-        let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
-        let images = splits.train.len() as u64;
-        let mut trainer = Trainer::new(std::slice::from_ref(&config), Arc::new(splits))?;
-        trainer.wind_clock(Box::new(move || started.elapsed().as_secs_f64()));
-        start_from_file(&mut trainer, &config, &folder)?;
+        let (gang, ranks) = Gang::start(config.devices, assignment)?;
+        let mut trainer = trainer_of((&folder, &record), &config, assignment, ranks, started)?;
+        let images = trainer.training_images();
         let mut clock = Clock::new(started);
+        let mut restored = None;
         if let Some(loaded) = loaded {
             match restore(&mut trainer, &loaded, events.length()) {
-                Ok(()) => clock.carry_on(&loaded.entry),
+                Ok(()) => {
+                    restored = Some(loaded.entry.step);
+                    clock.carry_on(&loaded.entry);
+                }
                 Err(why) => {
                     refused = Some(format!("checkpoint of step {}: {why}", loaded.entry.step));
                     drop(events);
@@ -49,6 +54,7 @@ impl Attempt {
                 }
             }
         }
+        gang.announce(restored)?;
         events.append(&RunEvent::Started {
             format: EVENT_FORMAT,
             attempt: assignment.attempt,
@@ -59,8 +65,34 @@ impl Attempt {
         let epochs = lines.into_iter().filter_map(RunEvent::into_epoch).collect();
         let pending = PendingSteps::default();
         let layers = PendingLayers::default();
-        Ok(Self { folder, record, trainer, events, pending, layers, epochs, images, clock })
+        Ok(Self { folder, record, trainer, gang, events, pending, layers, epochs, images, clock })
     }
+}
+
+/// The run that a folder holds.
+pub(super) fn read_record(folder: &RunFolder) -> Result<RunRecord, WorkerError> {
+    let record: RunRecord = atomic::read_json(&folder.run(), RECORD_FORMAT)?
+        .ok_or_else(|| WorkerError::NoRun(folder.path().display().to_string()))?;
+    if record.engine != ENGINE_NUMERICS {
+        return Err(WorkerError::Numerics { found: record.engine, known: ENGINE_NUMERICS });
+    }
+    Ok(record)
+}
+
+/// The trainer of one rank of a run, at the start.
+pub(super) fn trainer_of(
+    (folder, record): (&RunFolder, &RunRecord),
+    config: &RunConfig,
+    assignment: &Assignment,
+    ranks: Ranks<f32>,
+    started: Instant,
+) -> Result<Trainer, WorkerError> {
+    data::check_unchanged(&config.dataset, &assignment.data, &record.data)?;
+    let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
+    let mut trainer = Trainer::of_rank(std::slice::from_ref(config), Arc::new(splits), ranks)?;
+    trainer.wind_clock(Box::new(move || started.elapsed().as_secs_f64()));
+    start_from_file(&mut trainer, config, folder)?;
+    Ok(trainer)
 }
 
 /// Takes the initial weights from the sweep's record, where the configuration names a file.
@@ -85,7 +117,7 @@ fn restore(trainer: &mut Trainer, loaded: &Loaded, events_length: u64) -> Result
 }
 
 /// The recorded configuration, typed.
-fn config_of(record: &RunRecord) -> Result<RunConfig, WorkerError> {
+pub(super) fn config_of(record: &RunRecord) -> Result<RunConfig, WorkerError> {
     let table: serde_json::Map<_, _> =
         record.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(RunConfig::from_canonical(&serde_json::Value::Object(table))?)

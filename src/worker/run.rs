@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::begin::read_record;
 use super::clock::Clock;
 use super::error::WorkerError;
 use super::measured::PendingLayers;
+use super::ranks::Gang;
 use super::steps::PendingSteps;
 use crate::event::{EpochRecord, RunEvent, WorkerExit};
 use crate::record::checkpoint::{self, CheckpointEntry};
-use crate::record::result::RECORD_FORMAT;
 use crate::record::{
     Durability, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus, atomic,
 };
-use crate::spec::config::ENGINE_NUMERICS;
 use crate::train::{EpochEnd, EpochStats, Part, TrainError, Trainer};
 
 /// What a worker is started with.
@@ -37,12 +37,11 @@ pub struct Assignment {
 pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, WorkerError> {
     let started = Instant::now();
     let folder = RunFolder::at(&assignment.folder);
-    let record: RunRecord = atomic::read_json(&folder.run(), RECORD_FORMAT)?
-        .ok_or_else(|| WorkerError::NoRun(folder.path().display().to_string()))?;
-    if record.engine != ENGINE_NUMERICS {
-        return Err(WorkerError::Numerics { found: record.engine, known: ENGINE_NUMERICS });
-    }
-    Attempt::begin(folder, record, assignment, started)?.train(stop)
+    let record = read_record(&folder)?;
+    let mut attempt = Attempt::begin(folder, record, assignment, started)?;
+    let end = attempt.train(stop);
+    attempt.gang.part(&end);
+    end
 }
 
 /// An attempt under way; `begin.rs` opens it.
@@ -50,6 +49,7 @@ pub(super) struct Attempt {
     pub(super) folder: RunFolder,
     pub(super) record: RunRecord,
     pub(super) trainer: Trainer,
+    pub(super) gang: Gang,
     pub(super) events: LineWriter<RunEvent>,
     pub(super) pending: PendingSteps,
     pub(super) layers: PendingLayers,
@@ -137,6 +137,9 @@ impl Attempt {
             train_s: self.clock.train_s - trained_before,
             eval_s,
             elapsed_s: self.clock.elapsed_s,
+            step_compute_s: stats.times.map(|times| times.compute_s),
+            step_communication_s: stats.times.map(|times| times.communication_s),
+            step_wait_s: stats.times.map(|times| times.wait_s),
         };
         self.layers.push(stats.epoch, self.trainer.steps_done(), &measured);
         self.flush()?;
@@ -216,6 +219,8 @@ mod tests {
     use super::*;
     use crate::event::LayersRecord;
     use crate::ids::RunId;
+    use crate::record::result::RECORD_FORMAT;
+    use crate::spec::config::ENGINE_NUMERICS;
 
     /// Three epochs of three steps, the last one ragged.
     fn assignment(folder: &Path) -> Assignment {

@@ -12,5 +12,6 @@ mod identity_of_results;
 mod measurements;
 mod memory;
 mod parity;
+mod ranks;
 mod sandbox;
 mod signals;
