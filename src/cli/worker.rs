@@ -31,10 +31,13 @@ fn attempt(args: &WorkerArgs) -> Result<WorkerExit, WorkerError> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(WorkerError::Signals)?;
     }
-    let assignment =
-        Assignment { folder: args.folder.clone(), data: args.data.clone(), attempt: args.attempt };
+    let assignment = Assignment {
+        folders: args.folders.clone(),
+        data: args.data.clone(),
+        attempt: args.attempt,
+    };
     match args.memory {
-        Some(memory) => follow(&assignment, Seat { rank: args.rank, memory }, &stop),
+        Some(memory) => follow(&assignment, Seat { rank: args.rank, memory }),
         None => work(&assignment, &stop),
     }
 }

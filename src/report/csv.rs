@@ -24,6 +24,7 @@ pub const TIMING_COLUMNS: &[&str] = &[
     "images_per_s",
     "wall_s",
     "peak_memory_bytes",
+    "fused_lanes",
     "step_compute_s",
     "step_communication_s",
     "step_wait_s",
@@ -63,7 +64,7 @@ pub fn runs_csv(table: &SweepTable) -> Vec<u8> {
         csv.texts(table.axes())?;
         csv.texts(STATE_COLUMNS)?;
         csv.texts(MetricName::ALL.iter().map(|name| name.as_str()))?;
-        csv.text("parameters")?;
+        csv.texts(["parameters", "fused_lanes"])?;
         csv.texts(STEP_COLUMNS)?;
         csv.end_row()?;
         table.rows().iter().try_for_each(|row| run_row(csv, table.axes().len(), row))
@@ -151,6 +152,7 @@ fn run_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, row: &RunRow) -> io::Result<
         csv.number(row.metrics.get(*name))?;
     }
     csv.integer(row.metrics.parameters)?;
+    csv.integer(row.metrics.fused_lanes.map(u64::from))?;
     row.metrics.step_seconds.iter().try_for_each(|seconds| csv.number(*seconds))?;
     csv.end_row()
 }

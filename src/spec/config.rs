@@ -12,6 +12,7 @@ use super::activation::Activation;
 use super::augmentation::Augmentation;
 use super::batch_norm::BatchNorm;
 use super::dataset::Dataset;
+use super::device::Device;
 use super::diagnostics::{Diagnostics, SpecError};
 use super::evaluation::Views;
 use super::init::Init;
@@ -192,6 +193,9 @@ config_keys! {
     sync_batch_norm/SyncBatchNorm: bool = false, ();
     /// What the learning rate is multiplied with on several devices.
     lr_scaling/LrScaling: LrScaling = LrScaling::None, ();
+    /// Where it trains. On a GPU sums are made in another order than on cores: results agree, bits
+    /// do not.
+    device/Device: Device = Device::Auto, ();
     /// What is measured in the network while it trains; it changes no number of the run, but costs
     /// time. Written to `layers.csv`.
     measure/Measure: Measurements = Measurements::default(), ();

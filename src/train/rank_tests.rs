@@ -25,7 +25,7 @@ fn linked<T: Real, R: Send>(
 ) -> Vec<R> {
     let segment = Arc::new(Segment::create(world).unwrap());
     let join = |rank: usize| {
-        let [gradients, agreement] = Shared::channels(&segment, rank, patience);
+        let [gradients, agreement, _] = Shared::channels(&segment, rank, patience);
         let (gradients, agreement) = links(rank, (Box::new(gradients), Box::new(agreement)));
         work(rank, Ranks::new(gradients, agreement))
     };

@@ -45,10 +45,15 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    /// Is the disk full, so that waiting may help?
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Record(error) if error.is_full_disk())
+    }
+
     /// The exit code that tells the dispatcher what to do about it.
     pub fn exit(&self) -> WorkerExit {
         match self {
-            Self::Record(error) if error.is_full_disk() => WorkerExit::DiskFull,
+            error if error.is_full_disk() => WorkerExit::DiskFull,
             Self::Record(_) | Self::NoRun(_) | Self::Signals(_) | Self::Gang(_) => {
                 WorkerExit::RecordFailed
             }

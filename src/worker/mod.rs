@@ -1,10 +1,13 @@
-//! Inside the process of a run: a run folder in, events, checkpoints and a result out.
+//! Inside the process of a group of runs: run folders in, events, checkpoints and results out.
 
-mod begin;
 mod clock;
+mod cohort;
 pub mod error;
 mod follow;
+mod lane;
 mod measured;
+mod open;
+mod order;
 mod pages;
 mod ranks;
 pub mod run;

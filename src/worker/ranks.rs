@@ -1,8 +1,8 @@
 //! The ranks of a run on several devices: processes that rank 0, the worker that the dispatcher knows,
 //! starts and watches.
 //!
-//! Only rank 0 writes: events, checkpoints, the result. The others ([`follow`](super::follow())) make
-//! the same calls of the trainer. They inherit the descriptor of the memory that they share; they
+//! Only rank 0 writes: events, checkpoints, results. The others ([`follow`](super::follow())) are told
+//! by [`Order`]s which calls of the trainer to make. They inherit the descriptor of the memory that they share; they
 //! die with rank 0, as it dies with the dispatcher. One that ends before its time ends rank 0, and
 //! with it all; one that stands still is missed by those who wait for it, and where that is rank 0
 //! itself, they kill it.
@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,10 +19,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::error::WorkerError;
+use super::order::{self, Order};
 use super::run::Assignment;
 use crate::event::{RANK_LOST, WorkerExit};
 use crate::train::TrainError;
-use crate::train::parallel::{ParallelError, Peers, Ranks, Segment};
+use crate::train::parallel::{Member, ParallelError, Ranks, Segment};
 
 /// A rank that neither computes nor waits for so long is taken for hung.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -45,31 +45,28 @@ pub struct Seat {
 
 impl Seat {
     /// The place of this rank among `devices`.
-    pub(super) fn take(&self, devices: u32) -> Result<Ranks<f32>, WorkerError> {
+    pub(super) fn take(&self, devices: u32) -> Result<Member, WorkerError> {
         let path = format!("/proc/self/fd/{}", self.memory);
         let file = File::options().read(true).write(true).open(path).map_err(WorkerError::Gang)?;
         let segment = Segment::open(file.into(), devices as usize)?;
-        Ok(Ranks::of_segment(Arc::new(segment), self.rank, PATIENCE)?)
+        Ok(Member::join(segment, self.rank, PATIENCE)?)
     }
 }
 
-/// The other ranks, as rank 0 knows them; none for a run on one device.
+/// The other ranks, as rank 0 knows them; none for runs on one device.
 #[derive(Default)]
 pub(super) struct Gang {
-    peers: Option<Peers>,
+    member: Option<Member>,
     followers: usize,
     /// Hears of those that have left well.
     left: Option<Receiver<()>>,
 }
 
 impl Gang {
-    /// Starts the ranks above 0 of a run on `devices`.
-    pub(super) fn start(
-        devices: u32,
-        assignment: &Assignment,
-    ) -> Result<(Self, Ranks<f32>), WorkerError> {
+    /// Starts the ranks above 0 of runs on `devices`.
+    pub(super) fn start(devices: u32, assignment: &Assignment) -> Result<Self, WorkerError> {
         if devices == 1 {
-            return Ok((Self::default(), Ranks::alone()));
+            return Ok(Self::default());
         }
         let segment = Segment::create(devices as usize)?;
         let (leave, left) = channel();
@@ -78,47 +75,52 @@ impl Gang {
             let child = command(assignment, Seat { rank, memory }).spawn();
             watch(child.map_err(WorkerError::Gang)?, rank, leave.clone())?;
         }
-        let ranks = Ranks::of_segment(Arc::new(segment), 0, PATIENCE)?;
-        let (peers, followers) = (ranks.peers().cloned(), devices as usize - 1);
-        Ok((Self { peers, followers, left: Some(left) }, ranks))
+        let member = Some(Member::join(segment, 0, PATIENCE)?);
+        Ok(Self { member, followers: devices as usize - 1, left: Some(left) })
     }
 
-    /// Tells the others where to start: at a checkpoint of so many steps, or anew.
-    pub(super) fn announce(&self, restored: Option<u64>) -> Result<(), WorkerError> {
-        let Some(peers) = &self.peers else { return Ok(()) };
-        let known = f64::from(u8::from(restored.is_some()));
-        // Steps are counted in 32 bits.
-        Ok(peers.follow(&mut [known, restored.unwrap_or(0) as f64])?)
+    /// The ranks for a trainer.
+    pub(super) fn ranks(&self) -> Ranks<f32> {
+        self.member.as_ref().map_or_else(Ranks::alone, Member::ranks)
+    }
+
+    /// Has the others do what rank 0 is about to do.
+    pub(super) fn order(&self, order: Order) -> Result<(), WorkerError> {
+        let Some(member) = &self.member else { return Ok(()) };
+        order.give(member.orders())
+    }
+
+    /// Has the others begin with these lanes, by the places of their folders in the assignment, from
+    /// these checkpoints if there are any: one for each, as rank 0 has found it.
+    pub(super) fn begin(&self, lanes: &[usize], checkpoints: &[&[u8]]) -> Result<(), WorkerError> {
+        let Some(member) = &self.member else { return Ok(()) };
+        let orders = member.orders();
+        Order::Begin { lanes: lanes.len(), resumes: !checkpoints.is_empty() }.give(orders)?;
+        let mut places: Vec<f64> = lanes.iter().map(|&place| place as f64).collect();
+        orders.follow(&mut places)?;
+        checkpoints.iter().try_for_each(|bytes| order::send(orders, bytes))
     }
 
     /// Sees the others off, once rank 0 has come to `end`.
-    pub(super) fn part(&mut self, end: &Result<WorkerExit, WorkerError>) {
+    pub(super) fn part(&self, end: &Result<WorkerExit, WorkerError>) {
         match end {
-            Ok(_) => self.wait(FAREWELL),
+            // Should they be gone already, nothing is lost.
+            Ok(_) => drop(self.order(Order::End).map(|()| self.wait())),
             // Another has noticed what is wrong, and is about to say so.
             Err(WorkerError::RankLost(ParallelError::Ended { .. })) => thread::sleep(WORD),
             Err(_) => {}
         }
     }
 
-    fn wait(&mut self, patience: Duration) {
-        let Some(left) = self.left.take() else { return };
+    fn wait(&self) {
+        let Some(left) = &self.left else { return };
         let begun = Instant::now();
         for _ in 0..self.followers {
-            if left.recv_timeout(patience.saturating_sub(begun.elapsed())).is_err() {
+            if left.recv_timeout(FAREWELL.saturating_sub(begun.elapsed())).is_err() {
                 return;
             }
         }
     }
-}
-
-/// Where rank 0 says that the others start.
-pub(super) fn announced(peers: Option<&Peers>) -> Result<Option<u64>, WorkerError> {
-    let Some(peers) = peers else { return Ok(None) };
-    let mut start = [0.0; 2];
-    peers.follow(&mut start)?;
-    let [restored, step] = start;
-    Ok((restored > 0.0).then_some(step as u64))
 }
 
 /// Kills rank 0, whose process is `parent`, if what this rank has found keeps the gang from going on
@@ -140,7 +142,7 @@ fn command(assignment: &Assignment, seat: Seat) -> Command {
     command
         .arg0("gridlane")
         .arg("worker")
-        .arg(&assignment.folder)
+        .args(&assignment.folders)
         .arg("--data")
         .arg(&assignment.data)
         .args(["--attempt", &assignment.attempt.to_string()])

@@ -1,13 +1,14 @@
 //! Ranks: several processes that train one run, each on its part of every batch, and agree on the
 //! gradients by summing them.
 //!
-//! [`Shared`] connects processes of one machine through a [`Segment`] of memory, on two channels:
+//! [`Shared`] connects processes of one machine through a [`Segment`] of memory, on three channels:
 //! [`Exchange`] sums gradients on a thread of its own while backward goes on, [`Peers`] is for the
-//! few numbers that all must agree on before any goes on. A trainer knows both as its [`Ranks`],
+//! few numbers that all must agree on before any goes on, and for what they do next. A trainer knows both as its [`Ranks`],
 //! which for a run on one device are nobody.
 
 mod error;
 mod exchange;
+mod member;
 mod peers;
 mod pulse;
 mod ranks;
@@ -16,6 +17,7 @@ mod shared;
 
 pub use error::ParallelError;
 pub use exchange::Exchange;
+pub use member::Member;
 pub use peers::Peers;
 pub use pulse::Pulse;
 pub use ranks::{Ranks, StepTimes};

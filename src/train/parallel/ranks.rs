@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{AllReduce, Exchange, ParallelError, Peers, Pulse, Segment, Shared, part_of};
+use super::{AllReduce, Exchange, Peers, Pulse, part_of};
 use crate::train::error::TrainError;
 use crate::train::kernel::Real;
 use crate::train::layer::Parameter;
@@ -17,7 +17,7 @@ pub struct Ranks<T> {
 struct Gang<T> {
     peers: Peers,
     gradients: Gradients<T>,
-    pulse: Option<Pulse>,
+    pulse: Option<Arc<Pulse>>,
     step: Option<Instant>,
     times: Times,
 }
@@ -68,22 +68,12 @@ impl<T: Real> Ranks<T> {
         }
     }
 
-    /// The rank `rank` of the processes that share `segment`, which takes one that does not move for
-    /// `patience` for hung.
-    ///
-    /// # Errors
-    /// When the system has no thread for its pulse.
-    pub fn of_segment(
-        segment: Arc<Segment>,
-        rank: usize,
-        patience: Duration,
-    ) -> Result<Self, ParallelError> {
-        let [gradients, agreement] = Shared::channels(&segment, rank, patience);
-        let mut ranks = Self::new(Box::new(gradients), Box::new(agreement));
-        if let Some(gang) = &mut ranks.gang {
-            gang.pulse = Some(Pulse::start(segment, rank)?);
+    /// The same, with a pulse that is told when this rank computes.
+    pub(super) fn with_pulse(mut self, pulse: Arc<Pulse>) -> Self {
+        if let Some(gang) = &mut self.gang {
+            gang.pulse = Some(pulse);
         }
-        Ok(ranks)
+        self
     }
 
     /// The other ranks, if there are any.

@@ -24,15 +24,15 @@ pub(super) const CHUNK: usize = 1 << 15;
 /// Chunks that a window holds, so that ranks need not move in lockstep.
 pub(super) const DEPTH: usize = 4;
 
-/// Ways through the memory that do not wait for each other: gradients go one, what ranks agree on
-/// goes the other.
-pub(super) const CHANNELS: usize = 2;
+/// Ways through the memory that do not wait for each other: for gradients, for what ranks agree on,
+/// and for what they do next.
+pub(super) const CHANNELS: usize = 3;
 
 /// Bytes of a number of the widest kind.
 const WIDEST: usize = 8;
 
 /// Tells this memory from any other, and from that of another version.
-const MAGIC: u32 = 0x67_6c_70_02;
+const MAGIC: u32 = 0x67_6c_70_03;
 
 /// Counters of one rank on one channel. Each has a cache line of its own, since others poll it.
 #[repr(C)]

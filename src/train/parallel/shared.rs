@@ -51,20 +51,23 @@ pub struct Shared {
 type Counter = fn(&Counters) -> &AtomicU32;
 
 impl Shared {
-    /// The rank `rank` of those that share `segment`, on each of its channels.
+    /// The rank `rank` of those that share `segment`, on each of its channels, going on from where
+    /// it stood if it has spoken there before.
     ///
     /// # Panics
     /// If the segment is for fewer ranks.
     pub fn channels(segment: &Arc<Segment>, rank: usize, patience: Duration) -> [Self; CHANNELS] {
         assert!(rank < segment.world_size(), "invariant: a rank of this world");
-        let segment = || Arc::clone(segment);
-        std::array::from_fn(|channel| Self {
-            segment: segment(),
-            rank,
-            channel,
-            chunks: 0,
-            operations: 0,
-            patience,
+        std::array::from_fn(|channel| {
+            let own = segment.counters(channel, rank);
+            Self {
+                rank,
+                channel,
+                chunks: own.written.0.load(Ordering::Relaxed),
+                operations: own.operation.0.load(Ordering::Relaxed),
+                patience,
+                segment: Arc::clone(segment),
+            }
         })
     }
 
@@ -339,7 +342,7 @@ mod tests {
         let join = |rank: usize| {
             let file = first.descriptor().try_clone_to_owned().unwrap();
             let segment = Arc::new(Segment::open(file, world).unwrap());
-            let [_, channel] = Shared::channels(&segment, rank, PATIENCE);
+            let [_, channel, _] = Shared::channels(&segment, rank, PATIENCE);
             channel
         };
         let ranks: Vec<Shared> = (0..world).map(join).collect();
@@ -401,7 +404,7 @@ mod tests {
     #[test]
     fn a_rank_that_stands_still_ends_the_gang() {
         let segment = Arc::new(Segment::create(2).unwrap());
-        let [mut rank, _] = Shared::channels(&segment, 0, Duration::from_millis(1));
+        let [mut rank, _, _] = Shared::channels(&segment, 0, Duration::from_millis(1));
         let error = rank.barrier().unwrap_err().to_string();
         assert!(error.starts_with("rank 1 has not moved for"), "{error}");
         assert!(matches!(rank.barrier(), Err(ParallelError::Ended { rank: 0 })));
