@@ -247,9 +247,9 @@ mod tests {
         ];
         assert!(cases.iter().all(|case| case.len() == 1), "{cases:?}");
         insta::assert_snapshot!(cases.concat().join("\n"), @r#"
-        devices = 3: this version trains a run on one device only | data-parallel runs need a version with ranks; until then leave `devices` at 1
         batch_size = 100 cannot be shared equally by 3 devices | take batch_size = 102
-        devices = 2: this version trains a run on one device only | data-parallel runs need a version with ranks; until then leave `devices` at 1
+        sync_batch_norm = true changes nothing: the network normalises no batch | take batch_norm = true, or leave out `sync_batch_norm`
+        with batch_norm on 4 devices, 9000 training images in batches of 4 leave a device a single image to normalise | take batch_size = 8, or sync_batch_norm = true
         a warm-up of 5 epochs leaves nothing of 5 epochs to train | take more `epochs`, or schedule = { kind = "warmup_cosine", warmup_epochs = ... } with fewer
         pool2 (2 x 2, stride 2) needs at least 2 x 2 pixels, found 192 x 1 x 1 from relu2 | take images of at least 7 x 7 px, or another model
         nesterov without momentum is plain SGD | write optimizer = { kind = "sgd", momentum = 0.9, nesterov = true }

@@ -155,3 +155,26 @@ fn a_sweep_over_devices_trains_alike_and_says_where_the_time_goes() {
     let waits = curves.iter().filter(|row| row["metric"] == "step_wait_s").count();
     assert_eq!(waits, 4 * 3, "a row for each epoch on several devices");
 }
+
+/// Runs that are trained together on two ranks, killed at a place of the record and gone on with: some
+/// then stand behind others, and catch up.
+#[test]
+fn lanes_on_two_ranks_are_each_what_they_are_alone_also_after_a_kill() {
+    let sweep = TINY.replace("epochs = 3", "epochs = 3\ndevices = 2\nbatch_norm = true")
+        + "\n[run]\nretries = { count = 0 }\n";
+    let alone = Sandbox::new(&sweep);
+    alone.sweep(&[]).expect_code(0);
+    let expected = results(&alone);
+    let lanes = ["--lanes", "4"];
+    let mut kills = 0;
+    for place in ["worker:1000", "worker:5", "worker:14", "worker:19", "worker:26", "worker:33"] {
+        let together = Sandbox::new(&sweep);
+        if together.sweep_crashing_at(place, &lanes).code() != Some(0) {
+            kills += 1;
+            together.sweep(&lanes).expect_code(0).expect_no_panic();
+        }
+        assert_eq!(workers_of(&together.path("")), [] as [u32; 0], "{place}");
+        assert!(results(&together) == expected, "{place}");
+    }
+    assert!(kills > 2, "{kills}");
+}
