@@ -23,6 +23,7 @@ pub mod folder;
 pub mod init;
 pub mod lanes;
 pub mod layers;
+pub mod lr_scaling;
 pub mod measure;
 pub mod metric;
 pub mod model;

@@ -15,6 +15,7 @@ mod crops;
 pub mod data;
 pub mod divergence;
 pub mod error;
+mod evaluate;
 pub mod init;
 pub mod kernel;
 pub mod lane_set;
@@ -29,7 +30,9 @@ mod progress;
 mod pytorch_tests;
 pub mod report;
 pub mod rng;
+mod saved;
 pub mod schedule;
+mod together;
 pub mod trainer;
 pub mod weights;
 
