@@ -7,6 +7,7 @@
 
 pub mod claims;
 pub mod curves;
+pub mod effects;
 pub mod error;
 pub mod layers;
 pub mod leaderboard;

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::aggregate::claims::{ClaimResult, Stated, judge};
+use crate::aggregate::effects::Effects;
 use crate::aggregate::leaderboard::Leaderboard;
 use crate::aggregate::reader::{read_events, read_histories, read_planned, read_result};
 use crate::aggregate::row::{PlannedRun, RunState};
@@ -17,6 +18,7 @@ use crate::plan::Plan;
 use crate::record::{Durability, RecordError, SweepFolder, atomic};
 use crate::report::claims::claims_csv;
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
+use crate::report::effects::effects_csv;
 use crate::report::long::{LayersCsv, StepsCsv};
 use crate::spec::claim::Claim;
 use crate::spec::run_policy::CurveDetail;
@@ -157,6 +159,8 @@ impl<'a> Boards<'a> {
         atomic::replace(&self.folder.runs_csv(), &runs_csv(&self.table), derived)?;
         let board = leaderboard_csv(&self.leaderboard());
         atomic::replace(&self.folder.leaderboard_csv(), &board, derived)?;
+        let effects = effects_csv(self.table.axes(), &Effects::of(&self.table));
+        atomic::replace(&self.folder.effects_csv(), &effects, derived)?;
         self.write_claims(derived)?;
         atomic::replace_with(&self.folder.curves_csv(), derived, &mut |out| self.curves(out))?;
         self.write_long(derived)?;

@@ -4,4 +4,5 @@
 pub mod cell;
 pub mod claims;
 pub mod csv;
+pub mod effects;
 pub mod long;
