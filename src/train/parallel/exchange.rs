@@ -224,7 +224,7 @@ mod tests {
             let (order, start) = (StorageOrder::Saved, Start::Constant(0.0));
             let mut p = Parameter::new("p".to_owned(), 1, vec![len], order, start).unwrap();
             p.place = place;
-            let value = |i: usize| (place * 10 + rank * 100 + i % 7) as f32;
+            let value = |i: usize| (place * 10 * (rank + 1) + rank * 100 + i % 7) as f32;
             let fill = |to: &mut [f32]| to.iter_mut().enumerate().for_each(|(i, x)| *x = value(i));
             p.gradient.write(fill).unwrap();
             p
@@ -267,7 +267,7 @@ mod tests {
         for lens in [[5, 3, 7], [SMALL, 2, SMALL + 1], [LARGE, 9, LARGE + 5]] {
             let found = sums(lens, [[2, 1, 0]; 2]);
             for (place, len) in lens.into_iter().enumerate() {
-                let sum = |i: usize| (place * 20 + 100 + i % 7 * 2) as f32;
+                let sum = |i: usize| (place * 30 + 100 + i % 7 * 2) as f32;
                 let expected: Vec<f32> = (0..len).map(sum).collect();
                 for rank in &found {
                     assert!(rank.as_ref().unwrap()[place] == expected, "{lens:?} {place}");
