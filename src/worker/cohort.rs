@@ -287,13 +287,13 @@ fn without_the_unfit(
         };
         unfit += usize::from(why.is_some());
         standings.push(match why {
-            Some(why) => standing.from_the_start(&why)?,
+            Some(why) => standing.back_to_start(&why)?,
             None => standing,
         });
     }
     if unfit == 0 {
         // Each is whole, but together they are not: none is used, rather than tried again for ever.
-        let restart = |standing: Standing| standing.from_the_start(&error.to_string());
+        let restart = |standing: Standing| standing.back_to_start(&error.to_string());
         standings = standings.into_iter().map(restart).collect::<Result<_, _>>()?;
     }
     Ok(standings)

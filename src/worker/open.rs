@@ -83,14 +83,14 @@ impl Standing {
         let position = Position { steps: entry.step, epochs: lane.epochs.len() as u64 };
         if lane.events.length() != entry.events_length {
             let standing = Self { lane, position, tensors: None, refused };
-            return standing.from_the_start("the events that belong to it are damaged");
+            return standing.back_to_start("the events that belong to it are damaged");
         }
         lane.clock.carry_on(&entry);
         Ok(Self { lane, position, tensors: Some(tensors), refused })
     }
 
     /// Gives up its checkpoint.
-    pub(super) fn from_the_start(self, why: &str) -> Result<Self, RecordError> {
+    pub(super) fn back_to_start(self, why: &str) -> Result<Self, RecordError> {
         let refused = format!("checkpoint of step {}: {why}", self.position.steps);
         Ok(Self::at_start(self.lane.start_over()?, Some(refused)))
     }

@@ -210,3 +210,81 @@ impl<T: Real> Bucket<T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::train::layer::parameter::{Start, StorageOrder};
+    use crate::train::parallel::{Segment, Shared};
+
+    fn parameters(lens: [usize; 3], rank: usize) -> Vec<Parameter<f32>> {
+        let parameter = |(place, len): (usize, usize)| {
+            let (order, start) = (StorageOrder::Saved, Start::Constant(0.0));
+            let mut p = Parameter::new("p".to_owned(), 1, vec![len], order, start).unwrap();
+            p.place = place;
+            let value = |i: usize| (place * 10 * (rank + 1) + rank * 100 + i % 7) as f32;
+            let fill = |to: &mut [f32]| to.iter_mut().enumerate().for_each(|(i, x)| *x = value(i));
+            p.gradient.write(fill).unwrap();
+            p
+        };
+        lens.into_iter().enumerate().map(parameter).collect()
+    }
+
+    /// The sums that two ranks come to, or their errors, when each completes its gradients in its own
+    /// order; twice, so that buckets and stand-ins are used again.
+    fn sums(lens: [usize; 3], orders: [[usize; 3]; 2]) -> Vec<Result<Vec<Vec<f32>>, String>> {
+        let segment = Arc::new(Segment::create(2).unwrap());
+        let work = |rank: usize| {
+            let [link, _, _] = Shared::channels(&segment, rank, Duration::from_secs(60));
+            let mut exchange =
+                Exchange::new(Box::new(link), parameters(lens, rank).iter()).unwrap();
+            let mut found = Vec::new();
+            for _ in 0..2 {
+                let mut parameters = parameters(lens, rank);
+                let text = |error: TrainError| error.to_string();
+                for place in orders[rank] {
+                    exchange.ready(&mut parameters[place]).map_err(text)?;
+                }
+                exchange.finish(parameters.iter_mut()).map_err(text)?;
+                let sum = |p: &Parameter<f32>| p.gradient.read().unwrap().to_vec();
+                found = parameters.iter().map(sum).collect();
+            }
+            Ok(found)
+        };
+        std::thread::scope(|scope| {
+            let work = &work;
+            let second = scope.spawn(move || work(1));
+            vec![work(0), second.join().unwrap()]
+        })
+    }
+
+    const LARGE: usize = FIRST / 4 + 3;
+
+    #[test]
+    fn every_gradient_comes_back_summed_however_many_buckets_there_are() {
+        for lens in [[5, 3, 7], [SMALL, 2, SMALL + 1], [LARGE, 9, LARGE + 5]] {
+            let found = sums(lens, [[2, 1, 0]; 2]);
+            for (place, len) in lens.into_iter().enumerate() {
+                let sum = |i: usize| (place * 30 + 100 + i % 7 * 2) as f32;
+                let expected: Vec<f32> = (0..len).map(sum).collect();
+                for rank in &found {
+                    assert!(rank.as_ref().unwrap()[place] == expected, "{lens:?} {place}");
+                }
+            }
+        }
+    }
+
+    /// What is noticed at once where the lengths tell, and by comparing the ranks' parameters where
+    /// they do not.
+    #[test]
+    fn gradients_in_another_order_are_noticed() {
+        let orders = [[2, 1, 0], [0, 1, 2]];
+        let found = sums([LARGE, LARGE, LARGE + 5], orders);
+        assert!(found.iter().any(|rank| matches!(rank, Err(e) if e.contains("out of step"))));
+        let found = sums([5, 5, 5], orders);
+        let [Ok(first), Ok(second)] = &found[..] else { panic!("{found:?}") };
+        assert!(first != second);
+    }
+}
