@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::dispatch::inventory::DeviceChoice;
 use crate::spec::device::DeviceId;
 
 /// Declarative sweeps for deep-learning ablations: a TOML grid in, CSV leaderboards out.
@@ -61,9 +62,16 @@ pub struct FileArgs {
     /// Changes to it: `key=value` fixes a key, `key=a,b,c` makes it an axis.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// Runs at a time; the cores that this process may use where not said.
+    /// Runs at a time; what the cores and GPUs take where not said. More than there are cores share
+    /// them.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
+    /// GPUs that may be used, such as 0,2; none for the cores alone.
+    #[arg(long, value_name = "LIST")]
+    pub devices: Option<DeviceChoice>,
+    /// A description of the machine to take the place of this one.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
     /// Folder of all sweeps.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,

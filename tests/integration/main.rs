@@ -14,3 +14,4 @@ mod memory;
 mod parity;
 mod sandbox;
 mod signals;
+mod slots;
