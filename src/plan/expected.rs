@@ -2,7 +2,7 @@
 //!
 //! In this order: finished runs of the same configuration; the arithmetic of the run at the pace of the
 //! finished runs of this sweep; at the pace of other sweeps beside it; at a pace that is assumed, which
-//! is said. What a run takes beyond its arithmetic is in the pace.
+//! is said. What a run takes beyond its arithmetic and its start is in the pace.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,8 +20,12 @@ use crate::spec::RunConfig;
 const PACE_OF_A_CORE: f64 = 2e10;
 /// The same of a GPU.
 const PACE_OF_A_GPU: f64 = 2e12;
-/// Seconds to start a worker and load its data, where nothing was measured.
+/// Seconds to start a worker and load its data; a rough figure.
 const START_S: f64 = 0.05;
+/// Runs of other sweeps that took less say more about starting than about training.
+const TELLING_S: f64 = 4.0 * START_S;
+/// Least part of a run that is taken for training.
+const LEAST_PART: f64 = 0.2;
 /// Other sweeps that are looked into, the newest first.
 const SWEEPS: usize = 4;
 /// Run folders of each.
@@ -72,13 +76,14 @@ impl Pace {
     fn note(&mut self, on_gpu: bool, requirement: &Requirement, wall_s: f64) {
         let kind = usize::from(on_gpu);
         self.multiply_adds[kind] += requirement.multiply_adds;
-        self.seconds[kind] += wall_s * f64::from(requirement.devices);
+        let training_s = (wall_s - START_S).max(LEAST_PART * wall_s);
+        self.seconds[kind] += training_s * f64::from(requirement.devices);
     }
 
     fn seconds(&self, on_gpu: bool, requirement: &Requirement) -> Option<f64> {
         let kind = usize::from(on_gpu);
         let pace = self.multiply_adds[kind] / self.seconds[kind];
-        let seconds = requirement.multiply_adds / pace / f64::from(requirement.devices);
+        let seconds = START_S + requirement.multiply_adds / pace / f64::from(requirement.devices);
         (pace > 0.0 && seconds.is_finite()).then_some(seconds)
     }
 }
@@ -168,7 +173,10 @@ fn pace_of_others(sweeps: &Path, own: &str, on_gpu: &dyn Fn(&Requirement) -> boo
             entry.file_name().to_str().is_some_and(|name| name.parse::<RunId>().is_ok())
         });
         for run in runs.take(FOLDERS) {
-            if let Some((requirement, wall_s)) = finished(&RunFolder::at(&run.path())) {
+            let Some((requirement, wall_s)) = finished(&RunFolder::at(&run.path())) else {
+                continue;
+            };
+            if wall_s >= TELLING_S {
                 pace.note(on_gpu(&requirement), &requirement, wall_s);
             }
         }
@@ -230,6 +238,8 @@ mod tests {
         let other = named("other", grid(&["epochs=50"]));
         let folder = SweepFolder::new(sweeps, &other.name);
         start_all(&other, &folder);
+        finish(&folder, &result(planned(&other, None).runs[0].id, RunStatus::Finished, 0.1));
+        assert_eq!(expected(&spec, sweeps), before, "that was little more than a start");
         finish(&folder, &result(planned(&other, None).runs[0].id, RunStatus::Finished, 5.0));
         let found = expected(&spec, sweeps);
         assert!(found.iter().all(|(_, basis)| *basis == Basis::OtherSweeps), "{found:?}");
