@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::dispatch::inventory::DeviceChoice;
 use crate::plan::Lanes;
 use crate::spec::device::DeviceId;
 
@@ -62,9 +63,16 @@ pub struct FileArgs {
     /// Changes to it: `key=value` fixes a key, `key=a,b,c` makes it an axis.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// Runs at a time; the cores that this process may use where not said.
+    /// Runs at a time; what the cores and GPUs take where not said. More than there are cores share
+    /// them.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
+    /// GPUs that may be used, such as 0,2; none for the cores alone.
+    #[arg(long, value_name = "LIST")]
+    pub devices: Option<DeviceChoice>,
+    /// A description of the machine to take the place of this one.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
     /// Runs that are trained together as lanes of one network, where they may: up to N, or `off`, or
     /// `auto`, which is what pays: several small networks on a GPU, one on cores.
     #[arg(long, value_name = "N", default_value = "auto")]

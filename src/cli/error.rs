@@ -79,6 +79,15 @@ pub enum CliError {
         /// What there is.
         help: String,
     },
+    /// A device that is asked for is not there.
+    #[error("{message}")]
+    #[diagnostic(help("{help}"))]
+    NoDevice {
+        /// Which configuration asks for what, and what there is.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// The record.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -113,8 +122,12 @@ impl CliError {
             | Self::NoSweep { .. }
             | Self::BadName(_)
             | Self::Bench { .. }
+            | Self::NoDevice { .. }
             | Self::NoDataset { .. } => ExitCode::Usage,
             Self::Unfit(_) | Self::Weights(_) => ExitCode::Usage,
+            Self::Dispatch(DispatchError::NoSuchGpu { .. } | DispatchError::Inventory(_)) => {
+                ExitCode::Usage
+            }
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
             Self::Plan(_)
             | Self::Record(_)

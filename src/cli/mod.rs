@@ -10,6 +10,7 @@ mod exit_code;
 mod folders;
 mod leaderboard;
 mod model;
+mod placing;
 mod plan;
 mod schema;
 mod session;

@@ -6,6 +6,7 @@ use super::args::PlanArgs;
 use super::error::CliError;
 use super::exit_code::ExitCode;
 use super::session::Session;
+use super::terminal;
 use crate::display::plan_table::plan_table;
 use crate::plan::PlanView;
 
@@ -17,7 +18,7 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let session = Session::open(&args.file)?;
     if args.json {
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        serde_json::to_writer_pretty(&mut out, &PlanView(&session.plan))
+        serde_json::to_writer_pretty(&mut out, &PlanView(&session.plan, Some(&session.forecast())))
             .map_err(std::io::Error::from)?;
         writeln!(out)?;
         out.flush()?;
@@ -32,5 +33,9 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode, CliError> {
 /// # Errors
 /// When the standard output is gone.
 pub fn print_plan(session: &Session) -> Result<(), CliError> {
-    Ok(write!(std::io::stdout().lock(), "{}", plan_table(&session.plan, session.jobs))?)
+    for notice in session.placing.notices(&session.plan) {
+        terminal::notice(&notice);
+    }
+    let forecast = session.forecast();
+    Ok(write!(std::io::stdout().lock(), "{}", plan_table(&session.plan, &forecast))?)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::FileArgs;
 use super::error::CliError;
 use super::folders::Folders;
+use super::placing::Placing;
 use super::weights::WeightsFiles;
 use crate::plan::{Lanes, Plan};
 use crate::record::SweepFolder;
@@ -27,8 +28,10 @@ pub struct Session {
     pub folder: SweepFolder,
     /// Where data sets are, absolute.
     pub data: PathBuf,
-    /// Runs at a time.
-    pub jobs: usize,
+    /// The folder of all sweeps.
+    pub sweeps: PathBuf,
+    /// The machine, and what of it each run takes.
+    pub placing: Placing,
     /// Runs that are trained together.
     pub lanes: Lanes,
     /// The folders of images that were looked into.
@@ -58,13 +61,25 @@ impl Session {
         let (mut spec, sources) = parsed(&source, &mut folders)?;
         let beside = args.file.parent().unwrap_or(Path::new(""));
         let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
-        let folder = SweepFolder::new(&std::path::absolute(&args.runs)?, &spec.name);
+        let sweeps = std::path::absolute(&args.runs)?;
+        let folder = SweepFolder::new(&sweeps, &spec.name);
         let plan = build(&spec, Some(&folder), &weights)?;
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
-        let jobs = args.jobs.map_or_else(|| jobs(spec.run.threads), |jobs| jobs as usize);
-        Ok(Self { text, spec, plan, weights, folder, data, jobs, lanes: args.lanes, folders })
+        let placing = Placing::new(args, &spec, &plan)?;
+        Ok(Self {
+            text,
+            spec,
+            plan,
+            weights,
+            folder,
+            data,
+            sweeps,
+            placing,
+            lanes: args.lanes,
+            folders,
+        })
     }
 }
 
@@ -105,13 +120,6 @@ pub fn build(
         found
     };
     Ok(Plan::build(spec, record, &Dataset::fingerprint, &check)?)
-}
-
-/// Runs at a time that keep the cores busy: those that this process may use by its affinity and its
-/// cgroup's quota, in shares of `threads`.
-fn jobs(threads: u32) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    (cores / threads as usize).max(1)
 }
 
 /// The data sets that runs of the plan train on.

@@ -12,13 +12,15 @@ use super::exit_code::ExitCode;
 use super::plan::print_plan;
 use super::session::Session;
 use super::terminal;
+use crate::dispatch::leases::{self, Leases};
+use crate::dispatch::leasing::Leasing;
 use crate::dispatch::signals::SignalWatch;
-use crate::dispatch::{DispatchError, Message, Orders, Outcome, dispatch, strays};
+use crate::dispatch::work::Work;
+use crate::dispatch::{DispatchError, Means, Message, Orders, Outcome, dispatch, strays};
 use crate::display::Progress;
 use crate::event::SweepEvent;
 use crate::executor::local::Local;
-use crate::plan::lanes::{Hardware, fuse};
-use crate::plan::{Group, PlanSummary, RunState};
+use crate::plan::PlanSummary;
 use crate::record::crash_point::{Role, set_role};
 use crate::record::{Durability, Lock, RecordError, atomic};
 use crate::worker::use_small_pages;
@@ -34,6 +36,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         print_plan(&session)?;
         return Ok(ExitCode::Ok);
     }
+    session.placing.refuse_described_gpus()?;
     let folder = session.folder.path();
     fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
     let _lock = Lock::take(&session.folder.lock())?;
@@ -48,31 +51,17 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     session.weights.keep(&session.folder)?;
     let mut boards = Boards::open(&session.spec, &session.folder, &session.plan);
     boards.write()?;
-    let runs: Vec<usize> = missing(&session);
-    if runs.is_empty() {
+    let works = session.works().list;
+    if works.is_empty() {
         return nothing_to_do(&session, &boards);
     }
+    for notice in session.placing.notices(&session.plan) {
+        terminal::notice(&notice);
+    }
     session.folders.decode()?;
-    let outcome = execute(&session, runs, args.fail_fast, &mut boards)?;
+    let outcome = execute(&session, works, args.fail_fast, &mut boards)?;
     boards.write()?;
     print_outcome(&session, &boards, outcome)
-}
-
-/// Runs without a result, in the order of the plan.
-fn missing(session: &Session) -> Vec<usize> {
-    let runs = session.plan.runs.iter().enumerate();
-    runs.filter(|(_, run)| run.state != RunState::Done).map(|(index, _)| index).collect()
-}
-
-/// Every run by itself, with what it needs.
-fn groups(session: &Session, runs: &[usize]) -> Vec<Group> {
-    let plan = &session.plan;
-    let devices = |run: &usize| plan.config(&plan.runs[*run]).devices;
-    let alone =
-        |run: &usize| Group { runs: vec![*run], devices: devices(run), memory: 0, expected: None };
-    let singles = runs.iter().map(alone).collect();
-    let hardware = Hardware { gpu_memory: None, slots: session.jobs };
-    fuse(plan, singles, session.lanes, hardware)
 }
 
 /// What the record needs to be read without the command line that made it.
@@ -86,11 +75,11 @@ fn write_sources(session: &Session, overrides: &[String]) -> Result<(), RecordEr
 
 fn execute(
     session: &Session,
-    runs: Vec<usize>,
+    works: Vec<Work>,
     fail_fast: bool,
     boards: &mut Boards<'_>,
 ) -> Result<Outcome, CliError> {
-    let Session { spec, plan, folder, data, jobs, .. } = session;
+    let Session { spec, plan, folder, data, placing, .. } = session;
     use_small_pages();
     let (sender, messages) = mpsc::channel();
     let _signals = SignalWatch::start(sender.clone()).map_err(DispatchError::Signals)?;
@@ -103,11 +92,12 @@ fn execute(
     let orders = Orders {
         folder,
         data: data.clone(),
-        done_before: plan.runs.len() - runs.len(),
-        groups: groups(session, &runs),
+        done_before: plan.counts.done,
+        works,
+        host: placing.host.clone(),
         record_of: &|run| plan.run_record(&plan.runs[run], checkpoint),
         policy: spec.run.clone(),
-        jobs: *jobs,
+        jobs: placing.at_once(),
         fail_fast,
     };
     let name_of = |run: usize| {
@@ -115,7 +105,13 @@ fn execute(
         format!("{}  seed {}", plan.configuration_name(run), run.seed)
     };
     let mut progress = Progress::new(std::io::stderr().is_terminal(), Box::new(name_of));
-    let outcome = dispatch(&orders, &mut executor, &messages, &mut |event| {
+    let (leases, problem) = Leases::open(&leases::folder());
+    if let Some(problem) = problem {
+        terminal::notice(&problem);
+    }
+    let leasing = Leasing::new(&placing.inventory, leases);
+    let means = Means { executor: &mut executor, leasing };
+    let outcome = dispatch(&orders, means, &messages, &mut |event| {
         progress.show(event);
         if let Some(problem) = boards.observe(event) {
             let notice = format!("a CSV could not be written, it is tried again later: {problem}");

@@ -1,5 +1,6 @@
 //! Why a sweep cannot be executed.
 
+use super::inventory::InventoryError;
 use crate::record::RecordError;
 
 /// Why a sweep cannot be executed (a failing *run* is no error of the sweep).
@@ -8,6 +9,17 @@ pub enum DispatchError {
     /// The record could not be written or read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A GPU was chosen that is not there.
+    #[error("there is no GPU {number}: {found}")]
+    NoSuchGpu {
+        /// Which.
+        number: u32,
+        /// What there is.
+        found: String,
+    },
+    /// A described machine is none.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
     /// Signals could not be caught.
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),

@@ -6,14 +6,16 @@
 //! In: what happened and the time. Out: [`Act`]s for the driver. No clock, no process and no file
 //! here, so tests and simulations run it in virtual time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::occupancy::{Demand, Host, Kind, Occupancy, Place};
+use super::placement::{Placement, order};
+use super::work::Work;
 use crate::event::{AttemptEnd, Failure, FailureClass};
 use crate::executor::Stop;
-use crate::plan::Group;
-use crate::spec::device::DeviceId;
 use crate::spec::run_policy::{Backoff, Retries, RunPolicy};
+use crate::units::show_bytes;
 
 /// What the driver must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +26,8 @@ pub enum Act {
         group: usize,
         /// Which attempt, from 1.
         attempt: u32,
-        /// A device for each rank.
-        devices: Vec<DeviceId>,
+        /// Where.
+        place: Place,
     },
     /// Stop a group.
     Stop {
@@ -60,6 +62,42 @@ pub enum Verdict {
     Failed(Failure),
 }
 
+/// Who else was there when a run failed.
+#[derive(Debug, Clone, Copy)]
+struct Company {
+    /// Other runs in the same process.
+    lanes: bool,
+    /// Other groups of this sweep on the same device.
+    neighbours: bool,
+}
+
+/// Memory that a group was expected to need and memory that there was.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    kind: Kind,
+    needed: u64,
+    there: u64,
+}
+
+/// Adds to a want of memory how much was missing, where nothing else of this sweep was in the way.
+fn with_room(failure: Failure, company: Company, room: Room) -> Failure {
+    if failure.class != FailureClass::OutOfMemory || company.neighbours {
+        return failure;
+    }
+    let Room { kind, needed, there } = room;
+    let device = if kind == Kind::Core { "this host" } else { "its GPU" };
+    let (forecast, free) = (show_bytes(needed), show_bytes(there));
+    let missing = match needed.checked_sub(there) {
+        Some(missing) if missing > 0 => format!("about {} are missing", show_bytes(missing)),
+        _ => "it takes more than was forecast".to_owned(),
+    };
+    let reason = format!(
+        "{}; it had {device} to itself: {free} were free, {forecast} forecast, {missing}",
+        failure.reason
+    );
+    Failure { reason, ..failure }
+}
+
 /// What a verdict comes to.
 enum End {
     Result,
@@ -84,15 +122,15 @@ enum Phase {
 struct Unit {
     /// Its runs that have no result yet, as places in the plan.
     runs: Vec<usize>,
-    /// Devices that it takes.
-    devices: u32,
+    /// What it needs.
+    demand: Demand,
     /// Which attempt the next one is, from 1.
     attempt: u32,
     /// Attempts that do not count as the run's own: it was not alone in them.
     shared: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Active {
     started: Duration,
     /// When it was asked to stop.
@@ -104,11 +142,10 @@ struct Active {
 /// The state of a sweep's execution.
 #[derive(Debug)]
 pub struct Machine {
-    jobs: usize,
     policy: RunPolicy,
     fail_fast: bool,
     units: Vec<Unit>,
-    ready: VecDeque<usize>,
+    placement: Placement,
     delayed: BTreeSet<(Duration, usize)>,
     active: BTreeMap<usize, Active>,
     phase: Phase,
@@ -119,25 +156,31 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Will execute `groups` in this order, `jobs` at a time.
-    pub fn new(groups: &[Group], jobs: usize, policy: RunPolicy, fail_fast: bool) -> Self {
-        let unit = |group: &Group| Unit {
-            runs: group.runs.clone(),
-            devices: group.devices,
+    /// Will execute `works` on `host`, of which nothing is leased yet.
+    pub fn new(works: &[Work], host: &Host, policy: RunPolicy, fail_fast: bool) -> Self {
+        let unit = |work: &Work| Unit {
+            runs: work.group.runs.clone(),
+            demand: work.demand(policy.threads),
             attempt: 1,
             shared: 0,
         };
+        let units: Vec<Unit> = works.iter().map(unit).collect();
+        let first = |unit: &Unit| unit.runs.first().copied().unwrap_or_default();
+        let about: Vec<_> = units.iter().map(|unit| (unit.demand.expected, first(unit))).collect();
+        let mut placement = Placement::new(host);
+        for group in order(&about) {
+            placement.append(group, units[group].demand);
+        }
         Self {
-            jobs: jobs.max(1),
             policy,
             fail_fast,
-            units: groups.iter().map(unit).collect(),
-            ready: (0..groups.len()).collect(),
+            runs: units.iter().map(|unit| unit.runs.len()).sum(),
+            units,
+            placement,
             delayed: BTreeSet::new(),
             active: BTreeMap::new(),
             phase: Phase::Running,
             paused: false,
-            runs: groups.iter().map(|group| group.runs.len()).sum(),
             finished: 0,
             failed: 0,
         }
@@ -151,15 +194,13 @@ impl Machine {
                 break;
             }
             self.delayed.pop_first();
-            self.ready.push_front(group);
+            self.placement.put_first(group, self.units[group].demand);
         }
-        while self.phase == Phase::Running && !self.paused && self.active.len() < self.jobs {
-            let Some(group) = self.ready.pop_front() else { break };
+        while self.phase == Phase::Running && !self.paused {
+            let Some((group, place)) = self.placement.start_next(now) else { break };
             let active = Active { started: now, asked: None, timed_out: false, killed: false };
             self.active.insert(group, active);
-            let Unit { attempt, devices, .. } = self.units[group];
-            let devices = vec![DeviceId::Cpu; devices as usize];
-            acts.push(Act::Start { group, attempt, devices });
+            acts.push(Act::Start { group, attempt: self.units[group].attempt, place });
         }
         acts
     }
@@ -189,7 +230,10 @@ impl Machine {
         let took = now.saturating_sub(active.started);
         let attempt = self.units[group].attempt;
         let runs = std::mem::take(&mut self.units[group].runs);
-        let in_company = runs.len() > 1;
+        let company =
+            Company { lanes: runs.len() > 1, neighbours: !self.placement.was_alone(group) };
+        let room = self.room_of(group);
+        self.placement.leave(group);
         let mut acts = Vec::new();
         let mut waiting = Vec::new();
         for (run, verdict) in runs.into_iter().zip(verdicts) {
@@ -202,13 +246,15 @@ impl Machine {
                     waiting.push(run);
                     AttemptEnd::Interrupted
                 }
-                End::Failed(failure) => self.failed(now, group, run, in_company, failure),
+                End::Failed(failure) => {
+                    self.failed(now, (group, run), company, with_room(failure, company, room))
+                }
             };
             acts.push(Act::Settle { run, attempt, took, end });
         }
         if !waiting.is_empty() {
             self.units[group].runs = waiting;
-            self.ready.push_front(group);
+            self.placement.put_first(group, self.units[group].demand);
         }
         let failed = |act: &Act| matches!(act, Act::Settle { end: AttemptEnd::Failed(_), .. });
         if self.fail_fast && acts.iter().any(failed) {
@@ -242,26 +288,29 @@ impl Machine {
     }
 
     /// A run failed: it is tried again, alone, as often as the policy says. What a whole group came to
-    /// says little of one run in it, so it is not counted as the run's own failure.
+    /// says little of one run in it, so it is not counted as the run's own failure. Without memory the
+    /// next attempt has the device to itself; one that had it gets no other.
     fn failed(
         &mut self,
         now: Duration,
-        group: usize,
-        run: usize,
-        in_company: bool,
+        (group, run): (usize, usize),
+        company: Company,
         failure: Failure,
     ) -> AttemptEnd {
-        let Unit { devices, attempt, shared, .. } = self.units[group];
+        let Unit { demand, attempt, shared, .. } = self.units[group];
         let own = attempt - shared;
-        let again = own <= self.policy.retries.count && failure.class.may_pass();
-        if !again && !in_company {
+        let out_of_memory = failure.class == FailureClass::OutOfMemory;
+        let hopeless = !failure.class.may_pass() || (out_of_memory && !company.neighbours);
+        let again = own <= self.policy.retries.count && !hopeless;
+        if !again && !company.lanes {
             self.failed += 1;
             return AttemptEnd::Failed(failure);
         }
         let delay = delay(&self.policy.retries, own);
-        let shared = shared + u32::from(in_company);
-        let alone = Unit { runs: vec![run], devices, attempt: attempt + 1, shared };
-        let group = if in_company {
+        let shared = shared + u32::from(company.lanes);
+        let demand = Demand { alone: demand.alone || out_of_memory, ..demand };
+        let alone = Unit { runs: vec![run], demand, attempt: attempt + 1, shared };
+        let group = if company.lanes {
             self.units.push(alone);
             self.units.len() - 1
         } else {
@@ -270,6 +319,70 @@ impl Machine {
         };
         self.delayed.insert((now + delay, group));
         AttemptEnd::Retry { failure, delay_s: delay.as_secs() }
+    }
+
+    /// Devices that a group takes at once, a rank on each.
+    pub fn ranks(&self, group: usize) -> u32 {
+        self.units[group].demand.ranks
+    }
+
+    /// What a group was expected to need and what there was.
+    fn room_of(&self, group: usize) -> Room {
+        let place = self.placement.place_of(group);
+        let slot = place.and_then(|place| place.shares.first());
+        let Demand { kind, ranks, memory, .. } = self.units[group].demand;
+        let ranks = if kind == Kind::Core { u64::from(ranks) } else { 1 };
+        Room {
+            kind,
+            needed: memory.saturating_mul(ranks),
+            there: slot.map_or(0, |(slot, _)| self.placement.occupancy().memory_at(*slot)),
+        }
+    }
+
+    /// A slot is leased, with so much memory free on it.
+    pub fn lease(&mut self, slot: usize, memory: u64) {
+        self.placement.lease(slot, memory);
+    }
+
+    /// A slot is given back; it is idle.
+    pub fn give_back(&mut self, slot: usize) {
+        self.placement.give_back(slot);
+    }
+
+    /// The host has so much memory free, now that nothing runs.
+    pub fn set_memory(&mut self, memory: u64) {
+        self.placement.set_memory(memory);
+    }
+
+    /// The first group that waits.
+    #[cfg(test)]
+    pub fn first_waiting(&self) -> Option<usize> {
+        self.placement.first_waiting()
+    }
+
+    /// Which slots are leased and taken.
+    pub fn occupancy(&self) -> &Occupancy {
+        self.placement.occupancy()
+    }
+
+    /// Slots of a kind that are of use now or when a delay is over; none once nothing more is started.
+    pub fn wanted(&self, kind: Kind) -> usize {
+        if self.phase > Phase::Running {
+            return 0;
+        }
+        let delayed: Vec<Demand> =
+            self.delayed.iter().map(|(_, group)| self.units[*group].demand).collect();
+        self.placement.wanted(kind, &delayed)
+    }
+
+    /// Slots of a kind beyond those leased, without which a group that waits can never start.
+    pub fn missing(&self, kind: Kind) -> usize {
+        if self.phase > Phase::Running { 0 } else { self.placement.missing(kind) }
+    }
+
+    /// Does nothing run?
+    pub fn is_idle(&self) -> bool {
+        self.active.is_empty()
     }
 
     /// The runs of a group, as places in the plan.
@@ -310,7 +423,7 @@ impl Machine {
 
     /// Is there nothing left to wait for?
     pub fn is_over(&self) -> bool {
-        let waiting = !self.ready.is_empty() || !self.delayed.is_empty();
+        let waiting = self.placement.waiting() > 0 || !self.delayed.is_empty();
         self.active.is_empty() && (self.phase > Phase::Running || !waiting)
     }
 
@@ -341,213 +454,5 @@ fn delay(retries: &Retries, attempt: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn seconds(s: u64) -> Duration {
-        Duration::from_secs(s)
-    }
-
-    fn crash() -> Verdict {
-        Verdict::Failed(Failure { class: FailureClass::Crashed, reason: "boom".to_owned() })
-    }
-
-    fn machine(runs: usize, jobs: usize, policy: RunPolicy) -> Machine {
-        Machine::new(&singles(runs), jobs, policy, false)
-    }
-
-    fn group(runs: &[usize]) -> Group {
-        Group { runs: runs.to_vec(), devices: 1, memory: 0, expected: None }
-    }
-
-    fn singles(runs: usize) -> Vec<Group> {
-        (0..runs).map(|run| group(&[run])).collect()
-    }
-
-    fn started(acts: &[Act]) -> Vec<(usize, u32)> {
-        let start = |act: &Act| match act {
-            Act::Start { group, attempt, .. } => Some((*group, *attempt)),
-            _ => None,
-        };
-        acts.iter().filter_map(start).collect()
-    }
-
-    #[test]
-    fn a_failed_run_is_tried_again_with_a_growing_delay_and_then_given_up() {
-        let retries = Retries { count: 2, backoff: Backoff::Exponential, delay: seconds(10) };
-        let mut machine = machine(1, 1, RunPolicy { retries, ..RunPolicy::default() });
-        assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
-        for (at, delay_s, attempt) in [(1, 10, 2), (12, 20, 3)] {
-            let acts = machine.ended(seconds(at), 0, vec![crash()]);
-            let Act::Settle { end: AttemptEnd::Retry { delay_s: found, .. }, .. } = &acts[0] else {
-                panic!("{acts:?}")
-            };
-            assert_eq!(*found, delay_s);
-            assert_eq!(started(&machine.tick(seconds(at + delay_s - 1))), []);
-            assert_eq!(machine.next_deadline(), Some(seconds(at + delay_s)));
-            assert_eq!(started(&machine.tick(seconds(at + delay_s))), [(0, attempt)]);
-        }
-        let acts = machine.ended(seconds(40), 0, vec![crash()]);
-        assert!(matches!(acts[0], Act::Settle { end: AttemptEnd::Failed(_), .. }));
-        assert!(machine.is_over());
-        assert_eq!(machine.counts(), (0, 1, 0));
-    }
-
-    #[test]
-    fn what_cannot_pass_is_not_tried_again() {
-        let mut machine = machine(1, 1, RunPolicy::default());
-        machine.tick(seconds(0));
-        let refused = Failure { class: FailureClass::Refused, reason: "no data".to_owned() };
-        machine.ended(seconds(1), 0, vec![Verdict::Failed(refused)]);
-        assert!(machine.is_over());
-    }
-
-    #[test]
-    fn a_timeout_asks_first_and_kills_after_the_grace_period() {
-        let policy = RunPolicy {
-            timeout: Some(seconds(60)),
-            retries: Retries { count: 0, ..Retries::default() },
-            ..RunPolicy::default()
-        };
-        let mut machine = machine(1, 1, policy);
-        machine.tick(seconds(0));
-        assert_eq!(machine.tick(seconds(59)), []);
-        let asked = machine.tick(seconds(60));
-        assert_eq!(asked, [Act::Stop { group: 0, how: Stop::Gracefully }]);
-        assert_eq!(machine.tick(seconds(65)), []);
-        let killed = machine.tick(seconds(70));
-        assert_eq!(killed, [Act::Stop { group: 0, how: Stop::AtOnce }]);
-        assert_eq!(machine.tick(seconds(80)), [], "killed once");
-        let acts = machine.ended(seconds(81), 0, vec![crash()]);
-        let Act::Settle { end: AttemptEnd::Failed(failure), .. } = &acts[0] else { panic!() };
-        assert_eq!(failure.class, FailureClass::TimedOut);
-        assert_eq!(failure.reason, "took longer than the timeout of 1m 00s");
-    }
-
-    #[test]
-    fn the_first_interrupt_starts_nothing_more_and_the_second_kills() {
-        let mut machine = machine(3, 2, RunPolicy::default());
-        assert_eq!(started(&machine.tick(seconds(0))), [(0, 1), (1, 1)]);
-        let asked = machine.interrupt(seconds(1));
-        assert_eq!(asked, [0, 1].map(|group| Act::Stop { group, how: Stop::Gracefully }));
-        let acts = machine.ended(seconds(2), 0, vec![Verdict::Interrupted]);
-        assert!(matches!(acts[0], Act::Settle { end: AttemptEnd::Interrupted, .. }));
-        assert_eq!(machine.tick(seconds(2)), []);
-        assert_eq!(machine.interrupt(seconds(3)), [Act::Stop { group: 1, how: Stop::AtOnce }]);
-        machine.ended(seconds(3), 1, vec![crash()]);
-        assert!(machine.is_over());
-        assert_eq!(machine.counts(), (0, 0, 3));
-    }
-
-    #[test]
-    fn a_full_disk_pauses_and_the_run_goes_on_when_there_is_room() {
-        let mut machine = machine(2, 1, RunPolicy::default());
-        machine.tick(seconds(0));
-        machine.ended(seconds(1), 0, vec![Verdict::DiskFull]);
-        assert!(machine.is_paused() && !machine.is_over());
-        assert_eq!(machine.tick(seconds(2)), []);
-        machine.resume();
-        assert_eq!(started(&machine.tick(seconds(3))), [(0, 1)], "the same attempt, first");
-    }
-
-    #[test]
-    fn fail_fast_stops_the_sweep_at_the_first_failure() {
-        let policy = RunPolicy {
-            retries: Retries { count: 0, ..Retries::default() },
-            ..RunPolicy::default()
-        };
-        let mut machine = Machine::new(&singles(3), 2, policy, true);
-        machine.tick(seconds(0));
-        let acts = machine.ended(seconds(1), 0, vec![crash()]);
-        assert_eq!(acts[1], Act::Stop { group: 1, how: Stop::Gracefully });
-        assert_eq!(machine.tick(seconds(1)), []);
-    }
-
-    #[test]
-    fn lanes_are_judged_one_by_one_and_those_without_a_result_go_on_alone() {
-        let retries = Retries { count: 1, backoff: Backoff::Fixed, delay: seconds(1) };
-        let policy = RunPolicy { retries, ..RunPolicy::default() };
-        let mut machine = Machine::new(&[group(&[4, 7, 9]), group(&[5])], 1, policy, false);
-        assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
-        assert_eq!(machine.runs(0), [4, 7, 9]);
-        let acts = machine.ended(seconds(5), 0, vec![crash(), Verdict::Result, crash()]);
-        let ends: Vec<(usize, bool)> = acts
-            .iter()
-            .map(|act| match act {
-                Act::Settle { run, end, .. } => (*run, *end == AttemptEnd::Result),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(ends, [(4, false), (7, true), (9, false)]);
-        assert_eq!(machine.counts(), (1, 0, 3));
-        assert_eq!(started(&machine.tick(seconds(5))), [(1, 1)]);
-        machine.ended(seconds(6), 1, vec![Verdict::Result]);
-        // The failure in company counts for neither: each has its attempt and a retry to itself.
-        let mut attempts = Vec::new();
-        for now in (7..).step_by(2).take_while(|now| *now < 40) {
-            for (group, attempt) in started(&machine.tick(seconds(now))) {
-                attempts.push((machine.runs(group).to_vec(), attempt));
-                machine.ended(seconds(now), group, vec![crash()]);
-            }
-        }
-        attempts.sort();
-        assert_eq!(attempts, [(vec![4], 2), (vec![4], 3), (vec![9], 2), (vec![9], 3)]);
-        assert_eq!(machine.counts(), (2, 2, 0));
-        assert!(machine.is_over());
-    }
-
-    #[test]
-    fn lanes_that_the_full_disk_stopped_go_on_together() {
-        let mut machine = Machine::new(&[group(&[1, 2, 3])], 1, RunPolicy::default(), false);
-        machine.tick(seconds(0));
-        let verdicts = vec![Verdict::DiskFull, Verdict::Result, Verdict::DiskFull];
-        machine.ended(seconds(1), 0, verdicts);
-        machine.resume();
-        assert_eq!(started(&machine.tick(seconds(2))), [(0, 1)]);
-        assert_eq!(machine.runs(0), [1, 3]);
-    }
-
-    proptest! {
-        /// Whatever the attempts come to, every run is settled for good exactly once, never more
-        /// than `jobs` are active, and the machine comes to an end.
-        #[test]
-        fn every_run_is_settled_once(
-            runs in 0_usize..20,
-            jobs in 1_usize..5,
-            outcomes in prop::collection::vec(0_u8..4, 200),
-        ) {
-            let mut machine = machine(runs, jobs, RunPolicy::default());
-            let mut settled = vec![0; runs];
-            let mut active: VecDeque<usize> = VecDeque::new();
-            let mut outcomes = outcomes.into_iter().cycle();
-            let mut now = Duration::ZERO;
-            for _ in 0..1000 {
-                active.extend(started(&machine.tick(now)).iter().map(|(run, _)| *run));
-                prop_assert!(active.len() <= jobs);
-                if machine.is_over() {
-                    break;
-                }
-                let Some(run) = active.pop_front() else {
-                    machine.resume();
-                    now = machine.next_deadline().unwrap_or(now).max(now);
-                    continue;
-                };
-                now += seconds(1);
-                let verdict = match outcomes.next() {
-                    Some(0) => Verdict::DiskFull,
-                    Some(1) => crash(),
-                    Some(2) => Verdict::Interrupted,
-                    _ => Verdict::Result,
-                };
-                for act in machine.ended(now, run, vec![verdict]) {
-                    if let Act::Settle { end: AttemptEnd::Result | AttemptEnd::Failed(_), .. } = act {
-                        settled[run] += 1;
-                    }
-                }
-            }
-            prop_assert!(machine.is_over());
-            prop_assert_eq!(settled, vec![1; runs]);
-        }
-    }
-}
+#[path = "machine_tests.rs"]
+mod tests;

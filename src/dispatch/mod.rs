@@ -3,13 +3,24 @@
 //! In: the runs to execute and an [`Executor`]. Out: finished run folders, the journal, and
 //! [`SweepEvent`]s for whoever shows them. One event loop owns all state; threads only send
 //! messages. Every decision is [`Machine`]'s, which knows no clock; every judgement of an attempt
-//! is [`judge`]'s; this file does what they say.
+//! is [`judge`]'s; which cores and GPUs may be used is [`Leasing`]'s; this file does what they say.
 
+#[cfg(test)]
+mod dispatch_tests;
 pub mod error;
+pub mod inventory;
+pub mod leases;
+pub mod leasing;
 pub mod machine;
+pub mod occupancy;
+pub mod outlook;
+pub mod placement;
 pub mod signals;
+#[cfg(test)]
+mod simulation_tests;
 pub mod strays;
 pub mod verdict;
+pub mod work;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +33,6 @@ pub use error::DispatchError;
 use crate::event::{AttemptEnd, Failure, FailureClass, RunEvent, SweepEvent};
 use crate::executor::{Ended, Executor, Job};
 use crate::ids::RunId;
-use crate::plan::Group;
 use crate::record::crash_point::crash_point;
 use crate::record::journal::{JOURNAL_FORMAT, JournalEntry, now};
 use crate::record::{
@@ -31,8 +41,12 @@ use crate::record::{
 };
 use crate::spec::device::DeviceId;
 use crate::spec::run_policy::RunPolicy;
+use crate::units::show_bytes;
+use leasing::Leasing;
 use machine::{Act, Machine};
+use occupancy::{Host, Kind, Place};
 use verdict::{Log, judge};
+use work::Work;
 
 /// How often running workers' events are looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -58,18 +72,28 @@ pub struct Orders<'a> {
     pub folder: &'a SweepFolder,
     /// Where data sets are.
     pub data: PathBuf,
-    /// The groups to execute, in order, without a run twice.
-    pub groups: Vec<Group>,
+    /// What to execute, without a run twice.
+    pub works: Vec<Work>,
+    /// The machine to do it on.
+    pub host: Host,
     /// Runs of the plan that were done before.
     pub done_before: usize,
     /// `run.json` of a run, by its index in the plan.
     pub record_of: &'a dyn Fn(usize) -> RunRecord,
     /// Timeouts, retries, grace.
     pub policy: RunPolicy,
-    /// Runs at a time.
+    /// Runs at a time, as a person is told.
     pub jobs: usize,
     /// Stop at the first run that fails for good.
     pub fail_fast: bool,
+}
+
+/// What it is executed with.
+pub struct Means<'a> {
+    /// Starts and stops workers.
+    pub executor: &'a mut dyn Executor,
+    /// Leases cores and GPUs.
+    pub leasing: Leasing<'a>,
 }
 
 /// What a sweep's execution came to.
@@ -89,18 +113,20 @@ pub struct Outcome {
 /// When the sweep's own record cannot be written. Workers are stopped first.
 pub fn dispatch(
     orders: &Orders<'_>,
-    executor: &mut dyn Executor,
+    means: Means<'_>,
     messages: &Receiver<Message>,
     observe: &mut dyn FnMut(&SweepEvent),
 ) -> Result<Outcome, DispatchError> {
     let journal = LineWriter::open(&orders.folder.journal())?.0;
+    let Means { executor, leasing } = means;
     let machine =
-        Machine::new(&orders.groups, orders.jobs, orders.policy.clone(), orders.fail_fast);
+        Machine::new(&orders.works, &orders.host, orders.policy.clone(), orders.fail_fast);
     let active = BTreeMap::new();
     let begun = Instant::now();
     let mut dispatcher = Dispatcher {
         orders,
         executor,
+        leasing,
         observe,
         journal,
         machine,
@@ -135,6 +161,7 @@ impl Lane {
 struct Dispatcher<'a> {
     orders: &'a Orders<'a>,
     executor: &'a mut dyn Executor,
+    leasing: Leasing<'a>,
     observe: &'a mut dyn FnMut(&SweepEvent),
     journal: LineWriter<JournalEntry>,
     machine: Machine,
@@ -145,7 +172,7 @@ struct Dispatcher<'a> {
 
 impl Dispatcher<'_> {
     fn run(&mut self, messages: &Receiver<Message>) -> Result<Outcome, DispatchError> {
-        let runs: usize = self.orders.groups.iter().map(|group| group.runs.len()).sum();
+        let runs: usize = self.orders.works.iter().map(|work| work.group.runs.len()).sum();
         self.journal.append(&JournalEntry::SweepStarted {
             format: JOURNAL_FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -160,8 +187,12 @@ impl Dispatcher<'_> {
             jobs: self.orders.jobs,
         });
         loop {
+            if let Some(notice) = self.leasing.acquire(&mut self.machine) {
+                self.notice(&notice);
+            }
             let acts = self.machine.tick(self.begun.elapsed());
             self.perform(acts)?;
+            self.leasing.trim(&mut self.machine);
             if self.machine.is_over() {
                 break;
             }
@@ -209,7 +240,7 @@ impl Dispatcher<'_> {
     fn perform(&mut self, acts: Vec<Act>) -> Result<(), DispatchError> {
         for act in acts {
             match act {
-                Act::Start { group, attempt, devices } => self.start(group, attempt, devices)?,
+                Act::Start { group, attempt, place } => self.start(group, attempt, &place)?,
                 Act::Stop { group, how } => self.executor.stop(group, how),
                 // Runs are settled where their process ended, see `group_over`.
                 Act::Settle { .. } => {}
@@ -218,12 +249,7 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        group: usize,
-        attempt: u32,
-        devices: Vec<DeviceId>,
-    ) -> Result<(), DispatchError> {
+    fn start(&mut self, group: usize, attempt: u32, place: &Place) -> Result<(), DispatchError> {
         let lane = |run: &usize| {
             let record = (self.orders.record_of)(*run);
             let folder = self.orders.folder.run(record.run_id);
@@ -235,10 +261,18 @@ impl Dispatcher<'_> {
             group,
             attempt,
             folders: lanes.iter().map(|lane| lane.folder.clone()).collect(),
-            devices,
+            devices: self.devices(group, place),
             threads: self.orders.policy.threads,
             data: self.orders.data.clone(),
         };
+        if let Some(there) = place.short_of {
+            let name = &lanes[0].record.configuration;
+            self.notice(&format!(
+                "{name} is expected to need more memory than the {} that are free: it has its device \
+                 to itself",
+                show_bytes(there)
+            ));
+        }
         let ids: Vec<RunId> = lanes.iter().map(|lane| lane.record.run_id).collect();
         for lane in &lanes {
             (self.observe)(&SweepEvent::RunStarted { run: lane.run, attempt });
@@ -263,6 +297,17 @@ impl Dispatcher<'_> {
                 self.write(&JournalEntry::AttemptStarted { run_id, attempt, pid, at: now() })
             }),
             Err(verdict) => self.group_over(group, vec![verdict; ids.len()]),
+        }
+    }
+
+    /// A device for each rank of a group.
+    fn devices(&self, group: usize, place: &Place) -> Vec<DeviceId> {
+        match place.kind {
+            Kind::Core => vec![DeviceId::Cpu; self.machine.ranks(group) as usize],
+            Kind::Gpu => {
+                let gpu = |(slot, _): &(usize, u32)| self.leasing.inventory().device(*slot);
+                place.shares.iter().map(gpu).collect()
+            }
         }
     }
 

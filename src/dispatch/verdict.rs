@@ -49,6 +49,16 @@ pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdic
     if let Some(reason) = lost_rank(exit, &tail) {
         return failed(FailureClass::RankLost, reason);
     }
+    let code = |exit: WorkerExit| exit as i32;
+    let orderly = [WorkerExit::Interrupted, WorkerExit::DiskFull].map(code);
+    match exit {
+        Exit::Code(code) if orderly.contains(&code) => {}
+        _ => {
+            if let Some(line) = want_of_memory(&tail) {
+                return failed(FailureClass::OutOfMemory, line);
+            }
+        }
+    }
     match exit {
         Exit::Code(code) => match WorkerExit::from_code(code) {
             Some(WorkerExit::Done) => failed(
@@ -65,7 +75,7 @@ pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdic
                 failed(FailureClass::Crashed, format!("exit code {code}: {}", panic_line(&tail)))
             }
         },
-        Exit::Signal(signal) => by_signal(signal, &tail),
+        Exit::Signal(signal) => by_signal(signal),
     }
 }
 
@@ -77,7 +87,7 @@ fn lost_rank(exit: Exit, tail: &str) -> Option<String> {
     line.filter(|_| may_be).map(|reason| reason.trim().to_owned())
 }
 
-fn by_signal(signal: i32, tail: &str) -> Verdict {
+fn by_signal(signal: i32) -> Verdict {
     let name = match signal {
         4 => "SIGILL",
         6 => "SIGABRT",
@@ -88,9 +98,6 @@ fn by_signal(signal: i32, tail: &str) -> Verdict {
         15 => "SIGTERM",
         _ => "a signal",
     };
-    if tail.contains("memory allocation of") {
-        return failed(FailureClass::OutOfMemory, last_line(tail));
-    }
     let reason = match signal {
         9 => "killed by signal 9 (SIGKILL), not by gridlane: perhaps by the kernel for want of memory \
               (`dmesg` tells), perhaps by hand"
@@ -98,6 +105,14 @@ fn by_signal(signal: i32, tail: &str) -> Verdict {
         _ => format!("killed by signal {signal} ({name})"),
     };
     failed(FailureClass::Crashed, reason)
+}
+
+/// The line of a log in which the host's allocator or CUDA says that there is no memory left.
+fn want_of_memory(tail: &str) -> Option<String> {
+    let says = |line: &&str| {
+        line.contains("memory allocation of ") || line.contains("CUDA_ERROR_OUT_OF_MEMORY")
+    };
+    tail.lines().rev().find(says).map(|line| line.trim().to_owned())
 }
 
 fn failed(class: FailureClass, reason: String) -> Verdict {
@@ -182,6 +197,12 @@ mod tests {
                 panic,
                 FailureClass::Crashed,
                 "exit code 101: index out of bounds (src/train/x.rs:3:5)",
+            ),
+            (
+                Exit::Code(65),
+                "error: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
+                FailureClass::OutOfMemory,
+                "error: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
             ),
             (Exit::Code(3), "", FailureClass::Crashed, "exit code 3: it left no message"),
             (Exit::Signal(11), "", FailureClass::Crashed, "killed by signal 11 (SIGSEGV)"),

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Duration;
 
 use super::columns::columns;
 use crate::plan::memory::needs;
-use crate::plan::{Counts, Plan, RunState};
+use crate::plan::{Basis, Counts, Forecast, Plan, RunState};
 use crate::units::{show_bytes, show_count, show_duration};
 
 /// Configurations that are listed.
@@ -16,8 +15,8 @@ const MAX_VALUES: usize = 8;
 /// Reasons and warnings of one kind that are listed.
 const MAX_LINES: usize = 10;
 
-/// Renders `plan`; `jobs` is how many runs go on at once, for the estimate.
-pub fn plan_table(plan: &Plan, jobs: usize) -> String {
+/// Renders `plan` with what executing it will come to.
+pub fn plan_table(plan: &Plan, coming: &Forecast) -> String {
     let sections = [
         header(plan),
         axes(plan),
@@ -26,8 +25,8 @@ pub fn plan_table(plan: &Plan, jobs: usize) -> String {
         rules(plan),
         stale(plan),
         warnings(plan),
-        memory(plan, jobs),
-        estimate(plan, jobs),
+        memory(plan, coming.at_once),
+        forecast(coming),
     ];
     let sections: Vec<String> = sections.into_iter().filter(|text| !text.is_empty()).collect();
     sections.join("\n")
@@ -197,21 +196,45 @@ fn memory(plan: &Plan, jobs: usize) -> String {
     })
 }
 
-fn estimate(plan: &Plan, jobs: usize) -> String {
-    let missing = plan.counts.missing();
-    let Some(durations) = plan.durations.filter(|_| missing > 0) else { return String::new() };
-    // However many jobs there are, the last run takes its time.
-    let rounds = (missing as f64 / jobs.max(1) as f64).max(1.0);
-    let seconds = |s: f64| Duration::try_from_secs_f64(s).map_or("unknown".into(), show_duration);
-    format!(
-        "estimate: about {} for {} with {} (a run took {} ± {}, mean and standard deviation of {} finished)\n",
-        seconds(durations.mean_s * rounds),
-        counted(missing, "run"),
-        counted(jobs.max(1), "job"),
-        seconds(durations.mean_s),
-        seconds(durations.std_s),
-        number(durations.runs),
-    )
+/// What executing it will come to on this machine, and from what that is concluded.
+fn forecast(forecast: &Forecast) -> String {
+    let Some(basis) = forecast.least_sure() else { return String::new() };
+    let mut text = format!("slots: {}\n", forecast.slots);
+    if forecast.groups < forecast.runs {
+        let groups = counted(forecast.groups, "group");
+        let runs = counted(forecast.runs, "run");
+        let _ = writeln!(text, "lanes: {runs} in {groups}, each trained as one network");
+    }
+    let about = if forecast.is_measured() { "about" } else { "roughly" };
+    let _ = writeln!(
+        text,
+        "forecast: {about} {} for {}, the longest {}; {}",
+        show_duration(forecast.total),
+        counted(forecast.runs, "run"),
+        show_duration(forecast.longest),
+        concluded_from(basis, forecast.finished),
+    );
+    text
+}
+
+fn concluded_from(basis: Basis, finished: usize) -> String {
+    match basis {
+        Basis::SameConfiguration => {
+            format!("from {} of the same configurations", counted(finished, "finished run"))
+        }
+        Basis::ThisSweep => {
+            format!(
+                "from {} of this sweep and each run's arithmetic",
+                counted(finished, "finished run")
+            )
+        }
+        Basis::OtherSweeps => {
+            "from the pace of other sweeps here and each run's arithmetic".to_owned()
+        }
+        Basis::Assumption => {
+            "from each run's arithmetic alone: nothing comparable has run here yet".to_owned()
+        }
+    }
 }
 
 /// A title and a line for each of the first items; nothing without items.
@@ -262,27 +285,49 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::plan::sample::{exclude, finish, grid, include, planned, result, start_all};
     use crate::record::{RunStatus, SweepFolder};
+
+    fn coming(cores: usize, basis: Option<Basis>) -> Forecast {
+        Forecast {
+            slots: format!("{cores} cores"),
+            at_once: cores,
+            runs: 12,
+            groups: 12,
+            total: Duration::from_secs(4000),
+            longest: Duration::from_secs(70),
+            bases: basis.into_iter().map(|basis| (basis, 12)).collect(),
+            finished: 5,
+            expected_s: BTreeMap::new(),
+        }
+    }
 
     #[test]
     fn a_fresh_plan() {
         let mut spec = grid(&["schedule=\"constant\" \"cosine\"", "lr=0.1 0.01"]);
         spec.description = Some("Which schedule pays?".to_owned());
-        insta::assert_snapshot!(plan_table(&planned(&spec, None), 2));
+        insta::assert_snapshot!(plan_table(
+            &planned(&spec, None),
+            &coming(2, Some(Basis::OtherSweeps))
+        ));
     }
 
     #[test]
     fn a_plan_that_varies_nothing() {
-        insta::assert_snapshot!(plan_table(&planned(&grid(&[]), None), 1));
+        insta::assert_snapshot!(plan_table(
+            &planned(&grid(&[]), None),
+            &coming(1, Some(Basis::Assumption))
+        ));
     }
 
     #[test]
     fn a_large_plan_is_cut_short() {
         let values: Vec<String> = (1..=250).map(|n| n.to_string()).collect();
         let spec = grid(&[&format!("epochs={}", values.join(" ")), "lr=0.1 0.01"]);
-        insta::assert_snapshot!(plan_table(&planned(&spec, None), 1));
+        insta::assert_snapshot!(plan_table(&planned(&spec, None), &coming(1, None)));
     }
 
     #[test]
@@ -316,6 +361,9 @@ mod tests {
         let torn = folder.run(plan.runs[10].id);
         std::fs::create_dir_all(torn.path()).unwrap();
         std::fs::write(torn.result(), "{").unwrap();
-        insta::assert_snapshot!(plan_table(&planned(&spec, Some(&folder)), 2));
+        insta::assert_snapshot!(plan_table(
+            &planned(&spec, Some(&folder)),
+            &coming(2, Some(Basis::ThisSweep))
+        ));
     }
 }

@@ -3,6 +3,8 @@
 //! In: the folder of a run, prepared. Out: an [`Ended`] when its process is gone. What the process
 //! did in between is in the run folder, which is the same wherever it ran.
 
+#[cfg(test)]
+pub mod fake;
 pub mod local;
 
 use std::io;

@@ -10,7 +10,7 @@ use super::identity::{DataPrints, Fingerprint, Identifier};
 use super::misfit::{MisfitCheck, refuse_misfits};
 use super::points::Points;
 use super::stale::{self, Planned, StaleGroup};
-use super::status::{self, Durations, RunState, Warning};
+use super::status::{self, Durations, Finished, RunState, Warning};
 use crate::ids::{RunId, SweepName};
 use crate::record::{RECORD_FORMAT, RunRecord, SweepFolder};
 use crate::spec::config::ENGINE_NUMERICS;
@@ -110,6 +110,8 @@ pub struct Plan {
     pub warnings: Vec<Warning>,
     /// How long the finished runs took.
     pub durations: Option<Durations>,
+    /// What each finished run took.
+    pub finished: Vec<Finished>,
     data: DataPrints,
 }
 
@@ -144,6 +146,7 @@ impl Plan {
             stale: Vec::new(),
             warnings: Vec::new(),
             durations: None,
+            finished: Vec::new(),
             data,
         };
         if let Some(folder) = record {
@@ -169,6 +172,7 @@ impl Plan {
         self.warnings = recorded.warnings;
         self.warnings.extend(warnings);
         self.durations = recorded.durations;
+        self.finished = recorded.finished;
         self.counts = Counts::of(self.runs.iter());
         Ok(())
     }

@@ -89,7 +89,7 @@ fn big_grids_are_planned_in_seconds() {
         let plan = planned(&spec, None);
         let took = started.elapsed();
         let (after, started) = (peak_memory(), Instant::now());
-        serde_json::to_writer(std::io::sink(), &PlanView(&plan)).unwrap();
+        serde_json::to_writer(std::io::sink(), &PlanView(&plan, None)).unwrap();
         let (runs, json) = (plan.runs.len(), started.elapsed());
         println!(
             "{what}: {runs} runs planned in {took:?}, as JSON in {json:?}, peak {before} -> {after}"

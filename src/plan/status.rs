@@ -60,6 +60,18 @@ pub struct Warning {
     pub message: String,
 }
 
+/// What a finished run took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Finished {
+    /// Its place in the plan.
+    pub run: usize,
+    /// Seconds from the start of its worker to its result; its share of them, where several runs were
+    /// trained together.
+    pub wall_s: f64,
+    /// Largest resident memory of its worker in bytes, where it was recorded and its own.
+    pub peak_memory: Option<u64>,
+}
+
 /// How long the finished runs took.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Durations {
@@ -80,6 +92,7 @@ pub(crate) struct Recorded {
     pub(crate) strangers: Vec<RunId>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) durations: Option<Durations>,
+    pub(crate) finished: Vec<Finished>,
 }
 
 /// Compares `planned` ids with what is in `folder`.
@@ -105,7 +118,11 @@ pub(crate) fn compare(
     for ((place, _), judged) in known.into_iter().zip(judged) {
         recorded.states.push((place, judged.state));
         recorded.warnings.extend(judged.warnings);
-        wall_s.extend(judged.wall_s);
+        if let Some(seconds) = judged.wall_s {
+            wall_s.push(seconds);
+            let peak_memory = judged.peak_memory;
+            recorded.finished.push(Finished { run: place, wall_s: seconds, peak_memory });
+        }
     }
     recorded.strangers = found.into_iter().collect();
     recorded.strangers.sort_unstable();
@@ -134,6 +151,7 @@ struct Judged {
     state: RunState,
     /// Duration, if the run finished.
     wall_s: Option<f64>,
+    peak_memory: Option<u64>,
     warnings: Vec<Warning>,
 }
 
@@ -146,6 +164,10 @@ struct ResultHead {
     reason: Option<String>,
     #[serde(default)]
     wall_s: Option<f64>,
+    #[serde(default)]
+    peak_memory_bytes: Option<u64>,
+    #[serde(default)]
+    fused_lanes: Option<u32>,
 }
 
 fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
@@ -167,16 +189,20 @@ fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
     };
     let Some(result) = result else {
         let state = unfinished(id, folder, &mut warnings)?;
-        return Ok(Judged { state, wall_s: None, warnings });
+        return Ok(Judged { state, wall_s: None, peak_memory: None, warnings });
     };
     // A diverged run stops early: its duration forecasts nothing.
     let wall_s = result.wall_s.filter(|_| result.status == RunStatus::Finished);
+    // Runs that are trained together share the time, and what memory each of them took is not known.
+    let lanes = result.fused_lanes.unwrap_or(1).max(1);
+    let wall_s = wall_s.map(|seconds| seconds / f64::from(lanes));
+    let peak_memory = result.peak_memory_bytes.filter(|_| lanes == 1);
     let state = if result.status.is_final() {
         RunState::Done
     } else {
         RunState::Failed { reason: result.reason.unwrap_or_else(|| "no reason recorded".into()) }
     };
-    Ok(Judged { state, wall_s, warnings })
+    Ok(Judged { state, wall_s, peak_memory, warnings })
 }
 
 /// State of a run without a usable result.

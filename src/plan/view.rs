@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use super::build::{AxisValue, Plan, PlanAxis, Run};
+use super::forecast::Forecast;
 use super::memory;
 use super::stale::StaleReason;
 use super::status::RunState;
@@ -16,13 +17,14 @@ use super::status::RunState;
 pub const PLAN_FORMAT: u32 = 1;
 
 /// Everything: `format`, `name`, `description`, `axes`, `seeds`, `counts`, `excluded`, `included`,
-/// `duplicate_includes`, `stale`, `warnings`, `durations`, `memory` (the distinct needs of a run in bytes, the largest
+/// `duplicate_includes`, `stale`, `warnings`, `durations`, `forecast` (on this machine: `slots`,
+/// `runs_at_once`, `runs`, `total_s`, `longest_s`, `measured`, `expected_from`), `memory` (the distinct needs of a run in bytes, the largest
 /// first: each kind, `total`, `resumed` where a run goes on from a checkpoint, and how many `configurations` need so much, such as number `example`),
 /// `configurations` (`configuration`, `name`,
 /// `settings`) and `runs` (`run_id`, `configuration`, `seed`, `state` with `reason` or
-/// `epochs_done`).
+/// `epochs_done`, and `expected_s` of those to execute).
 #[derive(Debug, Clone, Copy)]
-pub struct PlanView<'a>(pub &'a Plan);
+pub struct PlanView<'a>(pub &'a Plan, pub Option<&'a Forecast>);
 
 /// What stays true while the plan is carried out: `format`, `name`, `description`, `axes`, `seeds`,
 /// `counts` and `configurations` (`name`, `settings` and `run_ids` in the order of the seeds).
@@ -52,9 +54,10 @@ impl Serialize for PlanView<'_> {
             |d| json!({ "finished_runs": d.runs, "mean_wall_s": d.mean_s, "std_wall_s": d.std_s }),
         );
         map.serialize_entry("durations", &durations)?;
+        map.serialize_entry("forecast", &self.1.map(Forecast::view))?;
         map.serialize_entry("memory", &needs(plan))?;
         map.serialize_entry("configurations", &Configurations { plan, ids: Ids::Apart })?;
-        map.serialize_entry("runs", &Runs(plan))?;
+        map.serialize_entry("runs", &Runs { plan, forecast: self.1 })?;
         map.end()
     }
 }
@@ -186,15 +189,21 @@ impl Serialize for Configurations<'_> {
     }
 }
 
-struct Runs<'a>(&'a Plan);
+struct Runs<'a> {
+    plan: &'a Plan,
+    forecast: Option<&'a Forecast>,
+}
 
 impl Serialize for Runs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.runs.iter().map(RunView))
+        let expected = |place: &usize| self.forecast?.expected_s.get(place).copied();
+        let runs = self.plan.runs.iter().enumerate();
+        serializer.collect_seq(runs.map(|(place, run)| RunView(run, expected(&place))))
     }
 }
 
-struct RunView<'a>(&'a Run);
+/// A run, and what it is expected to take in seconds.
+struct RunView<'a>(&'a Run, Option<f64>);
 
 impl Serialize for RunView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -208,6 +217,9 @@ impl Serialize for RunView<'_> {
             RunState::Failed { reason } => map.serialize_entry("reason", reason)?,
             RunState::Partial { epochs_done } => map.serialize_entry("epochs_done", epochs_done)?,
             RunState::New | RunState::Done => {}
+        }
+        if let Some(seconds) = self.1 {
+            map.serialize_entry("expected_s", &seconds)?;
         }
         map.end()
     }
@@ -226,7 +238,7 @@ mod tests {
         let plan = Plan::build(&spec, None, &print_of, &|_| Vec::new()).unwrap();
         insta::assert_snapshot!(
             "plan_view",
-            serde_json::to_string_pretty(&PlanView(&plan)).unwrap()
+            serde_json::to_string_pretty(&PlanView(&plan, None)).unwrap()
         );
         insta::assert_snapshot!(
             "plan_summary",

@@ -119,8 +119,7 @@ impl Node {
         Self { raw, span: Span::default() }
     }
 
-    /// The value in JSON, for comparison without places; what JSON cannot say becomes `null`.
-    #[cfg(test)]
+    /// The value in JSON, without places; what JSON cannot say becomes `null`.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.raw {
             Raw::Text(text) => text.as_str().into(),

@@ -16,3 +16,4 @@ mod parity;
 mod ranks;
 mod sandbox;
 mod signals;
+mod slots;

@@ -62,6 +62,8 @@ impl Sandbox {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("GRIDLANE_CRASH_AT")
+            // Tests run beside each other: each leases the machine for itself.
+            .env("GRIDLANE_SLOTS", self.path("slots"))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command

@@ -1,0 +1,273 @@
+//! Which runs go where: the machine, what each run asks of it, and what that will come to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::args::FileArgs;
+use super::error::CliError;
+use super::session::Session;
+use crate::dispatch::DispatchError;
+use crate::dispatch::inventory::{HAS_GPU_KERNELS, Inventory, LIBRARY};
+use crate::dispatch::occupancy::{Host, Kind};
+use crate::dispatch::outlook::makespan;
+use crate::dispatch::work::Work;
+use crate::plan::lanes::{Hardware, fuse};
+use crate::plan::{
+    Basis, Expectations, Forecast, Group, Plan, Requirement, Requirements, RunState,
+};
+use crate::spec::SweepSpec;
+use crate::spec::device::Device;
+
+/// The machine, and what of it each run takes.
+pub struct Placing {
+    /// What there is.
+    pub inventory: Inventory,
+    /// The same as placement sees it.
+    pub host: Host,
+    requirements: Requirements,
+    threads: u32,
+}
+
+impl Placing {
+    /// Looks at the machine, or at its description, and whether every run of the plan can train on it.
+    ///
+    /// # Errors
+    /// A device that is asked for and not there, with the configuration that asks.
+    pub fn new(args: &FileArgs, spec: &SweepSpec, plan: &Plan) -> Result<Self, CliError> {
+        let mut inventory = match &args.inventory {
+            Some(file) => Inventory::from_file(file).map_err(DispatchError::from)?,
+            None => Inventory::of_this_machine(),
+        };
+        if let Some(choice) = &args.devices {
+            inventory.restrict(choice)?;
+        }
+        let host = inventory.host(args.jobs, spec.run.threads);
+        let requirements = Requirements::of(&plan.points)?;
+        for (configuration, requirement) in requirements.distinct() {
+            check(&inventory, requirement, &|| plan.points.name(configuration))?;
+        }
+        Ok(Self { inventory, host, requirements, threads: spec.run.threads })
+    }
+
+    /// On what a run trains.
+    fn kind(&self, requirement: &Requirement) -> Kind {
+        match requirement.device {
+            Device::Cpu => Kind::Core,
+            Device::Cuda => Kind::Gpu,
+            Device::Auto if self.inventory.has_gpus() => Kind::Gpu,
+            Device::Auto => Kind::Core,
+        }
+    }
+
+    /// What groups of lanes find on devices of a kind.
+    fn hardware(&self, kind: Kind) -> Hardware {
+        let slots = || self.host.slots.iter().filter(|slot| slot.kind == kind);
+        let gpu_memory = match kind {
+            Kind::Gpu => slots().map(|slot| slot.memory).min(),
+            Kind::Core => None,
+        };
+        Hardware { gpu_memory, slots: slots().count() }
+    }
+
+    /// Refuses to execute what only a described machine could do.
+    ///
+    /// # Errors
+    /// When runs would be sent to GPUs that are not there.
+    pub fn refuse_described_gpus(&self) -> Result<(), CliError> {
+        let gpu = |(_, requirement): (usize, &Requirement)| self.kind(requirement) == Kind::Gpu;
+        let on_gpu = self.requirements.distinct().any(gpu);
+        if !on_gpu || !self.inventory.is_described || HAS_GPU_KERNELS {
+            return Ok(());
+        }
+        Err(CliError::NoDevice {
+            message: "this program has no kernels for the GPUs of the inventory".to_owned(),
+            help: "`gridlane plan` says how it would go; `--devices none` trains on cores"
+                .to_owned(),
+        })
+    }
+
+    /// Runs that can go on at once, each on a device of its own.
+    pub fn at_once(&self) -> usize {
+        let gpu = |(_, requirement): (usize, &Requirement)| self.kind(requirement) == Kind::Gpu;
+        let (kind, each) = match self.requirements.distinct().all(gpu) {
+            true => (Kind::Gpu, 1),
+            false => (Kind::Core, self.threads as usize),
+        };
+        let of_kind = self.host.slots.iter().filter(|slot| slot.kind == kind);
+        let seats: usize = of_kind.map(|slot| slot.seats as usize).sum();
+        (seats / each.max(1)).clamp(1, self.host.jobs.max(1))
+    }
+
+    /// What a person should know before anything starts.
+    pub fn notices(&self, plan: &Plan) -> Vec<String> {
+        let mut notices = self.inventory.notices.clone();
+        let auto = |(_, requirement): (usize, &Requirement)| requirement.device == Device::Auto;
+        if !self.inventory.gpus.is_empty()
+            && !self.inventory.has_gpus()
+            && self.requirements.distinct().any(auto)
+        {
+            notices.push(format!(
+                "{}: not used, this program has no kernels for GPUs (build it with --features cuda)",
+                self.inventory.slots_in_words(Kind::Gpu)
+            ));
+        }
+        let cores = self.inventory.cores.len();
+        let shares = |(_, requirement): &(usize, &Requirement)| {
+            let needed = u64::from(requirement.devices) * u64::from(self.threads);
+            self.kind(requirement) == Kind::Core && requirement.devices > 1 && needed > cores as u64
+        };
+        if let Some((configuration, requirement)) = self.requirements.distinct().find(shares) {
+            notices.push(format!(
+                "{}: devices = {} on {cores} cores: the ranks share all of them, which shows that it \
+                 works but not how it scales",
+                plan.points.name(configuration),
+                requirement.devices
+            ));
+        }
+        notices
+    }
+}
+
+/// Runs without a result, in the order of the plan.
+pub struct Works {
+    /// Each with what it needs.
+    pub list: Vec<Work>,
+    bases: BTreeMap<Basis, usize>,
+    expected_s: BTreeMap<usize, f64>,
+}
+
+impl Session {
+    /// Runs without a result, each with what it needs.
+    pub fn works(&self) -> Works {
+        let Self { plan, placing, .. } = self;
+        let on_gpu = |requirement: &Requirement| placing.kind(requirement) == Kind::Gpu;
+        let expectations = Expectations::new(plan, &placing.requirements, &self.sweeps, &on_gpu);
+        let peaks = peaks(plan);
+        let mut works =
+            Works { list: Vec::new(), bases: BTreeMap::new(), expected_s: BTreeMap::new() };
+        let mut singles: BTreeMap<Kind, Vec<Group>> = BTreeMap::new();
+        let missing = plan.runs.iter().enumerate().filter(|(_, run)| run.state != RunState::Done);
+        for (place, run) in missing {
+            let expected = expectations.of(run);
+            *works.bases.entry(expected.basis).or_default() += 1;
+            works.expected_s.insert(place, expected.seconds);
+            let requirement = placing.requirements.get(run.configuration);
+            let kind = placing.kind(requirement);
+            // Measured is better than forecast; what is recorded is memory of the host.
+            let peak = peaks.get(&run.configuration).filter(|_| kind == Kind::Core);
+            let group = Group {
+                runs: vec![place],
+                devices: requirement.devices,
+                memory: peak.copied().unwrap_or(requirement.memory),
+                expected: Duration::try_from_secs_f64(expected.seconds).ok(),
+            };
+            singles.entry(kind).or_default().push(group);
+        }
+        for (kind, singles) in singles {
+            let groups = fuse(plan, singles, self.lanes, placing.hardware(kind));
+            works.list.extend(groups.into_iter().map(|group| Work { group, kind }));
+        }
+        works.list.sort_by_key(|work| work.group.runs[0]);
+        works
+    }
+
+    /// What they will come to on a machine that is free.
+    pub fn forecast(&self) -> Forecast {
+        let Self { plan, placing, .. } = self;
+        let Works { list, bases, expected_s } = self.works();
+        let longest = list.iter().filter_map(|work| work.group.expected).max();
+        let used = |kind: &Kind| list.iter().any(|work| work.kind == *kind);
+        let used = [Kind::Gpu, Kind::Core].into_iter().filter(used);
+        let slots: Vec<String> = used.map(|kind| placing.inventory.slots_in_words(kind)).collect();
+        Forecast {
+            slots: slots.join(", "),
+            at_once: placing.at_once(),
+            runs: expected_s.len(),
+            groups: list.len(),
+            total: makespan(&list, &placing.host, &self.spec.run),
+            longest: longest.unwrap_or_default(),
+            bases,
+            finished: plan.finished.len(),
+            expected_s,
+        }
+    }
+}
+
+/// The largest memory that finished runs of a configuration took.
+fn peaks(plan: &Plan) -> BTreeMap<usize, u64> {
+    let mut peaks: BTreeMap<usize, u64> = BTreeMap::new();
+    for finished in &plan.finished {
+        let Some(peak) = finished.peak_memory else { continue };
+        let known = peaks.entry(plan.runs[finished.run].configuration).or_default();
+        *known = peak.max(*known);
+    }
+    peaks
+}
+
+/// Can the machine train it?
+fn check(
+    inventory: &Inventory,
+    requirement: &Requirement,
+    name: &dyn Fn() -> String,
+) -> Result<(), CliError> {
+    let gpus = inventory.gpus.len();
+    let needed = requirement.devices;
+    let refused = |message: String, help: String| Err(CliError::NoDevice { message, help });
+    match requirement.device {
+        Device::Cpu => Ok(()),
+        Device::Cuda if gpus == 0 => refused(
+            format!("{}: device = \"cuda\" needs a GPU, and this machine has none", name()),
+            format!(
+                "GPUs are found through {LIBRARY}, which NVIDIA's driver brings; without it take \
+                 device = \"cpu\" or \"auto\""
+            ),
+        ),
+        Device::Cuda if !inventory.has_gpus() => refused(
+            format!("{}: device = \"cuda\" needs a program with kernels for GPUs", name()),
+            "build it with `cargo build --release --features cuda`".to_owned(),
+        ),
+        Device::Cuda | Device::Auto if inventory.has_gpus() && needed as usize > gpus => refused(
+            format!("{}: devices = {needed} needs {needed} GPUs, found {gpus}", name()),
+            format!("take devices = {gpus} at most, or device = \"cpu\""),
+        ),
+        Device::Cuda | Device::Auto => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::inventory::described;
+
+    fn refusal(machine: &str, device: Device, devices: u32) -> Option<String> {
+        let requirement = Requirement { device, devices, memory: 0, multiply_adds: 1.0, epochs: 1 };
+        let error = check(&described(machine), &requirement, &|| "lr=0.1".to_owned()).err()?;
+        let CliError::NoDevice { message, help } = error else { panic!("{error}") };
+        Some(format!("{message} | {help}"))
+    }
+
+    #[test]
+    fn devices_that_are_not_there_are_refused_with_the_configuration_that_needs_them() {
+        let bare = "cores = 2\nmemory_gib = 8";
+        let two = "cores = 2\nmemory_gib = 8\n[[gpu]]\nname = \"X\"\nmemory_gib = 16\ncount = 2";
+        for (machine, device, devices) in [
+            (bare, Device::Auto, 4),
+            (bare, Device::Cpu, 4),
+            (two, Device::Cpu, 4),
+            (two, Device::Auto, 2),
+            (two, Device::Cuda, 1),
+        ] {
+            assert_eq!(refusal(machine, device.clone(), devices), None, "{device:?} x {devices}");
+        }
+        let refusals: Vec<String> =
+            [(bare, Device::Cuda, 1), (two, Device::Cuda, 3), (two, Device::Auto, 4)]
+                .into_iter()
+                .map(|(machine, device, devices)| refusal(machine, device, devices).unwrap())
+                .collect();
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        lr=0.1: device = "cuda" needs a GPU, and this machine has none | GPUs are found through libnvidia-ml.so.1, which NVIDIA's driver brings; without it take device = "cpu" or "auto"
+        lr=0.1: devices = 3 needs 3 GPUs, found 2 | take devices = 2 at most, or device = "cpu"
+        lr=0.1: devices = 4 needs 4 GPUs, found 2 | take devices = 2 at most, or device = "cpu"
+        "#);
+    }
+}
