@@ -112,7 +112,7 @@ impl Batches {
         let mixing = lanes.iter().any(|(_, pipeline)| pipeline.mixup().is_some());
         labels.clear();
         mixed.clear();
-        input.write(|input| {
+        input.overwrite(|input| {
             for ((seed, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
                 let samples = &orders[seed][places.clone()];
                 let (first, input) = (labels.len(), &mut input[..samples.len() * units]);
@@ -148,7 +148,7 @@ impl Batches {
         let capacity = input.lane_len();
         labels.clear();
         mixed.clear();
-        input.write(|input| {
+        input.overwrite(|input| {
             for ((_, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
                 labels.extend_from_slice(&images.labels[samples.clone()]);
                 for (sample, out) in samples.clone().zip(input.chunks_exact_mut(units)) {
@@ -174,7 +174,7 @@ impl Batches {
         let Self { data, lanes, .. } = self;
         let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();
-        input.write(|input| {
+        input.overwrite(|input| {
             let inputs = input.chunks_exact_mut(capacity);
             for (((_, pipeline), lane), input) in lanes.iter().zip(views).zip(inputs) {
                 let end = places.end.min(images.len() * lane.views.len());

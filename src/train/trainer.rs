@@ -10,6 +10,7 @@ use super::batches::Batches;
 use super::checkpoint;
 use super::crops::{self, LaneViews};
 use super::data::{DataSplits, Images};
+use super::device::Device;
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::lane_set::LaneSet;
@@ -56,13 +57,25 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A trainer at the start of its run. `lanes` are configurations that share the network's
+    /// A trainer on the CPU, as [`on`](Self::on).
+    ///
+    /// # Errors
+    /// As [`on`](Self::on).
+    pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>) -> Result<Self, TrainError> {
+        Self::on(lanes, data, &Device::Cpu)
+    }
+
+    /// A trainer on a device, at the start of its run. `lanes` are configurations that share the network's
     /// shape, the batch size, the epochs and the data set.
     ///
     /// # Errors
-    /// When there are no lanes, lanes that do not fit together, data that contradicts itself, or
-    /// images too small for the network.
-    pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>) -> Result<Self, TrainError> {
+    /// When there are no lanes, lanes that do not fit together, data that contradicts itself, images
+    /// too small for the network, or no room for it on the device.
+    pub fn on(
+        lanes: &[RunConfig],
+        data: Arc<DataSplits>,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         admission::check_lanes(lanes)?;
         admission::check_data(&data)?;
         let shape = admission::input_shape(&lanes[0], &data);
@@ -70,7 +83,13 @@ impl Trainer {
         let parts = Parts { train, validation, test };
         let capacity =
             Architecture::new(&lanes[0], shape, data.classes)?.images_at_once(&lanes[0], parts);
-        Self::with_room(lanes, data, capacity)
+        let mut trainer = Self::with_room(lanes, data, capacity)?;
+        // Drawn and placed in main memory, whatever the device: it starts with the same bits.
+        if let Device::Accelerator(accelerator) = device {
+            trainer.network.move_to(accelerator)?;
+            trainer.optimizer.move_to(accelerator)?;
+        }
+        Ok(trainer)
     }
 
     /// The same, with room for `capacity` images to pass at once; the data is whole, the lanes fit.

@@ -23,3 +23,13 @@ pub use accelerator::{Accelerator, LIMIT, Memory, counted};
 pub use backend::{Address, Argument, Backend, Operand, Product};
 pub use error::DeviceError;
 pub use table::Table;
+
+/// Where a run computes.
+#[derive(Debug, Clone, Default)]
+pub enum Device {
+    /// In main memory, on the threads of the current pool.
+    #[default]
+    Cpu,
+    /// On an accelerator.
+    Accelerator(Accelerator),
+}
