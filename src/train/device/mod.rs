@@ -7,9 +7,13 @@
 
 mod accelerator;
 mod backend;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 pub(crate) mod emulated;
 mod error;
+#[cfg(any(feature = "cuda", test))]
+mod libraries;
 mod table;
 
 /// Arguments of a kernel from addresses, buffers and numbers.
@@ -32,4 +36,26 @@ pub enum Device {
     Cpu,
     /// On an accelerator.
     Accelerator(Accelerator),
+}
+
+impl Device {
+    /// GPU number `index` of those that this process sees.
+    ///
+    /// # Errors
+    /// When the program was built without GPUs, a library of CUDA is missing, or there is no such GPU
+    /// that the kernels run on.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(index: usize) -> Result<Self, DeviceError> {
+        cuda::open(index).map(Self::Accelerator)
+    }
+
+    /// GPU number `index` of those that this process sees: none, since the program was built without
+    /// the feature `cuda`.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "cuda"))]
+    pub fn cuda(_index: usize) -> Result<Self, DeviceError> {
+        Err(DeviceError::NotBuilt)
+    }
 }

@@ -29,10 +29,16 @@ pub fn accelerator() -> Option<Accelerator> {
     match PROGRAM.get_or_init(|| program(&sources())) {
         Ok(program) => Some(Accelerator::new(Box::new(Emulated::start(program)))),
         Err(reason) => {
-            println!("skipped: {reason}");
+            skipped(&reason);
             None
         }
     }
+}
+
+/// Says why a test does not run.
+#[expect(clippy::print_stdout, reason = "for whoever runs the tests with --nocapture")]
+pub fn skipped(reason: &str) {
+    println!("skipped: {reason}");
 }
 
 /// Names of all kernels.
