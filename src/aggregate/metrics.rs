@@ -37,6 +37,8 @@ pub struct RunMetrics {
     pub peak_memory_bytes: Option<u64>,
     /// Trained scalars.
     pub parameters: Option<u64>,
+    /// Runs that were trained together as lanes of one network, this one included.
+    pub fused_lanes: Option<u32>,
 }
 
 impl RunMetrics {
@@ -69,6 +71,7 @@ impl RunMetrics {
             wall_s: result.wall_s.and_then(finite),
             peak_memory_bytes: result.peak_memory_bytes,
             parameters: result.parameters,
+            fused_lanes: result.fused_lanes,
             ..Self::of_epochs(&result.epochs, metric)
         }
     }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::plan::Lanes;
+use crate::spec::device::DeviceId;
+
 /// Declarative sweeps for deep-learning ablations: a TOML grid in, CSV leaderboards out.
 #[derive(Debug, Parser)]
 #[command(name = "gridlane", version, arg_required_else_help = true, after_help = EXIT_CODES)]
@@ -46,7 +49,7 @@ pub enum Command {
         /// Which shell.
         shell: Shell,
     },
-    /// Train one run (started by `sweep`).
+    /// Train a run, or several together (started by `sweep`).
     #[command(hide = true)]
     Worker(WorkerArgs),
 }
@@ -62,6 +65,10 @@ pub struct FileArgs {
     /// Runs at a time; the cores that this process may use where not said.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
+    /// Runs that are trained together as lanes of one network, where they may: up to N, or `off`, or
+    /// `auto`, which is what pays: several small networks on a GPU, one on cores.
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub lanes: Lanes,
     /// Folder of all sweeps.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
@@ -214,8 +221,12 @@ pub struct BenchStepArgs {
 /// `gridlane worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// The run's folder.
-    pub folder: PathBuf,
+    /// The folders of the runs that it trains together.
+    #[arg(required = true)]
+    pub folders: Vec<PathBuf>,
+    /// A device for each rank.
+    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    pub devices: Vec<DeviceId>,
     /// Folder of the data sets.
     #[arg(long)]
     pub data: PathBuf,

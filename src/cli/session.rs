@@ -6,7 +6,7 @@ use super::args::FileArgs;
 use super::error::CliError;
 use super::folders::Folders;
 use super::weights::WeightsFiles;
-use crate::plan::Plan;
+use crate::plan::{Lanes, Plan};
 use crate::record::SweepFolder;
 use crate::spec::dataset::Dataset;
 use crate::spec::validate::misfits;
@@ -29,6 +29,8 @@ pub struct Session {
     pub data: PathBuf,
     /// Runs at a time.
     pub jobs: usize,
+    /// Runs that are trained together.
+    pub lanes: Lanes,
     /// The folders of images that were looked into.
     pub folders: Folders,
 }
@@ -62,7 +64,7 @@ impl Session {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
         let jobs = args.jobs.map_or_else(|| jobs(spec.run.threads), |jobs| jobs as usize);
-        Ok(Self { text, spec, plan, weights, folder, data, jobs, folders })
+        Ok(Self { text, spec, plan, weights, folder, data, jobs, lanes: args.lanes, folders })
     }
 }
 

@@ -17,7 +17,8 @@ use crate::dispatch::{DispatchError, Message, Orders, Outcome, dispatch, strays}
 use crate::display::Progress;
 use crate::event::SweepEvent;
 use crate::executor::local::Local;
-use crate::plan::{PlanSummary, RunState};
+use crate::plan::lanes::{Hardware, fuse};
+use crate::plan::{Group, PlanSummary, RunState};
 use crate::record::crash_point::{Role, set_role};
 use crate::record::{Durability, Lock, RecordError, atomic};
 use crate::worker::use_small_pages;
@@ -63,6 +64,17 @@ fn missing(session: &Session) -> Vec<usize> {
     runs.filter(|(_, run)| run.state != RunState::Done).map(|(index, _)| index).collect()
 }
 
+/// Every run by itself, with what it needs.
+fn groups(session: &Session, runs: &[usize]) -> Vec<Group> {
+    let plan = &session.plan;
+    let devices = |run: &usize| plan.config(&plan.runs[*run]).devices;
+    let alone =
+        |run: &usize| Group { runs: vec![*run], devices: devices(run), memory: 0, expected: None };
+    let singles = runs.iter().map(alone).collect();
+    let hardware = Hardware { gpu_memory: None, slots: session.jobs };
+    fuse(plan, singles, session.lanes, hardware)
+}
+
 /// What the record needs to be read without the command line that made it.
 fn write_sources(session: &Session, overrides: &[String]) -> Result<(), RecordError> {
     let folder = &session.folder;
@@ -92,7 +104,7 @@ fn execute(
         folder,
         data: data.clone(),
         done_before: plan.runs.len() - runs.len(),
-        runs,
+        groups: groups(session, &runs),
         record_of: &|run| plan.run_record(&plan.runs[run], checkpoint),
         policy: spec.run.clone(),
         jobs: *jobs,

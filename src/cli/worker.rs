@@ -28,8 +28,11 @@ fn attempt(args: &WorkerArgs) -> Result<WorkerExit, WorkerError> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(WorkerError::Signals)?;
     }
-    let assignment =
-        Assignment { folder: args.folder.clone(), data: args.data.clone(), attempt: args.attempt };
+    let assignment = Assignment {
+        folders: args.folders.clone(),
+        data: args.data.clone(),
+        attempt: args.attempt,
+    };
     work(&assignment, &stop)
 }
 

@@ -1,4 +1,7 @@
-//! Which run is started, stopped, tried again or given up, and when: a pure state machine.
+//! Which group of runs is started, stopped, tried again or given up, and when: a pure state machine.
+//!
+//! A group is what one process trains; of one run, ordinarily. Its runs are judged one by one: a run
+//! with a result is settled whatever became of the process, and one without goes on alone.
 //!
 //! In: what happened and the time. Out: [`Act`]s for the driver. No clock, no process and no file
 //! here, so tests and simulations run it in virtual time.
@@ -8,26 +11,30 @@ use std::time::Duration;
 
 use crate::event::{AttemptEnd, Failure, FailureClass};
 use crate::executor::Stop;
+use crate::plan::Group;
+use crate::spec::device::DeviceId;
 use crate::spec::run_policy::{Backoff, Retries, RunPolicy};
 
 /// What the driver must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Start an attempt.
+    /// Start an attempt at the runs of a group.
     Start {
-        /// Index of the run in the plan.
-        run: usize,
+        /// Number of the group.
+        group: usize,
         /// Which attempt, from 1.
         attempt: u32,
+        /// A device for each rank.
+        devices: Vec<DeviceId>,
     },
-    /// Stop an attempt.
+    /// Stop a group.
     Stop {
-        /// Index of the run in the plan.
-        run: usize,
+        /// Number of the group.
+        group: usize,
         /// How.
         how: Stop,
     },
-    /// An attempt is over: write down how, and show it.
+    /// An attempt at a run is over: write down how, and show it.
     Settle {
         /// Index of the run in the plan.
         run: usize,
@@ -53,6 +60,14 @@ pub enum Verdict {
     Failed(Failure),
 }
 
+/// What a verdict comes to.
+enum End {
+    Result,
+    /// It goes on from where it is, as the same attempt.
+    GoesOn,
+    Failed(Failure),
+}
+
 /// How far a stop has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -64,9 +79,21 @@ enum Phase {
     Killing,
 }
 
+/// What one process trains, and what is known of it.
+#[derive(Debug)]
+struct Unit {
+    /// Its runs that have no result yet, as places in the plan.
+    runs: Vec<usize>,
+    /// Devices that it takes.
+    devices: u32,
+    /// Which attempt the next one is, from 1.
+    attempt: u32,
+    /// Attempts that do not count as the run's own: it was not alone in them.
+    shared: u32,
+}
+
 #[derive(Debug)]
 struct Active {
-    attempt: u32,
     started: Duration,
     /// When it was asked to stop.
     asked: Option<Duration>,
@@ -80,32 +107,37 @@ pub struct Machine {
     jobs: usize,
     policy: RunPolicy,
     fail_fast: bool,
-    ready: VecDeque<(usize, u32)>,
-    delayed: BTreeSet<(Duration, usize, u32)>,
+    units: Vec<Unit>,
+    ready: VecDeque<usize>,
+    delayed: BTreeSet<(Duration, usize)>,
     active: BTreeMap<usize, Active>,
     phase: Phase,
     paused: bool,
+    runs: usize,
     finished: usize,
     failed: usize,
 }
 
 impl Machine {
-    /// Will execute `runs` in this order, `jobs` at a time.
-    pub fn new(
-        runs: impl IntoIterator<Item = usize>,
-        jobs: usize,
-        policy: RunPolicy,
-        fail_fast: bool,
-    ) -> Self {
+    /// Will execute `groups` in this order, `jobs` at a time.
+    pub fn new(groups: &[Group], jobs: usize, policy: RunPolicy, fail_fast: bool) -> Self {
+        let unit = |group: &Group| Unit {
+            runs: group.runs.clone(),
+            devices: group.devices,
+            attempt: 1,
+            shared: 0,
+        };
         Self {
             jobs: jobs.max(1),
             policy,
             fail_fast,
-            ready: runs.into_iter().map(|run| (run, 1)).collect(),
+            units: groups.iter().map(unit).collect(),
+            ready: (0..groups.len()).collect(),
             delayed: BTreeSet::new(),
             active: BTreeMap::new(),
             phase: Phase::Running,
             paused: false,
+            runs: groups.iter().map(|group| group.runs.len()).sum(),
             finished: 0,
             failed: 0,
         }
@@ -114,19 +146,20 @@ impl Machine {
     /// Time has passed: starts what can start, stops what took too long.
     pub fn tick(&mut self, now: Duration) -> Vec<Act> {
         let mut acts = self.overdue(now);
-        while let Some(&(due, run, attempt)) = self.delayed.first() {
+        while let Some(&(due, group)) = self.delayed.first() {
             if due > now {
                 break;
             }
             self.delayed.pop_first();
-            self.ready.push_front((run, attempt));
+            self.ready.push_front(group);
         }
         while self.phase == Phase::Running && !self.paused && self.active.len() < self.jobs {
-            let Some((run, attempt)) = self.ready.pop_front() else { break };
-            let active =
-                Active { attempt, started: now, asked: None, timed_out: false, killed: false };
-            self.active.insert(run, active);
-            acts.push(Act::Start { run, attempt });
+            let Some(group) = self.ready.pop_front() else { break };
+            let active = Active { started: now, asked: None, timed_out: false, killed: false };
+            self.active.insert(group, active);
+            let Unit { attempt, devices, .. } = self.units[group];
+            let devices = vec![DeviceId::Cpu; devices as usize];
+            acts.push(Act::Start { group, attempt, devices });
         }
         acts
     }
@@ -134,69 +167,114 @@ impl Machine {
     /// Attempts that ran into the timeout are asked, and after the grace period killed.
     fn overdue(&mut self, now: Duration) -> Vec<Act> {
         let mut acts = Vec::new();
-        for (&run, active) in &mut self.active {
+        for (&group, active) in &mut self.active {
             let timed_out = self.policy.timeout.is_some_and(|limit| now >= active.started + limit);
             if timed_out && active.asked.is_none() {
                 active.asked = Some(now);
                 active.timed_out = true;
-                acts.push(Act::Stop { run, how: Stop::Gracefully });
+                acts.push(Act::Stop { group, how: Stop::Gracefully });
             }
             let out_of_grace = active.asked.is_some_and(|asked| now >= asked + self.policy.grace);
             if out_of_grace && !active.killed {
                 active.killed = true;
-                acts.push(Act::Stop { run, how: Stop::AtOnce });
+                acts.push(Act::Stop { group, how: Stop::AtOnce });
             }
         }
         acts
     }
 
-    /// An attempt is over.
-    pub fn ended(&mut self, now: Duration, run: usize, verdict: Verdict) -> Vec<Act> {
-        let Some(active) = self.active.remove(&run) else { return Vec::new() };
-        let attempt = active.attempt;
+    /// A process is gone; `verdicts` says what became of each of [`runs`](Self::runs).
+    pub fn ended(&mut self, now: Duration, group: usize, verdicts: Vec<Verdict>) -> Vec<Act> {
+        let Some(active) = self.active.remove(&group) else { return Vec::new() };
         let took = now.saturating_sub(active.started);
-        let end = match verdict {
-            Verdict::Result => {
-                self.finished += 1;
-                AttemptEnd::Result
-            }
-            _ if self.phase > Phase::Running => {
-                self.ready.push_front((run, attempt));
-                AttemptEnd::Interrupted
-            }
+        let attempt = self.units[group].attempt;
+        let runs = std::mem::take(&mut self.units[group].runs);
+        let in_company = runs.len() > 1;
+        let mut acts = Vec::new();
+        let mut waiting = Vec::new();
+        for (run, verdict) in runs.into_iter().zip(verdicts) {
+            let end = match self.end_of(verdict, &active) {
+                End::Result => {
+                    self.finished += 1;
+                    AttemptEnd::Result
+                }
+                End::GoesOn => {
+                    waiting.push(run);
+                    AttemptEnd::Interrupted
+                }
+                End::Failed(failure) => self.failed(now, group, run, in_company, failure),
+            };
+            acts.push(Act::Settle { run, attempt, took, end });
+        }
+        if !waiting.is_empty() {
+            self.units[group].runs = waiting;
+            self.ready.push_front(group);
+        }
+        let failed = |act: &Act| matches!(act, Act::Settle { end: AttemptEnd::Failed(_), .. });
+        if self.fail_fast && acts.iter().any(failed) {
+            acts.extend(self.interrupt(now));
+        }
+        acts
+    }
+
+    /// What a verdict means in the light of what was asked of the process.
+    fn end_of(&mut self, verdict: Verdict, active: &Active) -> End {
+        match verdict {
+            Verdict::Result => End::Result,
+            _ if self.phase > Phase::Running => End::GoesOn,
             Verdict::DiskFull => {
                 self.paused = true;
-                self.ready.push_front((run, attempt));
-                AttemptEnd::Interrupted
+                End::GoesOn
             }
             Verdict::Interrupted | Verdict::Failed(_) if active.timed_out => {
                 let reason = format!(
                     "took longer than the timeout of {}",
                     crate::units::show_duration(self.policy.timeout.unwrap_or_default())
                 );
-                self.failed(now, run, attempt, Failure { class: FailureClass::TimedOut, reason })
+                End::Failed(Failure { class: FailureClass::TimedOut, reason })
             }
             Verdict::Interrupted => {
                 let reason = "a signal from outside asked it to stop".to_owned();
-                self.failed(now, run, attempt, Failure { class: FailureClass::Crashed, reason })
+                End::Failed(Failure { class: FailureClass::Crashed, reason })
             }
-            Verdict::Failed(failure) => self.failed(now, run, attempt, failure),
-        };
-        let mut acts = vec![Act::Settle { run, attempt, took, end: end.clone() }];
-        if self.fail_fast && matches!(end, AttemptEnd::Failed(_)) {
-            acts.extend(self.interrupt(now));
+            Verdict::Failed(failure) => End::Failed(failure),
         }
-        acts
     }
 
-    fn failed(&mut self, now: Duration, run: usize, attempt: u32, failure: Failure) -> AttemptEnd {
-        if attempt > self.policy.retries.count || !failure.class.may_pass() {
+    /// A run failed: it is tried again, alone, as often as the policy says. What a whole group came to
+    /// says little of one run in it, so it is not counted as the run's own failure.
+    fn failed(
+        &mut self,
+        now: Duration,
+        group: usize,
+        run: usize,
+        in_company: bool,
+        failure: Failure,
+    ) -> AttemptEnd {
+        let Unit { devices, attempt, shared, .. } = self.units[group];
+        let own = attempt - shared;
+        let again = own <= self.policy.retries.count && failure.class.may_pass();
+        if !again && !in_company {
             self.failed += 1;
             return AttemptEnd::Failed(failure);
         }
-        let delay = delay(&self.policy.retries, attempt);
-        self.delayed.insert((now + delay, run, attempt + 1));
+        let delay = delay(&self.policy.retries, own);
+        let shared = shared + u32::from(in_company);
+        let alone = Unit { runs: vec![run], devices, attempt: attempt + 1, shared };
+        let group = if in_company {
+            self.units.push(alone);
+            self.units.len() - 1
+        } else {
+            self.units[group] = alone;
+            group
+        };
+        self.delayed.insert((now + delay, group));
         AttemptEnd::Retry { failure, delay_s: delay.as_secs() }
+    }
+
+    /// The runs of a group, as places in the plan.
+    pub fn runs(&self, group: usize) -> &[usize] {
+        &self.units[group].runs
     }
 
     /// Somebody wants the sweep to stop: the first time gracefully, the second time at once.
@@ -212,10 +290,10 @@ impl Machine {
             }
         };
         let mut acts = Vec::new();
-        for (&run, active) in &mut self.active {
+        for (&group, active) in &mut self.active {
             active.asked.get_or_insert(now);
             active.killed |= how == Stop::AtOnce;
-            acts.push(Act::Stop { run, how });
+            acts.push(Act::Stop { group, how });
         }
         acts
     }
@@ -249,8 +327,7 @@ impl Machine {
 
     /// Runs that came to a result, that failed for good, and that were not executed.
     pub fn counts(&self) -> (usize, usize, usize) {
-        let left = self.ready.len() + self.delayed.len() + self.active.len();
-        (self.finished, self.failed, left)
+        (self.finished, self.failed, self.runs - self.finished - self.failed)
     }
 }
 
@@ -277,12 +354,20 @@ mod tests {
     }
 
     fn machine(runs: usize, jobs: usize, policy: RunPolicy) -> Machine {
-        Machine::new(0..runs, jobs, policy, false)
+        Machine::new(&singles(runs), jobs, policy, false)
+    }
+
+    fn group(runs: &[usize]) -> Group {
+        Group { runs: runs.to_vec(), devices: 1, memory: 0, expected: None }
+    }
+
+    fn singles(runs: usize) -> Vec<Group> {
+        (0..runs).map(|run| group(&[run])).collect()
     }
 
     fn started(acts: &[Act]) -> Vec<(usize, u32)> {
         let start = |act: &Act| match act {
-            Act::Start { run, attempt } => Some((*run, *attempt)),
+            Act::Start { group, attempt, .. } => Some((*group, *attempt)),
             _ => None,
         };
         acts.iter().filter_map(start).collect()
@@ -294,7 +379,7 @@ mod tests {
         let mut machine = machine(1, 1, RunPolicy { retries, ..RunPolicy::default() });
         assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
         for (at, delay_s, attempt) in [(1, 10, 2), (12, 20, 3)] {
-            let acts = machine.ended(seconds(at), 0, crash());
+            let acts = machine.ended(seconds(at), 0, vec![crash()]);
             let Act::Settle { end: AttemptEnd::Retry { delay_s: found, .. }, .. } = &acts[0] else {
                 panic!("{acts:?}")
             };
@@ -303,7 +388,7 @@ mod tests {
             assert_eq!(machine.next_deadline(), Some(seconds(at + delay_s)));
             assert_eq!(started(&machine.tick(seconds(at + delay_s))), [(0, attempt)]);
         }
-        let acts = machine.ended(seconds(40), 0, crash());
+        let acts = machine.ended(seconds(40), 0, vec![crash()]);
         assert!(matches!(acts[0], Act::Settle { end: AttemptEnd::Failed(_), .. }));
         assert!(machine.is_over());
         assert_eq!(machine.counts(), (0, 1, 0));
@@ -314,7 +399,7 @@ mod tests {
         let mut machine = machine(1, 1, RunPolicy::default());
         machine.tick(seconds(0));
         let refused = Failure { class: FailureClass::Refused, reason: "no data".to_owned() };
-        machine.ended(seconds(1), 0, Verdict::Failed(refused));
+        machine.ended(seconds(1), 0, vec![Verdict::Failed(refused)]);
         assert!(machine.is_over());
     }
 
@@ -329,12 +414,12 @@ mod tests {
         machine.tick(seconds(0));
         assert_eq!(machine.tick(seconds(59)), []);
         let asked = machine.tick(seconds(60));
-        assert_eq!(asked, [Act::Stop { run: 0, how: Stop::Gracefully }]);
+        assert_eq!(asked, [Act::Stop { group: 0, how: Stop::Gracefully }]);
         assert_eq!(machine.tick(seconds(65)), []);
         let killed = machine.tick(seconds(70));
-        assert_eq!(killed, [Act::Stop { run: 0, how: Stop::AtOnce }]);
+        assert_eq!(killed, [Act::Stop { group: 0, how: Stop::AtOnce }]);
         assert_eq!(machine.tick(seconds(80)), [], "killed once");
-        let acts = machine.ended(seconds(81), 0, crash());
+        let acts = machine.ended(seconds(81), 0, vec![crash()]);
         let Act::Settle { end: AttemptEnd::Failed(failure), .. } = &acts[0] else { panic!() };
         assert_eq!(failure.class, FailureClass::TimedOut);
         assert_eq!(failure.reason, "took longer than the timeout of 1m 00s");
@@ -345,12 +430,12 @@ mod tests {
         let mut machine = machine(3, 2, RunPolicy::default());
         assert_eq!(started(&machine.tick(seconds(0))), [(0, 1), (1, 1)]);
         let asked = machine.interrupt(seconds(1));
-        assert_eq!(asked, [0, 1].map(|run| Act::Stop { run, how: Stop::Gracefully }));
-        let acts = machine.ended(seconds(2), 0, Verdict::Interrupted);
+        assert_eq!(asked, [0, 1].map(|group| Act::Stop { group, how: Stop::Gracefully }));
+        let acts = machine.ended(seconds(2), 0, vec![Verdict::Interrupted]);
         assert!(matches!(acts[0], Act::Settle { end: AttemptEnd::Interrupted, .. }));
         assert_eq!(machine.tick(seconds(2)), []);
-        assert_eq!(machine.interrupt(seconds(3)), [Act::Stop { run: 1, how: Stop::AtOnce }]);
-        machine.ended(seconds(3), 1, crash());
+        assert_eq!(machine.interrupt(seconds(3)), [Act::Stop { group: 1, how: Stop::AtOnce }]);
+        machine.ended(seconds(3), 1, vec![crash()]);
         assert!(machine.is_over());
         assert_eq!(machine.counts(), (0, 0, 3));
     }
@@ -359,7 +444,7 @@ mod tests {
     fn a_full_disk_pauses_and_the_run_goes_on_when_there_is_room() {
         let mut machine = machine(2, 1, RunPolicy::default());
         machine.tick(seconds(0));
-        machine.ended(seconds(1), 0, Verdict::DiskFull);
+        machine.ended(seconds(1), 0, vec![Verdict::DiskFull]);
         assert!(machine.is_paused() && !machine.is_over());
         assert_eq!(machine.tick(seconds(2)), []);
         machine.resume();
@@ -372,11 +457,55 @@ mod tests {
             retries: Retries { count: 0, ..Retries::default() },
             ..RunPolicy::default()
         };
-        let mut machine = Machine::new(0..3, 2, policy, true);
+        let mut machine = Machine::new(&singles(3), 2, policy, true);
         machine.tick(seconds(0));
-        let acts = machine.ended(seconds(1), 0, crash());
-        assert_eq!(acts[1], Act::Stop { run: 1, how: Stop::Gracefully });
+        let acts = machine.ended(seconds(1), 0, vec![crash()]);
+        assert_eq!(acts[1], Act::Stop { group: 1, how: Stop::Gracefully });
         assert_eq!(machine.tick(seconds(1)), []);
+    }
+
+    #[test]
+    fn lanes_are_judged_one_by_one_and_those_without_a_result_go_on_alone() {
+        let retries = Retries { count: 1, backoff: Backoff::Fixed, delay: seconds(1) };
+        let policy = RunPolicy { retries, ..RunPolicy::default() };
+        let mut machine = Machine::new(&[group(&[4, 7, 9]), group(&[5])], 1, policy, false);
+        assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
+        assert_eq!(machine.runs(0), [4, 7, 9]);
+        let acts = machine.ended(seconds(5), 0, vec![crash(), Verdict::Result, crash()]);
+        let ends: Vec<(usize, bool)> = acts
+            .iter()
+            .map(|act| match act {
+                Act::Settle { run, end, .. } => (*run, *end == AttemptEnd::Result),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ends, [(4, false), (7, true), (9, false)]);
+        assert_eq!(machine.counts(), (1, 0, 3));
+        assert_eq!(started(&machine.tick(seconds(5))), [(1, 1)]);
+        machine.ended(seconds(6), 1, vec![Verdict::Result]);
+        // The failure in company counts for neither: each has its attempt and a retry to itself.
+        let mut attempts = Vec::new();
+        for now in (7..).step_by(2).take_while(|now| *now < 40) {
+            for (group, attempt) in started(&machine.tick(seconds(now))) {
+                attempts.push((machine.runs(group).to_vec(), attempt));
+                machine.ended(seconds(now), group, vec![crash()]);
+            }
+        }
+        attempts.sort();
+        assert_eq!(attempts, [(vec![4], 2), (vec![4], 3), (vec![9], 2), (vec![9], 3)]);
+        assert_eq!(machine.counts(), (2, 2, 0));
+        assert!(machine.is_over());
+    }
+
+    #[test]
+    fn lanes_that_the_full_disk_stopped_go_on_together() {
+        let mut machine = Machine::new(&[group(&[1, 2, 3])], 1, RunPolicy::default(), false);
+        machine.tick(seconds(0));
+        let verdicts = vec![Verdict::DiskFull, Verdict::Result, Verdict::DiskFull];
+        machine.ended(seconds(1), 0, verdicts);
+        machine.resume();
+        assert_eq!(started(&machine.tick(seconds(2))), [(0, 1)]);
+        assert_eq!(machine.runs(0), [1, 3]);
     }
 
     proptest! {
@@ -411,7 +540,7 @@ mod tests {
                     Some(2) => Verdict::Interrupted,
                     _ => Verdict::Result,
                 };
-                for act in machine.ended(now, run, verdict) {
+                for act in machine.ended(now, run, vec![verdict]) {
                     if let Act::Settle { end: AttemptEnd::Result | AttemptEnd::Failed(_), .. } = act {
                         settled[run] += 1;
                     }

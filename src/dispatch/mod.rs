@@ -21,15 +21,18 @@ pub use error::DispatchError;
 
 use crate::event::{AttemptEnd, Failure, FailureClass, RunEvent, SweepEvent};
 use crate::executor::{Ended, Executor, Job};
+use crate::ids::RunId;
+use crate::plan::Group;
 use crate::record::crash_point::crash_point;
 use crate::record::journal::{JOURNAL_FORMAT, JournalEntry, now};
 use crate::record::{
     Durability, LineFollower, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus,
     SweepFolder, atomic, error::is_full_disk, lines,
 };
+use crate::spec::device::DeviceId;
 use crate::spec::run_policy::RunPolicy;
 use machine::{Act, Machine};
-use verdict::{judge, log_tail};
+use verdict::{Log, judge};
 
 /// How often running workers' events are looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -55,8 +58,8 @@ pub struct Orders<'a> {
     pub folder: &'a SweepFolder,
     /// Where data sets are.
     pub data: PathBuf,
-    /// Indices into the plan of the runs to execute, in order.
-    pub runs: Vec<usize>,
+    /// The groups to execute, in order, without a run twice.
+    pub groups: Vec<Group>,
     /// Runs of the plan that were done before.
     pub done_before: usize,
     /// `run.json` of a run, by its index in the plan.
@@ -91,12 +94,8 @@ pub fn dispatch(
     observe: &mut dyn FnMut(&SweepEvent),
 ) -> Result<Outcome, DispatchError> {
     let journal = LineWriter::open(&orders.folder.journal())?.0;
-    let machine = Machine::new(
-        orders.runs.iter().copied(),
-        orders.jobs,
-        orders.policy.clone(),
-        orders.fail_fast,
-    );
+    let machine =
+        Machine::new(&orders.groups, orders.jobs, orders.policy.clone(), orders.fail_fast);
     let active = BTreeMap::new();
     let begun = Instant::now();
     let mut dispatcher = Dispatcher {
@@ -112,13 +111,25 @@ pub fn dispatch(
     dispatcher.run(messages)
 }
 
-/// An attempt under way.
-struct ActiveRun {
+/// A group under way.
+struct ActiveGroup {
+    lanes: Vec<Lane>,
+    log: Log,
+}
+
+/// One run of it.
+struct Lane {
+    run: usize,
     record: RunRecord,
     folder: RunFolder,
     events: LineFollower<RunEvent>,
-    /// Length of the error output before this attempt.
-    log_start: u64,
+}
+
+impl Lane {
+    fn new(run: usize, record: RunRecord, folder: RunFolder) -> Self {
+        let events = LineFollower::new(folder.events());
+        Self { run, record, folder, events }
+    }
 }
 
 struct Dispatcher<'a> {
@@ -127,23 +138,24 @@ struct Dispatcher<'a> {
     observe: &'a mut dyn FnMut(&SweepEvent),
     journal: LineWriter<JournalEntry>,
     machine: Machine,
-    active: BTreeMap<usize, ActiveRun>,
+    active: BTreeMap<usize, ActiveGroup>,
     begun: Instant,
     disk_probed: Instant,
 }
 
 impl Dispatcher<'_> {
     fn run(&mut self, messages: &Receiver<Message>) -> Result<Outcome, DispatchError> {
+        let runs: usize = self.orders.groups.iter().map(|group| group.runs.len()).sum();
         self.journal.append(&JournalEntry::SweepStarted {
             format: JOURNAL_FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: now(),
             pid: std::process::id(),
-            runs: self.orders.runs.len() as u64,
+            runs: runs as u64,
             jobs: u32::try_from(self.orders.jobs).unwrap_or(u32::MAX),
         })?;
         (self.observe)(&SweepEvent::Started {
-            runs: self.orders.runs.len(),
+            runs,
             done_before: self.orders.done_before,
             jobs: self.orders.jobs,
         });
@@ -197,25 +209,43 @@ impl Dispatcher<'_> {
     fn perform(&mut self, acts: Vec<Act>) -> Result<(), DispatchError> {
         for act in acts {
             match act {
-                Act::Start { run, attempt } => self.start(run, attempt)?,
-                Act::Stop { run, how } => self.executor.stop(run, how),
-                Act::Settle { run, attempt, took, end } => self.settle(run, attempt, took, end)?,
+                Act::Start { group, attempt, devices } => self.start(group, attempt, devices)?,
+                Act::Stop { group, how } => self.executor.stop(group, how),
+                // Runs are settled where their process ended, see `group_over`.
+                Act::Settle { .. } => {}
             }
         }
         Ok(())
     }
 
-    fn start(&mut self, run: usize, attempt: u32) -> Result<(), DispatchError> {
-        let record = (self.orders.record_of)(run);
-        let folder = self.orders.folder.run(record.run_id);
-        let prepared = prepare(&folder, &record);
-        let log_start = fs::metadata(folder.stderr()).map_or(0, |metadata| metadata.len());
-        let events = LineFollower::new(folder.events());
-        let run_id = record.run_id;
-        self.active.insert(run, ActiveRun { record, folder: folder.clone(), events, log_start });
-        (self.observe)(&SweepEvent::RunStarted { run, attempt });
-        let threads = self.orders.policy.threads;
-        let job = Job { run, attempt, folder, threads, data: self.orders.data.clone() };
+    fn start(
+        &mut self,
+        group: usize,
+        attempt: u32,
+        devices: Vec<DeviceId>,
+    ) -> Result<(), DispatchError> {
+        let lane = |run: &usize| {
+            let record = (self.orders.record_of)(*run);
+            let folder = self.orders.folder.run(record.run_id);
+            Lane::new(*run, record, folder)
+        };
+        let lanes: Vec<Lane> = self.machine.runs(group).iter().map(lane).collect();
+        let prepared = lanes.iter().try_for_each(|lane| prepare(&lane.folder, &lane.record));
+        let job = Job {
+            group,
+            attempt,
+            folders: lanes.iter().map(|lane| lane.folder.clone()).collect(),
+            devices,
+            threads: self.orders.policy.threads,
+            data: self.orders.data.clone(),
+        };
+        let ids: Vec<RunId> = lanes.iter().map(|lane| lane.record.run_id).collect();
+        for lane in &lanes {
+            (self.observe)(&SweepEvent::RunStarted { run: lane.run, attempt });
+        }
+        // Its output goes to the first run's log, which is read for all of them.
+        let log = Log::from_now_on(&job.folders[0].stderr());
+        self.active.insert(group, ActiveGroup { lanes, log });
         crash_point();
         let started = match prepared {
             Ok(()) => self.executor.start(&job).map_err(|error| {
@@ -229,37 +259,53 @@ impl Dispatcher<'_> {
         };
         crash_point();
         match started {
-            Ok(pid) => {
+            Ok(pid) => ids.into_iter().try_for_each(|run_id| {
                 self.write(&JournalEntry::AttemptStarted { run_id, attempt, pid, at: now() })
-            }
-            Err(verdict) => self.attempt_over(run, verdict),
+            }),
+            Err(verdict) => self.group_over(group, vec![verdict; ids.len()]),
         }
     }
 
     fn ended(&mut self, ended: Ended) -> Result<(), DispatchError> {
+        let Ended { group, exit } = ended;
         self.executor.settle(ended);
-        self.follow(ended.run);
-        let Some(active) = self.active.get(&ended.run) else { return Ok(()) };
-        let verdict = judge(&active.folder, active.record.run_id, ended.exit, active.log_start);
-        self.attempt_over(ended.run, verdict)
+        self.follow(group);
+        let Some(active) = self.active.get(&group) else { return Ok(()) };
+        let judged = |lane: &Lane| judge(&lane.folder, lane.record.run_id, exit, &active.log);
+        let verdicts = active.lanes.iter().map(judged).collect();
+        self.group_over(group, verdicts)
     }
 
-    fn attempt_over(&mut self, run: usize, verdict: machine::Verdict) -> Result<(), DispatchError> {
-        if verdict == machine::Verdict::DiskFull && !self.machine.is_paused() {
+    fn group_over(
+        &mut self,
+        group: usize,
+        verdicts: Vec<machine::Verdict>,
+    ) -> Result<(), DispatchError> {
+        if verdicts.contains(&machine::Verdict::DiskFull) && !self.machine.is_paused() {
             self.notice("the disk is full: waiting for room, then the sweep goes on by itself");
         }
-        let acts = self.machine.ended(self.begun.elapsed(), run, verdict);
-        self.perform(acts)
+        let Some(ActiveGroup { lanes, log }) = self.active.remove(&group) else { return Ok(()) };
+        let acts = self.machine.ended(self.begun.elapsed(), group, verdicts);
+        for act in acts {
+            match act {
+                Act::Settle { run, attempt, took, end } => {
+                    let Some(lane) = lanes.iter().find(|lane| lane.run == run) else { continue };
+                    self.settle(lane, &log, attempt, (took, end))?;
+                }
+                other => self.perform(vec![other])?,
+            }
+        }
+        Ok(())
     }
 
+    /// Writes down and shows how an attempt at a run ended, and how long it took.
     fn settle(
         &mut self,
-        run: usize,
+        lane: &Lane,
+        log: &Log,
         attempt: u32,
-        took: Duration,
-        end: AttemptEnd,
+        (took, end): (Duration, AttemptEnd),
     ) -> Result<(), DispatchError> {
-        let Some(active) = self.active.remove(&run) else { return Ok(()) };
         let (outcome, reason) = match &end {
             AttemptEnd::Result => ("result", None),
             AttemptEnd::Interrupted => ("interrupted", None),
@@ -268,19 +314,19 @@ impl Dispatcher<'_> {
             }
         };
         if let AttemptEnd::Failed(failure) = &end {
-            let result = failed_result(&active, failure);
+            let result = failed_result(lane, log, failure);
             self.patiently(&mut || {
-                atomic::replace_json(&active.folder.result(), &result, Durability::Fact)
+                atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)
             })?;
         }
         self.write(&JournalEntry::AttemptEnded {
-            run_id: active.record.run_id,
+            run_id: lane.record.run_id,
             attempt,
             outcome: outcome.to_owned(),
             reason,
             at: now(),
         })?;
-        (self.observe)(&SweepEvent::RunEnded { run, seconds: took.as_secs_f64(), end });
+        (self.observe)(&SweepEvent::RunEnded { run: lane.run, seconds: took.as_secs_f64(), end });
         Ok(())
     }
 
@@ -298,21 +344,23 @@ impl Dispatcher<'_> {
     }
 
     fn follow_all(&mut self) {
-        let runs: Vec<usize> = self.active.keys().copied().collect();
-        for run in runs {
-            self.follow(run);
+        let groups: Vec<usize> = self.active.keys().copied().collect();
+        for group in groups {
+            self.follow(group);
         }
     }
 
     /// Shows what a worker has written. What cannot be read is not shown; what it means for the run
     /// is judged when the attempt is over.
-    fn follow(&mut self, run: usize) {
-        let Some(active) = self.active.get_mut(&run) else { return };
-        match active.events.poll() {
-            Ok(events) if !events.is_empty() => {
-                (self.observe)(&SweepEvent::RunProgress { run, events });
+    fn follow(&mut self, group: usize) {
+        let Some(active) = self.active.get_mut(&group) else { return };
+        for lane in &mut active.lanes {
+            match lane.events.poll() {
+                Ok(events) if !events.is_empty() => {
+                    (self.observe)(&SweepEvent::RunProgress { run: lane.run, events });
+                }
+                Ok(_) | Err(_) => {}
             }
-            Ok(_) | Err(_) => {}
         }
     }
 
@@ -391,13 +439,12 @@ fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
 }
 
 /// What the record says of a run whose last attempt failed: the epochs it did complete, and why.
-fn failed_result(active: &ActiveRun, failure: &Failure) -> RunResult {
-    let events: Vec<RunEvent> = lines::read(&active.folder.events()).unwrap_or_default();
-    let tail = log_tail(&active.folder.stderr(), active.log_start);
+fn failed_result(lane: &Lane, log: &Log, failure: &Failure) -> RunResult {
+    let events: Vec<RunEvent> = lines::read(&lane.folder.events()).unwrap_or_default();
     RunResult {
         reason: Some(format!("{}: {}", failure.class.as_str(), failure.reason)),
-        log_tail: Some(tail).filter(|tail| !tail.is_empty()),
+        log_tail: Some(log.tail()).filter(|tail| !tail.is_empty()),
         epochs: events.into_iter().filter_map(RunEvent::into_epoch).collect(),
-        ..RunResult::new(active.record.run_id, RunStatus::Failed)
+        ..RunResult::new(lane.record.run_id, RunStatus::Failed)
     }
 }

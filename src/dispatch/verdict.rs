@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::machine::Verdict;
 use crate::event::{Failure, FailureClass, WorkerExit};
@@ -16,16 +16,36 @@ const TAIL_LINES: usize = 20;
 /// Bytes that are searched for them.
 const TAIL_BYTES: u64 = 16 << 10;
 
-/// Judges an attempt whose process is gone; `log_start` is where its error output began.
+/// The error output of one attempt, at the end of a file that may hold earlier ones.
+#[derive(Debug, Clone)]
+pub struct Log {
+    path: PathBuf,
+    start: u64,
+}
+
+impl Log {
+    /// What will be written to `path` from now on.
+    pub fn from_now_on(path: &Path) -> Self {
+        let start = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        Self { path: path.to_owned(), start }
+    }
+
+    /// Its last lines; empty where there is none.
+    pub fn tail(&self) -> String {
+        log_tail(&self.path, self.start)
+    }
+}
+
+/// Judges an attempt at a run whose process is gone.
 ///
 /// A result that is there counts whatever the exit was: it was written whole and made durable.
-pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log_start: u64) -> Verdict {
+pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdict {
     match has_result(folder, run_id) {
         Ok(true) => return Verdict::Result,
         Ok(false) => {}
         Err(error) => return failed(FailureClass::RecordFailed, error.to_string()),
     }
-    let tail = log_tail(&folder.stderr(), log_start);
+    let tail = log.tail();
     match exit {
         Exit::Code(code) => match WorkerExit::from_code(code) {
             Some(WorkerExit::Done) => failed(
@@ -78,7 +98,7 @@ fn has_result(folder: &RunFolder, run_id: RunId) -> Result<bool, RecordError> {
 }
 
 /// The last lines of a log from `start` on; empty where there is none.
-pub fn log_tail(path: &Path, start: u64) -> String {
+fn log_tail(path: &Path, start: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -116,8 +136,10 @@ mod tests {
     fn judged(exit: Exit, log: &str) -> Verdict {
         let temporary = tempfile::tempdir().unwrap();
         let folder = RunFolder::at(temporary.path());
+        std::fs::write(folder.stderr(), "an earlier attempt's words\n").unwrap();
+        let own = Log::from_now_on(&folder.stderr());
         std::fs::write(folder.stderr(), format!("an earlier attempt's words\n{log}")).unwrap();
-        judge(&folder, RunId::of(b"a"), exit, 27)
+        judge(&folder, RunId::of(b"a"), exit, &own)
     }
 
     fn reason(verdict: Verdict) -> (FailureClass, String) {
@@ -162,13 +184,14 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = RunFolder::at(temporary.path());
         let run_id = RunId::of(b"a");
+        let log = Log::from_now_on(&folder.stderr());
         let mut result = RunResult::new(run_id, crate::record::RunStatus::Finished);
         atomic::replace_json(&folder.result(), &result, crate::record::Durability::Derived)
             .unwrap();
-        assert_eq!(judge(&folder, run_id, Exit::Signal(9), 0), Verdict::Result);
+        assert_eq!(judge(&folder, run_id, Exit::Signal(9), &log), Verdict::Result);
         result.status = crate::record::RunStatus::Failed;
         atomic::replace_json(&folder.result(), &result, crate::record::Durability::Derived)
             .unwrap();
-        assert_ne!(judge(&folder, run_id, Exit::Signal(9), 0), Verdict::Result);
+        assert_ne!(judge(&folder, run_id, Exit::Signal(9), &log), Verdict::Result);
     }
 }

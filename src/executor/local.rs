@@ -17,6 +17,8 @@ use std::thread;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::{Ended, Executor, Exit, Job, Stop};
+use crate::record::RunFolder;
+use crate::spec::device::DeviceId;
 
 /// What is told when a process is gone.
 pub type Notify = Arc<dyn Fn(Ended) + Send + Sync>;
@@ -35,20 +37,27 @@ impl Local {
     }
 
     fn command(&self, job: &Job) -> io::Result<Command> {
+        let Some(first) = job.folders.first() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a job without a run"));
+        };
+        let devices: Vec<String> = job.devices.iter().map(DeviceId::to_string).collect();
         let mut command = Command::new(&self.program);
         command
             .arg("worker")
-            .arg(job.folder.path())
+            .args(job.folders.iter().map(RunFolder::path))
             .args(["--attempt", &job.attempt.to_string()])
             .args(["--parent", &std::process::id().to_string()])
+            .args(["--devices", &devices.join(",")])
             .arg("--data")
             .arg(&job.data)
             // What the kernels share their work among. Never left to the default: one
             // single-threaded run per core beats several threads per run.
             .env("RAYON_NUM_THREADS", job.threads.to_string())
+            // GPUs are numbered as the inventory numbers them, not fastest first.
+            .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
             .stdin(Stdio::null())
-            .stdout(append(&job.folder.stdout())?)
-            .stderr(append(&job.folder.stderr())?)
+            .stdout(append(&first.stdout())?)
+            .stderr(append(&first.stderr())?)
             .process_group(0);
         Ok(command)
     }
@@ -62,10 +71,10 @@ impl Executor for Local {
     fn start(&mut self, job: &Job) -> io::Result<u32> {
         let child = self.command(job)?.spawn()?;
         let pid = child.id();
-        let run = job.run;
+        let group = job.group;
         let notify = Arc::clone(&self.notify);
-        let watch = move || notify(Ended { run, exit: wait_without_reaping(pid) });
-        self.children.insert(run, child);
+        let watch = move || notify(Ended { group, exit: wait_without_reaping(pid) });
+        self.children.insert(group, child);
         thread::Builder::new()
             .name(format!("watch-{pid}"))
             .stack_size(64 << 10)
@@ -73,25 +82,25 @@ impl Executor for Local {
             .map(|_| pid)
             .inspect_err(|_| {
                 // Nobody would notice its end: it must not run.
-                self.stop(run, Stop::AtOnce);
-                self.settle(Ended { run, exit: Exit::Signal(9) });
+                self.stop(group, Stop::AtOnce);
+                self.settle(Ended { group, exit: Exit::Signal(9) });
             })
     }
 
-    fn stop(&mut self, run: usize, how: Stop) {
-        let Some(child) = self.children.get(&run) else { return };
-        let Some(group) = Pid::from_raw(child.id().cast_signed()) else { return };
+    fn stop(&mut self, group: usize, how: Stop) {
+        let Some(child) = self.children.get(&group) else { return };
+        let Some(process) = Pid::from_raw(child.id().cast_signed()) else { return };
         let signal = match how {
             Stop::Gracefully => Signal::TERM,
             Stop::AtOnce => Signal::KILL,
         };
         // It may have ended meanwhile; not reaped yet, its number is still its own.
-        let _ = rustix::process::kill_process_group(group, signal);
+        let _ = rustix::process::kill_process_group(process, signal);
     }
 
     fn settle(&mut self, ended: Ended) {
-        self.stop(ended.run, Stop::AtOnce);
-        if let Some(mut child) = self.children.remove(&ended.run) {
+        self.stop(ended.group, Stop::AtOnce);
+        if let Some(mut child) = self.children.remove(&ended.group) {
             let _ = child.wait();
         }
     }
@@ -99,9 +108,9 @@ impl Executor for Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        let runs: Vec<usize> = self.children.keys().copied().collect();
-        for run in runs {
-            self.settle(Ended { run, exit: Exit::Signal(9) });
+        let groups: Vec<usize> = self.children.keys().copied().collect();
+        for group in groups {
+            self.settle(Ended { group, exit: Exit::Signal(9) });
         }
     }
 }

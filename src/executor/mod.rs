@@ -9,17 +9,21 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::record::RunFolder;
+use crate::spec::device::DeviceId;
 
-/// An attempt to start.
+/// An attempt to start: one process, however many lanes and ranks there are inside.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Index of the run in the plan; the executor hands it back.
-    pub run: usize,
+    /// The dispatcher's number of the group; the executor hands it back.
+    pub group: usize,
     /// Which attempt, from 1.
     pub attempt: u32,
-    /// The run's folder, with `run.json` in it.
-    pub folder: RunFolder,
-    /// Cores that it may use.
+    /// The folder of each run of the group, with `run.json` in it; at least one. The process's
+    /// output goes to the logs of the first.
+    pub folders: Vec<RunFolder>,
+    /// A device for each rank; at least one.
+    pub devices: Vec<DeviceId>,
+    /// Cores that a rank may use.
     pub threads: u32,
     /// Where data sets are.
     pub data: PathBuf,
@@ -28,8 +32,8 @@ pub struct Job {
 /// The process of an attempt is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Index of the run in the plan.
-    pub run: usize,
+    /// The dispatcher's number of the group.
+    pub group: usize,
     /// How the process ended.
     pub exit: Exit,
 }
@@ -61,7 +65,7 @@ pub trait Executor {
     fn start(&mut self, job: &Job) -> io::Result<u32>;
 
     /// Asks or forces an attempt to end. Its [`Ended`] still comes.
-    fn stop(&mut self, run: usize, how: Stop);
+    fn stop(&mut self, group: usize, how: Stop);
 
     /// Takes note that `ended` was received: what the attempt has left behind is removed.
     fn settle(&mut self, ended: Ended);

@@ -259,7 +259,7 @@ mod tests {
             "augmentation": "basic", "evaluation": { "kind": "ten_crop", "padding": 2 },
             "optimizer": "adam", "lr": 0.1, "schedule": "cosine",
             "warmup_epochs": 0.5, "weight_decay": 0.1, "weight_decay_on": "weights",
-            "clip_norm": 1.0, "label_smoothing": 0.1, "batch_size": 64, "epochs": 5, "devices": 2,
+            "clip_norm": 1.0, "label_smoothing": 0.1, "batch_size": 64, "epochs": 5, "devices": 2, "device": "cpu",
             "measure": ["drift"], "seed": 1,
         });
         for key in Key::ALL {

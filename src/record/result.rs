@@ -97,6 +97,9 @@ pub struct RunResult {
     /// Largest resident memory of the worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
+    /// Runs that were trained together with this one when it ended, itself included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fused_lanes: Option<u32>,
 }
 
 impl RunResult {
@@ -115,6 +118,7 @@ impl RunResult {
             images_per_s: None,
             wall_s: None,
             peak_memory_bytes: None,
+            fused_lanes: None,
         }
     }
 }

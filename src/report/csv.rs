@@ -20,7 +20,7 @@ use super::cell;
 /// Columns of `runs.csv`, and stems of columns of `leaderboard.csv`, that may differ between two
 /// executions of the same sweep. All others are the same to the last byte.
 pub const TIMING_COLUMNS: &[&str] =
-    &["seconds_to_target", "images_per_s", "wall_s", "peak_memory_bytes"];
+    &["seconds_to_target", "images_per_s", "wall_s", "peak_memory_bytes", "fused_lanes"];
 
 /// Is `column`, of any of the CSVs, one that may differ between two executions? Where the sweep is
 /// ranked by such a metric, the order of `leaderboard.csv` and its comparisons may differ too.
@@ -55,7 +55,7 @@ pub fn runs_csv(table: &SweepTable) -> Vec<u8> {
         csv.texts(table.axes())?;
         csv.texts(STATE_COLUMNS)?;
         csv.texts(MetricName::ALL.iter().map(|name| name.as_str()))?;
-        csv.text("parameters")?;
+        csv.texts(["parameters", "fused_lanes"])?;
         csv.end_row()?;
         table.rows().iter().try_for_each(|row| run_row(csv, table.axes().len(), row))
     })
@@ -142,6 +142,7 @@ fn run_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, row: &RunRow) -> io::Result<
         csv.number(row.metrics.get(*name))?;
     }
     csv.integer(row.metrics.parameters)?;
+    csv.integer(row.metrics.fused_lanes.map(u64::from))?;
     csv.end_row()
 }
 

@@ -12,6 +12,7 @@ use super::activation::Activation;
 use super::augmentation::Augmentation;
 use super::batch_norm::BatchNorm;
 use super::dataset::Dataset;
+use super::device::Device;
 use super::diagnostics::{Diagnostics, SpecError};
 use super::evaluation::Views;
 use super::init::Init;
@@ -186,6 +187,9 @@ config_keys! {
     epochs/Epochs: u32 = 10, Interval::closed(1.0, 1_000_000.0);
     /// Devices that train one run together, each on a part of every batch.
     devices/Devices: u32 = 1, Interval::closed(1.0, 1024.0);
+    /// Where it trains. On a GPU sums are made in another order than on cores: results agree, bits
+    /// do not.
+    device/Device: Device = Device::Auto, ();
     /// What is measured in the network while it trains; it changes no number of the run, but costs
     /// time. Written to `layers.csv`.
     measure/Measure: Measurements = Measurements::default(), ();

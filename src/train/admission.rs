@@ -2,47 +2,21 @@
 
 use super::data::DataSplits;
 use super::error::TrainError;
-use crate::spec::measure::Measurement;
-use crate::spec::{Key, RunConfig};
+use crate::spec::{RunConfig, lanes};
 
-/// Can these configurations be one network? They may differ in batch normalisation.
+/// Can these configurations be one network? See [`lanes`] for what they share.
 ///
 /// # Errors
 /// When there are none, they ask for several devices, or they differ in a key that all share.
-pub fn check_lanes(lanes: &[RunConfig]) -> Result<(), TrainError> {
-    const SHARED: [Key; 8] = [
-        Key::Dataset,
-        Key::ValidationFraction,
-        Key::Model,
-        Key::Width,
-        Key::BatchSize,
-        Key::Epochs,
-        Key::Devices,
-        Key::Measure,
-    ];
-    let first = lanes.first().ok_or(TrainError::NoLanes)?;
+pub fn check_lanes(configs: &[RunConfig]) -> Result<(), TrainError> {
+    let first = configs.first().ok_or(TrainError::NoLanes)?;
     if first.devices != 1 {
         return Err(TrainError::Devices { found: first.devices });
     }
-    // What is measured of activations is defined by their one function.
-    let watches = |measurement: &Measurement| *measurement == Measurement::Activation;
-    let watched = first.measure.iter().any(watches).then_some(Key::Activation);
-    let size = |config: &RunConfig| {
-        let [_, height, width] = config.dataset.image_shape();
-        config.input_size([height, width])
-    };
-    for (lane, config) in lanes.iter().enumerate() {
-        if size(config) != size(first) {
-            let key = Key::Augmentation;
-            let [first, found] = [first, config].map(|lane| lane.setting(key).label());
+    for (lane, config) in configs.iter().enumerate() {
+        if let Some(key) = lanes::difference(first, config) {
+            let [first, found] = [first, config].map(|config| config.setting(key).label());
             return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
-        }
-        for key in SHARED.into_iter().chain(watched) {
-            let (expected, found) = (first.setting(key), config.setting(key));
-            if expected != found {
-                let (first, found) = (expected.label(), found.label());
-                return Err(TrainError::LanesDiffer { key: key.name(), first, lane, found });
-            }
         }
     }
     Ok(())

@@ -22,6 +22,11 @@ impl Clock {
         Self { started, wall_before: 0.0, train_s: 0.0, elapsed_s: 0.0, peak_before: 0 }
     }
 
+    /// Of the same attempt, at the start of its run.
+    pub(super) fn restarted(&self) -> Self {
+        Self::new(self.started)
+    }
+
     /// Goes on from a checkpoint.
     pub(super) fn carry_on(&mut self, entry: &CheckpointEntry) {
         self.wall_before = entry.wall_s;

@@ -38,10 +38,15 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    /// Is the disk full, so that waiting may help?
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Record(error) if error.is_full_disk())
+    }
+
     /// The exit code that tells the dispatcher what to do about it.
     pub fn exit(&self) -> WorkerExit {
         match self {
-            Self::Record(error) if error.is_full_disk() => WorkerExit::DiskFull,
+            error if error.is_full_disk() => WorkerExit::DiskFull,
             Self::Record(_) | Self::NoRun(_) | Self::Signals(_) => WorkerExit::RecordFailed,
             Self::Config(_) | Self::Numerics { .. } | Self::Data(_) | Self::Train(_) => {
                 WorkerExit::Refused

@@ -10,14 +10,18 @@ pub(super) struct PendingLayers {
 }
 
 impl PendingLayers {
-    /// Takes note of what was measured when `steps_done` steps of an ordinary run, which has one
-    /// lane, were done.
-    pub(super) fn push(&mut self, epoch: u32, steps_done: u64, measured: &[Measured]) {
+    /// Takes note of what was measured in one lane of the group when so many steps were done.
+    pub(super) fn push(
+        &mut self,
+        lane: usize,
+        (epoch, steps_done): (u32, u64),
+        measured: &[Measured],
+    ) {
         for measured in measured {
             let same = |record: &&mut LayersRecord| {
                 record.epoch == epoch && record.measurement == measured.measurement
             };
-            let Some(own) = &measured.lanes[0] else { continue };
+            let Some(own) = &measured.lanes[lane] else { continue };
             let values = own.values.clone();
             if let Some(record) = self.records.iter_mut().find(same) {
                 record.steps.push(steps_done);

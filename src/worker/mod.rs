@@ -1,9 +1,11 @@
-//! Inside the process of a run: a run folder in, events, checkpoints and a result out.
+//! Inside the process of a group of runs: run folders in, events, checkpoints and results out.
 
-mod begin;
 mod clock;
+mod cohort;
 pub mod error;
+mod lane;
 mod measured;
+mod open;
 mod pages;
 pub mod run;
 mod steps;

@@ -20,9 +20,9 @@ pub(super) struct PendingSteps {
 }
 
 impl PendingSteps {
-    /// Takes note of a step of an ordinary run, which has one lane.
-    pub(super) fn push(&mut self, report: &StepReport<'_>) {
-        let Some(lane) = &report.lanes[0] else { return };
+    /// Takes note of one lane's part of a step, unless it has diverged.
+    pub(super) fn push(&mut self, lane: usize, report: &StepReport<'_>) {
+        let Some(lane) = &report.lanes[lane] else { return };
         if self.loss.is_empty() {
             self.first_step = report.step;
             self.epoch = report.epoch;

@@ -29,19 +29,23 @@ fn finished(sandbox: &Sandbox) -> BTreeMap<PathBuf, SystemTime> {
         .collect()
 }
 
-/// Kills `role` at every place in turn, until a sweep gets through without reaching it.
-fn kill_at_every_place(role: &str, retries: u32) {
+/// Kills `role` of a sweep with these arguments at every place in turn, until one gets through without
+/// reaching it.
+fn kill_at_every_place(role: &str, retries: u32, arguments: &[&str]) {
     let expected = undisturbed();
     let sweep_file = format!("{TINY}\n[run]\nretries = {{ count = {retries}, delay = \"0s\" }}\n");
     let mut kills = 0;
     for place in 1..TOO_MANY {
         let sandbox = Sandbox::new(&sweep_file);
-        let crashed = sandbox.sweep_crashing_at(&format!("{role}:{place}"));
+        let crashed = sandbox.sweep_crashing_at(&format!("{role}:{place}"), arguments);
         let got_through = crashed.code() == Some(0);
         if !got_through {
             kills += 1;
             let before = finished(&sandbox);
-            sandbox.sweep(&[]).expect_code(if before.len() == 4 { 4 } else { 0 }).expect_no_panic();
+            sandbox
+                .sweep(arguments)
+                .expect_code(if before.len() == 4 { 4 } else { 0 })
+                .expect_no_panic();
             let after = finished(&sandbox);
             for (path, written) in before {
                 assert_eq!(after.get(&path), Some(&written), "{role}:{place} repeated {path:?}");
@@ -75,10 +79,15 @@ fn litter(sandbox: &Sandbox) -> Vec<PathBuf> {
 
 #[test]
 fn a_worker_killed_at_any_place_goes_on_when_the_sweep_is_run_again() {
-    kill_at_every_place("worker", 0);
+    kill_at_every_place("worker", 0, &[]);
 }
 
 #[test]
 fn a_dispatcher_killed_at_any_place_loses_and_repeats_nothing() {
-    kill_at_every_place("dispatcher", 1);
+    kill_at_every_place("dispatcher", 1, &[]);
+}
+
+#[test]
+fn a_worker_of_lanes_killed_at_any_place_goes_on_lane_by_lane() {
+    kill_at_every_place("worker", 0, &["--lanes", "4"]);
 }

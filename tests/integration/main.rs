@@ -9,6 +9,7 @@ mod command_line;
 mod crash;
 mod damage;
 mod identity_of_results;
+mod lanes;
 mod measurements;
 mod memory;
 mod parity;

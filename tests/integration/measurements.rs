@@ -65,7 +65,7 @@ fn a_killed_worker_measures_what_an_undisturbed_one_does() {
     let mut killed = 0;
     for place in [5, 12, 16, 20, 25] {
         let sandbox = Sandbox::new(&(measuring() + "retries = { count = 0, delay = \"0s\" }\n"));
-        if sandbox.sweep_crashing_at(&format!("worker:{place}")).code() != Some(0) {
+        if sandbox.sweep_crashing_at(&format!("worker:{place}"), &[]).code() != Some(0) {
             killed += 1;
             sandbox.sweep(&[]).expect_code(0);
         }

@@ -78,8 +78,9 @@ impl Sandbox {
     }
 
     /// The same, with a crash at a place of the record (see `src/record/crash_point.rs`).
-    pub fn sweep_crashing_at(&self, place: &str) -> Ran {
-        let mut command = self.command(&["sweep", "sweep.toml", "-j", "2"]);
+    pub fn sweep_crashing_at(&self, place: &str, arguments: &[&str]) -> Ran {
+        let arguments = [&["sweep", "sweep.toml", "-j", "2"], arguments].concat();
+        let mut command = self.command(&arguments);
         Ran(command.env("GRIDLANE_CRASH_AT", place).output().unwrap())
     }
 
@@ -106,7 +107,9 @@ impl Sandbox {
             results.insert(csv.to_owned(), without_timings(&folder.join(csv)).into_bytes());
         }
         for run in self.run_folders(name) {
-            for file in fs::read_dir(run.join("checkpoint")).unwrap() {
+            // A run that diverged at once has none.
+            let Ok(files) = fs::read_dir(run.join("checkpoint")) else { continue };
+            for file in files {
                 let path = file.unwrap().path();
                 if path.extension().is_some_and(|extension| extension == "safetensors") {
                     let name = path.strip_prefix(&folder).unwrap().display().to_string();

@@ -46,6 +46,10 @@ pub struct Memory {
     pub measurements: u64,
     /// The worker itself.
     pub program: u64,
+    /// How much of all that the lanes of a group have once and for all: the images, what kernels
+    /// work in one lane after the other, the worker itself.
+    #[serde(skip)]
+    pub shared: u64,
 }
 
 impl Memory {
@@ -66,6 +70,15 @@ impl Memory {
     /// All of it.
     pub fn total(&self) -> u64 {
         self.kinds().iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+    }
+
+    /// All that the lanes of a group take together, each of which would need so much alone.
+    pub fn of_group(lanes: impl IntoIterator<Item = Self>) -> u64 {
+        let add = |(own, shared): (u64, u64), lane: Self| {
+            (own.saturating_add(lane.total() - lane.shared), shared.max(lane.shared))
+        };
+        let (own, shared) = lanes.into_iter().fold((0, 0), add);
+        own.saturating_add(shared)
     }
 
     /// What a run takes that goes on from a checkpoint: the file as well, whose memory the allocator
@@ -90,15 +103,18 @@ impl Architecture {
         let kept = self.working_layers().map(Layer::dropped_bytes).sum();
         let working = times(self.gradient_bytes(), batch);
         let borrowed = (self.workspace(room) + self.packed(batch.max(evaluated))) as u64 * NUMBER;
+        let data = data(config, parts);
+        let order = parts.train as u64 * 4;
         Memory {
             weights: learnt.saturating_add(states),
             gradients: learnt,
             optimizer: learnt.saturating_mul(memories(&config.optimizer)),
             activations: times(passing, batch.max(evaluated)).saturating_add(times(kept, batch)),
             scratch: working.saturating_add(borrowed),
-            data: data(config, parts),
+            data,
             measurements: measured(config, learnt),
             program: PROGRAM,
+            shared: borrowed.saturating_add(data - order).saturating_add(PROGRAM),
         }
     }
 

@@ -1,0 +1,294 @@
+//! Lanes that stand abreast, and the network that trains them.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::error::WorkerError;
+use super::lane::{EpochFigures, Lane, LaneState, NetworkFigures};
+use super::open::{Position, Standing};
+use crate::event::EpochRecord;
+use crate::record::RunStatus;
+use crate::spec::init::Init;
+use crate::train::data::DataSplits;
+use crate::train::weights::Weights;
+use crate::train::{EpochEnd, EpochStats, Evaluation, Part, TrainError, Trainer};
+
+/// Lanes that stand abreast, and the network that trains them.
+pub(super) struct Cohort {
+    /// In the order of the network's lanes.
+    lanes: Vec<Lane>,
+    trainer: Trainer,
+    /// Training images, for the throughput.
+    images: u64,
+}
+
+/// What all cohorts of an attempt share.
+pub(super) struct Setting {
+    /// The data set of all lanes.
+    pub(super) data: Arc<DataSplits>,
+    /// When the worker started.
+    pub(super) started: Instant,
+    /// Which attempt, from 1.
+    pub(super) attempt: u32,
+}
+
+/// How a cohort's training came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leg {
+    /// Every lane has its result or is lost.
+    Over,
+    /// It stands where others wait for it.
+    CaughtUp,
+    /// It was asked to stop, and has checkpointed.
+    Stopped,
+}
+
+impl Cohort {
+    /// Builds the network of lanes that stand at the same position, and takes them there. Where a
+    /// checkpoint is not one of its run, all lanes are given back, that one at its start.
+    pub(super) fn begin(
+        abreast: Vec<Standing>,
+        setting: &Setting,
+    ) -> Result<Result<Self, Vec<Standing>>, WorkerError> {
+        let configs: Vec<_> = abreast.iter().map(|standing| standing.lane.config.clone()).collect();
+        let mut trainer = Trainer::new(&configs, Arc::clone(&setting.data))?;
+        let started = setting.started;
+        trainer.wind_clock(Box::new(move || started.elapsed().as_secs_f64()));
+        let checkpoints: Vec<&[u8]> =
+            abreast.iter().filter_map(|standing| standing.tensors.as_deref()).collect();
+        if checkpoints.is_empty() {
+            for (lane, standing) in abreast.iter().enumerate() {
+                start_from_file(&mut trainer, lane, &standing.lane)?;
+            }
+        } else if let Err(error) = trainer.restore(&checkpoints) {
+            return Ok(Err(without_the_unfit(abreast, setting, &error)?));
+        }
+        let mut lanes = Vec::with_capacity(abreast.len());
+        for Standing { mut lane, refused, .. } in abreast {
+            lane.keep(|lane| lane.announce(setting.attempt, &trainer, refused))?;
+            lanes.push(lane);
+        }
+        let images = setting.data.train.len() as u64;
+        Ok(Ok(Self { lanes, trainer, images }))
+    }
+
+    /// Trains until every lane has its result, until the lanes stand at `until`, or until they are
+    /// asked to stop.
+    pub(super) fn train(
+        &mut self,
+        until: Option<Position>,
+        stop: &AtomicBool,
+    ) -> Result<Leg, WorkerError> {
+        while self.has_epochs_left() {
+            let end = self.epoch(until, stop)?;
+            let stopped = end == EpochEnd::Stopped;
+            match end {
+                EpochEnd::Complete(stats) => self.epoch_complete(&stats)?,
+                EpochEnd::Stopped | EpochEnd::Diverged => self.each(|_, lane, _| lane.flush())?,
+            }
+            self.finish_diverged()?;
+            if !self.lanes.iter().any(Lane::is_open) {
+                return Ok(Leg::Over);
+            }
+            if until == Some(self.position()) {
+                return Ok(Leg::CaughtUp);
+            }
+            if stopped {
+                self.each(|number, lane, trainer| lane.save(number, trainer))?;
+                return Ok(Leg::Stopped);
+            }
+        }
+        self.finish_all()?;
+        Ok(Leg::Over)
+    }
+
+    /// Its lanes as they stand, to be trained with others.
+    pub(super) fn into_standings(self) -> Result<(Vec<Standing>, Vec<Lane>), WorkerError> {
+        let position = self.position();
+        let (mut standings, mut over) = (Vec::new(), Vec::new());
+        for (number, lane) in self.lanes.into_iter().enumerate() {
+            if lane.is_open() {
+                let tensors = Some(self.trainer.save(number)?);
+                standings.push(Standing { lane, position, tensors, refused: None });
+            } else {
+                over.push(lane);
+            }
+        }
+        Ok((standings, over))
+    }
+
+    /// Its lanes.
+    pub(super) fn into_lanes(self) -> Vec<Lane> {
+        self.lanes
+    }
+
+    fn position(&self) -> Position {
+        let Self { trainer, .. } = self;
+        Position { steps: trainer.steps_done(), epochs: u64::from(trainer.epochs_done()) }
+    }
+
+    /// Epochs count, not steps: a run that was stopped at the last step of an epoch still owes the
+    /// epoch its end.
+    fn has_epochs_left(&self) -> bool {
+        let Self { trainer, .. } = self;
+        u64::from(trainer.epochs_done()) * trainer.steps_per_epoch() < trainer.total_steps()
+    }
+
+    /// Does `write` for every lane that is open, with its number.
+    fn each(
+        &mut self,
+        mut write: impl FnMut(usize, &mut Lane, &Trainer) -> Result<(), WorkerError>,
+    ) -> Result<(), WorkerError> {
+        let Self { lanes, trainer, .. } = self;
+        let mut lanes = lanes.iter_mut().enumerate();
+        lanes.try_for_each(|(number, lane)| lane.keep(|lane| write(number, lane, trainer)))
+    }
+
+    /// Trains to the end of the epoch under way, writing down every step.
+    fn epoch(
+        &mut self,
+        until: Option<Position>,
+        stop: &AtomicBool,
+    ) -> Result<EpochEnd, WorkerError> {
+        let begun = Instant::now();
+        let epochs = u64::from(self.trainer.epochs_done());
+        let until = until.filter(|until| until.epochs == epochs).map(|until| until.steps);
+        let Self { trainer, lanes, .. } = self;
+        let mut failed = None;
+        let end = trainer.train_epoch(&mut |report| {
+            for (number, lane) in lanes.iter_mut().enumerate() {
+                let written = lane.keep(|lane| lane.step(number, report));
+                failed = failed.take().or(written.err());
+            }
+            let over = failed.is_some() || !lanes.iter().any(Lane::is_open);
+            if over || until == Some(report.step + 1) || stop.load(Ordering::Relaxed) {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        let seconds = begun.elapsed().as_secs_f64();
+        for lane in lanes {
+            lane.clock.train_s += seconds;
+            lane.clock.elapsed_s += seconds;
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(end?),
+        }
+    }
+
+    /// Validates, writes the epoch down and checkpoints the lanes whose validation does not show
+    /// that they have diverged.
+    fn epoch_complete(&mut self, stats: &EpochStats) -> Result<(), WorkerError> {
+        let begun = Instant::now();
+        let validations = self.trainer.validate()?;
+        let eval_s = begun.elapsed().as_secs_f64();
+        let measured = self.trainer.measure()?;
+        let steps = self.trainer.steps_done();
+        let last = steps >= self.trainer.total_steps();
+        self.each(|number, lane, trainer| {
+            lane.clock.elapsed_s += eval_s;
+            let (Some(trained), Some(validated)) = (stats.lanes[number], validations[number])
+            else {
+                return Ok(());
+            };
+            let before: f64 = lane.epochs.iter().map(|epoch| epoch.train_s).sum();
+            let record = EpochRecord {
+                epoch: stats.epoch,
+                step: steps,
+                lr: trained.lr,
+                train_loss: trained.train_loss,
+                train_accuracy: trained.train_accuracy,
+                val_loss: validated.loss,
+                val_accuracy: validated.accuracy,
+                train_s: lane.clock.train_s - before,
+                eval_s,
+                elapsed_s: lane.clock.elapsed_s,
+            };
+            lane.epoch(number, EpochFigures { record, measured: &measured })?;
+            let due = stats.epoch.is_multiple_of(lane.record.checkpoint_every_epochs.max(1));
+            if (last || due) && trainer.divergence(number).is_none() {
+                lane.save(number, trainer)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the results of the lanes that have diverged since.
+    fn finish_diverged(&mut self) -> Result<(), WorkerError> {
+        let (images, lanes) = (self.images, self.lanes.len() as u32);
+        self.each(|number, lane, trainer| {
+            let Some(divergence) = trainer.divergence(number) else { return Ok(()) };
+            let parameters = trainer.parameters(number);
+            let network = NetworkFigures { parameters, images, lanes };
+            lane.finish((RunStatus::Diverged, Some(divergence.to_string())), None, &network)
+        })
+    }
+
+    /// Tests, and writes the results of the lanes that have come to their end.
+    fn finish_all(&mut self) -> Result<(), WorkerError> {
+        let tests: Vec<Option<Evaluation>> = self.trainer.evaluate(Part::Test)?;
+        let (images, lanes) = (self.images, self.lanes.len() as u32);
+        self.each(|number, lane, trainer| {
+            let parameters = trainer.parameters(number);
+            let network = NetworkFigures { parameters, images, lanes };
+            lane.finish((RunStatus::Finished, None), tests[number], &network)
+        })
+    }
+}
+
+/// Sends the lanes whose checkpoints do not fit their runs back to the start. `error` is what a
+/// group of them all came to.
+fn without_the_unfit(
+    abreast: Vec<Standing>,
+    setting: &Setting,
+    error: &TrainError,
+) -> Result<Vec<Standing>, WorkerError> {
+    let alone = abreast.len() == 1;
+    let mut standings = Vec::with_capacity(abreast.len());
+    let mut unfit = 0;
+    for standing in abreast {
+        let why = match alone {
+            true => Some(error.to_string()),
+            false => misfit(&standing, setting)?,
+        };
+        unfit += usize::from(why.is_some());
+        standings.push(match why {
+            Some(why) => standing.from_the_start(&why)?,
+            None => standing,
+        });
+    }
+    if unfit == 0 {
+        // Each is whole, but together they are not: none is used, rather than tried again for ever.
+        let restart = |standing: Standing| standing.from_the_start(&error.to_string());
+        standings = standings.into_iter().map(restart).collect::<Result<_, _>>()?;
+    }
+    Ok(standings)
+}
+
+/// Why a lane's checkpoint does not fit its run, if so.
+fn misfit(standing: &Standing, setting: &Setting) -> Result<Option<String>, WorkerError> {
+    let Some(tensors) = &standing.tensors else { return Ok(None) };
+    let config = std::slice::from_ref(&standing.lane.config);
+    let mut trainer = Trainer::new(config, Arc::clone(&setting.data))?;
+    Ok(trainer.restore(&[tensors]).err().map(|error| error.to_string()))
+}
+
+/// Takes the initial weights from the sweep's record, where the configuration names a file.
+fn start_from_file(trainer: &mut Trainer, number: usize, lane: &Lane) -> Result<(), TrainError> {
+    let Init::From { from } = &lane.config.init else { return Ok(()) };
+    let digest = from.digest.as_deref().unwrap_or(&from.path);
+    let weights = Weights::open(&lane.folder.sweep().weights_file(digest))?;
+    weights.check_digest(digest)?;
+    trainer.start_from(number, &weights)
+}
+
+/// The errors of the lanes that are lost.
+pub(super) fn lost(lanes: Vec<Lane>) -> impl Iterator<Item = WorkerError> {
+    lanes.into_iter().filter_map(|lane| match lane.state {
+        LaneState::Lost(error) => Some(error),
+        LaneState::Open | LaneState::Done => None,
+    })
+}
