@@ -138,44 +138,46 @@ mod tests {
 
     #[test]
     fn losses_rights_and_gradients_are_those_of_main_memory() {
-        let Some(accelerator) = emulated::accelerator() else { return };
-        for classes in [3, 16, 37] {
-            let class = |by: usize| move |i: usize| (i * by % classes) as u16;
-            let labels: Vec<u16> = (0..2 * SAMPLES).map(class(7)).collect();
-            let seconds: Vec<u16> = (0..2 * SAMPLES).map(class(5)).collect();
-            let shares: Vec<f32> = (0..2 * SAMPLES).map(|i| (i % 5) as f32 * 0.25).collect();
-            let mixed = Some(Mixed { labels: &seconds, shares: &shares });
-            let there = logits(classes);
-            let mut here = logits(classes);
-            here.move_to(&accelerator).unwrap();
-            let mut kept = Kept::default();
-            for (mixed, smoothing) in [(None, [0.0, 0.2]), (mixed, [0.1, 0.0])] {
-                let targets = Targets { labels: &labels, mixed };
+        for accelerator in emulated::accelerators() {
+            for classes in [3, 16, 37] {
+                let class = |by: usize| move |i: usize| (i * by % classes) as u16;
+                let labels: Vec<u16> = (0..2 * SAMPLES).map(class(7)).collect();
+                let seconds: Vec<u16> = (0..2 * SAMPLES).map(class(5)).collect();
+                let shares: Vec<f32> = (0..2 * SAMPLES).map(|i| (i % 5) as f32 * 0.25).collect();
+                let mixed = Some(Mixed { labels: &seconds, shares: &shares });
+                let there = logits(classes);
+                let mut here = logits(classes);
+                here.move_to(&accelerator).unwrap();
+                let mut kept = Kept::default();
+                for (mixed, smoothing) in [(None, [0.0, 0.2]), (mixed, [0.1, 0.0])] {
+                    let targets = Targets { labels: &labels, mixed };
+                    let [mut expected, mut found] = [[BatchLoss::default(); 2]; 2];
+                    let mut gradient = Buffer::zeros(2, &[(SAMPLES + 3) * classes]).unwrap();
+                    let out = (&mut gradient, classes);
+                    cross_entropy_gradient(&there, &targets, &smoothing, out, &mut expected)
+                        .unwrap();
+                    let mut gradient_here = Buffer::zeros(2, &[(SAMPLES + 3) * classes]).unwrap();
+                    gradient_here.move_to(&accelerator).unwrap();
+                    let gradient_wanted = Some((&mut gradient_here, SAMPLES));
+                    let wanted = Wanted { gradient: gradient_wanted, smoothing: &smoothing };
+                    let (on, aimed) = ((&accelerator, &here), (&targets, classes));
+                    kept.cross_entropy(on, aimed, wanted, &mut found).unwrap();
+                    same(&found, &expected);
+                    let bits = |buffer: &Buffer<f32>| {
+                        let numbers = buffer.read().unwrap().to_vec();
+                        numbers.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect()
+                    };
+                    let [expected, found]: [Vec<u32>; 2] = [bits(&gradient), bits(&gradient_here)];
+                    assert!(expected == found);
+                }
                 let [mut expected, mut found] = [[BatchLoss::default(); 2]; 2];
-                let mut gradient = Buffer::zeros(2, &[(SAMPLES + 3) * classes]).unwrap();
-                let out = (&mut gradient, classes);
-                cross_entropy_gradient(&there, &targets, &smoothing, out, &mut expected).unwrap();
-                let mut gradient_here = Buffer::zeros(2, &[(SAMPLES + 3) * classes]).unwrap();
-                gradient_here.move_to(&accelerator).unwrap();
-                let gradient_wanted = Some((&mut gradient_here, SAMPLES));
-                let wanted = Wanted { gradient: gradient_wanted, smoothing: &smoothing };
+                cross_entropy(&there, &labels, classes, &mut expected).unwrap();
+                let wanted = Wanted { gradient: None, smoothing: &[] };
+                let targets = Targets::plain(&labels);
                 let (on, aimed) = ((&accelerator, &here), (&targets, classes));
                 kept.cross_entropy(on, aimed, wanted, &mut found).unwrap();
                 same(&found, &expected);
-                let bits = |buffer: &Buffer<f32>| {
-                    let numbers = buffer.read().unwrap().to_vec();
-                    numbers.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect()
-                };
-                let [expected, found]: [Vec<u32>; 2] = [bits(&gradient), bits(&gradient_here)];
-                assert!(expected == found);
             }
-            let [mut expected, mut found] = [[BatchLoss::default(); 2]; 2];
-            cross_entropy(&there, &labels, classes, &mut expected).unwrap();
-            let wanted = Wanted { gradient: None, smoothing: &[] };
-            let targets = Targets::plain(&labels);
-            let (on, aimed) = ((&accelerator, &here), (&targets, classes));
-            kept.cross_entropy(on, aimed, wanted, &mut found).unwrap();
-            same(&found, &expected);
         }
     }
 }

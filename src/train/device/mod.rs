@@ -13,6 +13,10 @@ mod cuda;
 pub(crate) mod emulated;
 mod error;
 #[cfg(any(feature = "cuda", test))]
+#[cfg_attr(
+    not(feature = "cuda"),
+    expect(dead_code, reason = "the search is tested in every build")
+)]
 mod libraries;
 mod table;
 
@@ -23,6 +27,9 @@ macro_rules! arguments {
 
 pub(crate) use arguments;
 
+use std::fmt;
+
+use crate::spec::device::DeviceId;
 pub use accelerator::{Accelerator, LIMIT, Memory, counted};
 pub use backend::{Address, Argument, Backend, Operand, Product};
 pub use error::DeviceError;
@@ -38,7 +45,28 @@ pub enum Device {
     Accelerator(Accelerator),
 }
 
+/// What it is called.
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Accelerator(accelerator) => f.write_str(accelerator.name()),
+        }
+    }
+}
+
 impl Device {
+    /// The device that a worker is told of.
+    ///
+    /// # Errors
+    /// As [`cuda`](Self::cuda).
+    pub fn open(id: DeviceId) -> Result<Self, DeviceError> {
+        match id {
+            DeviceId::Cpu => Ok(Self::Cpu),
+            DeviceId::Cuda(index) => Self::cuda(index as usize),
+        }
+    }
+
     /// GPU number `index` of those that this process sees.
     ///
     /// # Errors

@@ -142,29 +142,30 @@ mod tests {
 
     #[test]
     fn every_rule_has_the_same_bits_beside_every_other() {
-        let Some(accelerator) = emulated::accelerator() else { return };
-        let (beta1, beta2, eps) = (0.9, 0.99, 1e-8);
-        let rules = [
-            Rule::Sgd { momentum: 0.0, nesterov: false },
-            Rule::Sgd { momentum: 0.9, nesterov: false },
-            Rule::Sgd { momentum: 0.9, nesterov: true },
-            Rule::Adam { beta1, beta2, eps },
-            Rule::Adamw { beta1, beta2, eps },
-        ];
-        // All together, and each without the memory of others.
-        let groups = std::iter::once(&rules[..]).chain(rules.chunks(1));
-        for group in groups {
-            let config = |optimizer: &Rule| RunConfig {
-                optimizer: optimizer.clone(),
-                weight_decay: 0.02,
-                ..RunConfig::default()
-            };
-            let mut configs: Vec<RunConfig> = group.iter().map(config).collect();
-            configs[0].weight_decay_on = crate::spec::optimizer::DecayOn::Weights;
-            while configs.len() < 4 {
-                configs.push(configs[0].clone());
+        for accelerator in emulated::accelerators() {
+            let (beta1, beta2, eps) = (0.9, 0.99, 1e-8);
+            let rules = [
+                Rule::Sgd { momentum: 0.0, nesterov: false },
+                Rule::Sgd { momentum: 0.9, nesterov: false },
+                Rule::Sgd { momentum: 0.9, nesterov: true },
+                Rule::Adam { beta1, beta2, eps },
+                Rule::Adamw { beta1, beta2, eps },
+            ];
+            // All together, and each without the memory of others.
+            let groups = std::iter::once(&rules[..]).chain(rules.chunks(1));
+            for group in groups {
+                let config = |optimizer: &Rule| RunConfig {
+                    optimizer: optimizer.clone(),
+                    weight_decay: 0.02,
+                    ..RunConfig::default()
+                };
+                let mut configs: Vec<RunConfig> = group.iter().map(config).collect();
+                configs[0].weight_decay_on = crate::spec::optimizer::DecayOn::Weights;
+                while configs.len() < 4 {
+                    configs.push(configs[0].clone());
+                }
+                assert!(run(&configs, None) == run(&configs, Some(&accelerator)), "{group:?}");
             }
-            assert!(run(&configs, None) == run(&configs, Some(&accelerator)), "{group:?}");
         }
     }
 }

@@ -1,40 +1,14 @@
-// The kernels on the host, for tests: a machine that is driven through its standard input and output,
-// has memory of its own, and runs every kernel of kernels.cu thread by thread. Compiled with the
-// address sanitizer, it ends with a report at the first access beside an allocation.
-//
-// Threads run in ascending order in one launch and in descending order in the next: kernels whose
-// threads depended on one another would not give the CPU's results in both.
-#include <cmath>
-#include <cstdint>
+// A machine that is driven through its standard input and output, has memory of its own, and runs
+// every kernel of kernels.cu thread by thread. Compiled with the address sanitizer, it ends with a
+// report at the first access beside an allocation.
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#define __global__
-#define __device__
-
-struct Place {
-    unsigned x, y;
-};
-static Place blockIdx, blockDim, threadIdx;
-
-static inline float __uint_as_float(unsigned bits) {
-    float number;
-    memcpy(&number, &bits, 4);
-    return number;
-}
-
-static inline unsigned __float_as_uint(float number) {
-    unsigned bits;
-    memcpy(&bits, &number, 4);
-    return bits;
-}
-
-#include "kernels.cu"
+#include "host.hpp"
 
 static void fail(const char *what, const char *name) {
     fprintf(stderr, "emulated accelerator: %s: %s\n", what, name);
@@ -78,29 +52,20 @@ template <class T> static T value_of(const char *name, const Argument &argument)
     return value;
 }
 
-static bool descending;
-
 template <class... A, size_t... I>
 static void run(
     const char *name, void (*kernel)(A...), const std::vector<Argument> &given, Place grid,
-    std::index_sequence<I...>) {
+    unsigned block, std::index_sequence<I...>) {
     if (given.size() != sizeof...(A)) fail("another number of arguments", name);
     std::tuple<A...> values(value_of<A>(name, given[I])...);
-    uint64_t all = (uint64_t)grid.x * blockDim.x * grid.y;
-    for (uint64_t at = 0; at < all; ++at) {
-        uint64_t thread = descending ? all - 1 - at : at;
-        threadIdx.x = (unsigned)(thread % blockDim.x);
-        blockIdx.x = (unsigned)(thread / blockDim.x % grid.x);
-        blockIdx.y = (unsigned)(thread / blockDim.x / grid.x);
-        kernel(std::get<I>(values)...);
-    }
-    descending = !descending;
+    each_thread(grid, block, [&] { kernel(std::get<I>(values)...); });
 }
 
 template <class... A>
 static void start(
-    const char *name, void (*kernel)(A...), const std::vector<Argument> &given, Place grid) {
-    run(name, kernel, given, grid, std::make_index_sequence<sizeof...(A)>());
+    const char *name, void (*kernel)(A...), const std::vector<Argument> &given, Place grid,
+    unsigned block) {
+    run(name, kernel, given, grid, block, std::make_index_sequence<sizeof...(A)>());
 }
 
 static void launch() {
@@ -108,14 +73,14 @@ static void launch() {
     take(name, take<uint32_t>());
     Place grid = {take<uint32_t>(), 0};
     grid.y = take<uint32_t>();
-    blockDim = {take<uint32_t>(), 1};
+    unsigned block = take<uint32_t>();
     std::vector<Argument> given(take<uint32_t>());
     for (Argument &argument : given) {
         argument.kind = take<char>();
         argument.bits = take<uint64_t>();
     }
 #define ENTRY(kernel)                                                                     \
-    if (!strcmp(name, #kernel)) return start(name, kernel, given, grid);
+    if (!strcmp(name, #kernel)) return start(name, kernel, given, grid, block);
 #include "entries.inc"
     fail("no such kernel", name);
 }

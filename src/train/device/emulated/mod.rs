@@ -5,7 +5,8 @@
 //! behaviour sanitizers where it has them. It checks what a GPU would not: the kind and number of a
 //! kernel's arguments, and every access to memory. Products are made by their definition.
 
-use std::fs;
+pub mod compile;
+
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -18,87 +19,37 @@ use super::error::DeviceError;
 /// Threads of a block, as on a GPU.
 const BLOCK: u32 = 256;
 
-/// Folder of the kernels' sources.
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/train/device")
-}
-
-/// An accelerator for one test; prints why and gives none where there is no C++ compiler.
+/// An accelerator for one test; says why and gives none where there is no C++ compiler.
 pub fn accelerator() -> Option<Accelerator> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PROGRAM.get_or_init(|| program(&sources())) {
+    let watched = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    match PROGRAM.get_or_init(|| compile::compiled("emulated", "machine.cpp", &[&watched, &[]])) {
         Ok(program) => Some(Accelerator::new(Box::new(Emulated::start(program)))),
         Err(reason) => {
-            skipped(&reason);
+            skipped(reason);
             None
         }
     }
 }
 
-/// Says why a test does not run.
+/// All accelerators that tests compare with the CPU: the emulated one, and in a program with CUDA the
+/// first GPU; says why of one that is not there.
+pub fn accelerators() -> Vec<Accelerator> {
+    let gpu = match crate::train::device::Device::cuda(0) {
+        Ok(crate::train::device::Device::Accelerator(gpu)) => Some(gpu),
+        Ok(crate::train::device::Device::Cpu) => None,
+        Err(error) => {
+            skipped(&error.to_string());
+            None
+        }
+    };
+    accelerator().into_iter().chain(gpu).collect()
+}
+
+/// Says why something is not tested.
 #[expect(clippy::print_stdout, reason = "for whoever runs the tests with --nocapture")]
 pub fn skipped(reason: &str) {
     println!("skipped: {reason}");
-}
-
-/// Names of all kernels.
-pub fn kernels(text: &str) -> impl Iterator<Item = &str> {
-    let after = text.split("KERNEL ").skip(1);
-    after.filter_map(|rest| rest.split_once('(')).map(|(name, _)| name)
-}
-
-/// The compiled program; compiled again only when a source has changed.
-fn program(sources: &Path) -> Result<PathBuf, String> {
-    let mut texts = Vec::new();
-    let mut entries = String::new();
-    for file in fs::read_dir(sources.join("kernels")).unwrap() {
-        let path = file.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
-        if path.extension().is_some_and(|extension| extension == "cu") {
-            kernels(&text).for_each(|name| entries.push_str(&format!("ENTRY({name})\n")));
-        }
-        texts.push((path, text));
-    }
-    let main = sources.join("emulated/machine.cpp");
-    texts.push((main.clone(), fs::read_to_string(&main).unwrap()));
-    texts.sort();
-    let mut hash = blake3::Hasher::new();
-    texts.iter().for_each(|(_, text)| _ = hash.update(text.as_bytes()));
-    let user = rustix::process::getuid().as_raw();
-    let name = format!("gridlane-emulated-{user}-{}", &hash.finalize().to_hex()[..16]);
-    let place = std::env::temp_dir().join(name);
-    if place.exists() {
-        return Ok(place);
-    }
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("entries.inc"), entries).unwrap();
-    let made = folder.path().join("program");
-    let compile = |sanitizers: &[&str]| {
-        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-        let folders =
-            [folder.path(), &sources.join("kernels")].map(|f| format!("-I{}", f.display()));
-        Command::new(compiler)
-            .args(["-std=c++17", "-O2", "-g", "-ffp-contract=off", "-Wall", "-Werror"])
-            .args(sanitizers)
-            .args(folders)
-            .arg(&main)
-            .arg("-o")
-            .arg(&made)
-            .output()
-    };
-    let watched = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-    let output = match compile(&watched) {
-        Ok(output) if !output.status.success() => compile(&[]),
-        other => other,
-    };
-    let output = output.map_err(|error| format!("no C++ compiler: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the kernels do not compile on the host:\n{said}");
-    // Beside its place first: tests of several programs may come here at once.
-    let beside = place.with_extension(std::process::id().to_string());
-    fs::copy(&made, &beside).unwrap();
-    fs::rename(&beside, &place).unwrap();
-    Ok(place)
 }
 
 /// The process.

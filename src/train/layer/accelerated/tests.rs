@@ -129,11 +129,17 @@ fn run(
 
 /// Compares a layer on the accelerator with the same in main memory.
 fn check(make: impl Fn() -> Box<dyn Layer<f32>>, input: Shape, batch: Batch, tolerance: Tolerance) {
-    let Some(accelerator) = emulated::accelerator() else { return };
     let expected = run(make(), input, batch, None);
-    let found = run(make(), input, batch, Some(&accelerator));
+    for accelerator in emulated::accelerators() {
+        let found = run(make(), input, batch, Some(&accelerator));
+        compare(&expected, &found, tolerance);
+    }
+}
+
+/// Compares what was seen in main memory with what was seen on an accelerator.
+fn compare(expected: &[(String, Vec<f32>)], found: &[(String, Vec<f32>)], tolerance: Tolerance) {
     assert_eq!(expected.len(), found.len());
-    for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+    for ((name, expected), (_, found)) in expected.iter().zip(found) {
         let output = name.starts_with("output");
         let tolerance = if output { tolerance.outputs } else { tolerance.gradients };
         assert_eq!(expected.len(), found.len(), "{name}");
