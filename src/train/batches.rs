@@ -1,6 +1,9 @@
 //! From data sets to batches: which images, in which order, through the augmentation, into the
 //! network's input.
 
+#[path = "batches_resident.rs"]
+mod resident;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,6 +52,8 @@ pub struct Batches {
     labels: Vec<u16>,
     /// What they are mixed with, where any lane mixes.
     mixed: Mixed,
+    /// The data set on an accelerator, if it is there.
+    resident: Option<resident::Resident>,
 }
 
 impl Batches {
@@ -69,6 +74,7 @@ impl Batches {
             orders: BTreeMap::new(),
             labels: Vec::new(),
             mixed: Mixed::default(),
+            resident: None,
         }
     }
 
@@ -105,6 +111,9 @@ impl Batches {
         places: Range<usize>,
     ) -> Result<(), TrainError> {
         self.draw_orders(epoch);
+        if self.show_training(input, epoch, places.clone())? {
+            return Ok(());
+        }
         let units = self.image_shape().iter().product::<usize>();
         let Self { data, lanes, orders, labels, mixed, .. } = self;
         let (stored, images) = (data.shape.iter().product(), &data.train);
@@ -143,14 +152,22 @@ impl Batches {
         samples: Range<usize>,
     ) -> Result<(), TrainError> {
         let units = self.image_shape().iter().product::<usize>();
-        let Self { data, lanes, labels, mixed, .. } = self;
+        self.labels.clear();
+        self.mixed.clear();
+        for _ in &self.lanes {
+            self.labels.extend_from_slice(&part.of(&self.data).labels[samples.clone()]);
+        }
+        let on_device = self.show_part(input, part, samples.len(), |_, pipeline, at| {
+            Some((samples.start + at, pipeline.shown_plain(View::CENTRE, 0)))
+        })?;
+        if on_device {
+            return Ok(());
+        }
+        let Self { data, lanes, .. } = self;
         let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();
-        labels.clear();
-        mixed.clear();
         input.overwrite(|input| {
             for ((_, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
-                labels.extend_from_slice(&images.labels[samples.clone()]);
                 for (sample, out) in samples.clone().zip(input.chunks_exact_mut(units)) {
                     pipeline.fill_plain(pixels(images, sample, stored), View::CENTRE, out);
                 }
@@ -159,7 +176,7 @@ impl Batches {
     }
 
     /// Puts views of the images of a part into `input`: for every lane the places in its own list of
-    /// (image, view), image by image. What is beyond a list's end keeps what it held.
+    /// (image, view), image by image. What is beyond a list's end may be anything.
     ///
     /// # Errors
     /// When the tensor library fails.
@@ -171,6 +188,16 @@ impl Batches {
         views: &[LaneViews],
     ) -> Result<(), TrainError> {
         let units = self.image_shape().iter().product::<usize>();
+        let total = part.of(&self.data).len();
+        let on_device = self.show_part(input, part, places.len(), |lane, pipeline, at| {
+            let (views, place) = (&views[lane], places.start + at);
+            let view = views.views[place % views.views.len()];
+            let lookup = || pipeline.shown_plain(view, views.padding);
+            (place < total * views.views.len()).then(|| (place / views.views.len(), lookup()))
+        })?;
+        if on_device {
+            return Ok(());
+        }
         let Self { data, lanes, .. } = self;
         let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();

@@ -88,6 +88,7 @@ impl Trainer {
         if let Device::Accelerator(accelerator) = device {
             trainer.network.move_to(accelerator)?;
             trainer.optimizer.move_to(accelerator)?;
+            trainer.batches.move_to(accelerator)?;
         }
         Ok(trainer)
     }

@@ -28,6 +28,24 @@ impl Mixup {
         beta_variate(&mut draws, self.alpha) as f32
     }
 
+    /// Tells for each of `images` images its partner's place in the batch and the share that it keeps,
+    /// in their order; the first is at `place` of the epoch's order.
+    pub fn partners(
+        &self,
+        (seed, epoch, place): (u64, u32, usize),
+        images: usize,
+        mut mixed: impl FnMut(usize, f32),
+    ) {
+        for at in 0..images {
+            let with = at ^ 1;
+            if with < images {
+                mixed(with, self.share(seed, epoch, place + at));
+            } else {
+                mixed(at, 1.0);
+            }
+        }
+    }
+
     /// Mixes neighbours of `images`, each of `units` numbers, the first at `place` of the order;
     /// `mixed` takes for each image its partner's place in the batch and the share that it keeps.
     pub fn apply(

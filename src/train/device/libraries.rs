@@ -150,8 +150,9 @@ pub fn find<L>(
     open: impl Fn(&Path) -> Result<L, String>,
 ) -> Result<L, DeviceError> {
     let within = |folders: &[PathBuf]| {
-        let files = folders.iter().flat_map(|folder| library.files.iter().map(|f| folder.join(f)));
-        let file = files.filter(|file| file.exists()).next()?;
+        let mut files =
+            folders.iter().flat_map(|folder| library.files.iter().map(|f| folder.join(f)));
+        let file = files.find(|file| file.exists())?;
         let refused = |reason| DeviceError::Unloadable { file: file.display().to_string(), reason };
         Some(open(&file).map_err(refused))
     };

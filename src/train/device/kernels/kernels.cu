@@ -2,6 +2,7 @@
 #include "activation.cu"
 #include "batch_norm.cu"
 #include "dropout.cu"
+#include "images.cu"
 #include "loss.cu"
 #include "norms.cu"
 #include "optimizer.cu"
