@@ -82,6 +82,16 @@ pub struct EpochRecord {
     pub eval_s: f64,
     /// Seconds of training and validation since the start of the run, over all attempts.
     pub elapsed_s: f64,
+    /// On several devices: seconds of a step that rank 0 computed, the mean over the epoch's steps
+    /// of this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_compute_s: Option<f64>,
+    /// On several devices: seconds of a step for which gradients were under way, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_communication_s: Option<f64>,
+    /// On several devices: seconds of a step for which rank 0 waited for the others, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_wait_s: Option<f64>,
 }
 
 /// One measurement in every layer that has it, in one or more steps.
@@ -176,14 +186,30 @@ pub enum WorkerExit {
     RecordFailed = 74,
     /// Asked to stop, checkpointed, stopped.
     Interrupted = 75,
+    /// A rank of the run is gone or stands still. The error output has a line that begins with
+    /// [`RANK_LOST`].
+    RankLost = 76,
+    /// The ranks of the run hold different parameters.
+    RanksDiffer = 77,
 }
+
+/// What the line of the error output begins with that tells what became of a rank.
+pub const RANK_LOST: &str = "rank_lost: ";
 
 impl WorkerExit {
     /// The meaning of an exit code, if a worker gives it a meaning.
     pub fn from_code(code: i32) -> Option<Self> {
-        [Self::Done, Self::Refused, Self::DiskFull, Self::RecordFailed, Self::Interrupted]
-            .into_iter()
-            .find(|exit| *exit as i32 == code)
+        [
+            Self::Done,
+            Self::Refused,
+            Self::DiskFull,
+            Self::RecordFailed,
+            Self::Interrupted,
+            Self::RankLost,
+            Self::RanksDiffer,
+        ]
+        .into_iter()
+        .find(|exit| *exit as i32 == code)
     }
 }
 
@@ -281,6 +307,10 @@ pub enum FailureClass {
     RecordFailed,
     /// The worker could not be started.
     NotStarted,
+    /// A rank of a run on several devices died or stood still.
+    RankLost,
+    /// Ranks of a run came to different parameters.
+    RanksDiffer,
 }
 
 impl FailureClass {
@@ -294,6 +324,8 @@ impl FailureClass {
             Self::Refused => "refused",
             Self::RecordFailed => "record_failed",
             Self::NotStarted => "not_started",
+            Self::RankLost => "rank_lost",
+            Self::RanksDiffer => "ranks_differ",
         }
     }
 

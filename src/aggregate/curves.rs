@@ -115,6 +115,12 @@ pub enum CurveMetric {
     ValLoss,
     /// Share of the validation part classified right after the epoch.
     ValAccuracy,
+    /// Seconds of a step that rank 0 of several computed.
+    StepCompute,
+    /// Seconds of a step for which gradients were under way between ranks.
+    StepCommunication,
+    /// Seconds of a step for which rank 0 waited for the others.
+    StepWait,
     /// Mean training loss of one step's batch.
     StepLoss,
     /// Learning rate of one step.
@@ -130,6 +136,9 @@ impl CurveMetric {
             Self::TrainAccuracy => "train_accuracy",
             Self::ValLoss => "val_loss",
             Self::ValAccuracy => "val_accuracy",
+            Self::StepCompute => "step_compute_s",
+            Self::StepCommunication => "step_communication_s",
+            Self::StepWait => "step_wait_s",
             Self::StepLoss => "step_loss",
             Self::StepLr => "step_lr",
         }
@@ -144,6 +153,9 @@ fn epoch_points(record: &EpochRecord) -> impl Iterator<Item = CurvePoint> + use<
         (CurveMetric::TrainAccuracy, record.train_accuracy),
         (CurveMetric::ValLoss, record.val_loss),
         (CurveMetric::ValAccuracy, record.val_accuracy),
+        (CurveMetric::StepCompute, record.step_compute_s.unwrap_or(f64::NAN)),
+        (CurveMetric::StepCommunication, record.step_communication_s.unwrap_or(f64::NAN)),
+        (CurveMetric::StepWait, record.step_wait_s.unwrap_or(f64::NAN)),
     ]
     .into_iter()
     .map(move |(metric, value)| CurvePoint { epoch, step, metric, value })

@@ -39,6 +39,9 @@ pub struct RunMetrics {
     pub parameters: Option<u64>,
     /// Runs that were trained together as lanes of one network, this one included.
     pub fused_lanes: Option<u32>,
+    /// On several devices, seconds of a step that rank 0 computed, for which gradients were under way
+    /// and for which it waited: means over the epochs.
+    pub step_seconds: [Option<f64>; 3],
 }
 
 impl RunMetrics {
@@ -58,6 +61,11 @@ impl RunMetrics {
                 .and_then(|(val, train)| finite(val - train)),
             epochs_to_target: at_target.map(|epoch| epoch.epoch),
             seconds_to_target: at_target.map(|epoch| epoch.elapsed_s).and_then(finite),
+            step_seconds: [
+                mean(epochs, |epoch| epoch.step_compute_s),
+                mean(epochs, |epoch| epoch.step_communication_s),
+                mean(epochs, |epoch| epoch.step_wait_s),
+            ],
             ..Self::default()
         }
     }
@@ -109,6 +117,16 @@ fn first_at_target<'a>(epochs: &'a [EpochRecord], metric: &Metric) -> Option<&'a
         MetricName::ValLoss => reaches(epoch.val_loss, metric.goal),
         _ => reaches(epoch.val_accuracy, Goal::Maximize),
     })
+}
+
+/// The mean over the epochs that know the number.
+fn mean(epochs: &[EpochRecord], get: fn(&EpochRecord) -> Option<f64>) -> Option<f64> {
+    let (count, sum) = epochs
+        .iter()
+        .filter_map(get)
+        .filter_map(finite)
+        .fold((0.0, 0.0), |(count, sum), x| (count + 1.0, sum + x));
+    (count > 0.0).then_some(sum / count)
 }
 
 fn finite(x: f64) -> Option<f64> {
@@ -167,6 +185,16 @@ mod tests {
         ] {
             assert_eq!(metrics.get(name), None, "{name:?}");
         }
+    }
+
+    #[test]
+    fn seconds_of_steps_are_means_over_the_epochs_that_know_them() {
+        let mut result = sample::result(&[0.5, 0.8, 0.9]);
+        for (epoch, wait) in result.epochs.iter_mut().zip([Some(1.0), None, Some(3.0)]) {
+            epoch.step_wait_s = wait;
+        }
+        let metrics = RunMetrics::of_result(&result, &metric(MetricName::ValAccuracy, 0.8));
+        assert_eq!(metrics.step_seconds, [None, None, Some(2.0)]);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! the curves of every run. The dispatcher builds it row by row as runs finish; [`reader`], the
 //! only file here that touches a disk, rebuilds it from the run folders.
 
+pub mod claims;
 pub mod curves;
+pub mod effects;
 pub mod error;
 pub mod layers;
 pub mod leaderboard;

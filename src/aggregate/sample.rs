@@ -38,6 +38,9 @@ pub fn result(val_accuracies: &[f64]) -> RunResult {
             val_accuracy: *accuracy,
             train_s: 9.0,
             eval_s: 1.0,
+            step_compute_s: None,
+            step_communication_s: None,
+            step_wait_s: None,
             elapsed_s: f64::from(epoch) * 10.0,
         }
     });
@@ -71,4 +74,64 @@ pub fn table(runs: &[(&str, u64, Option<f64>)]) -> SweepTable {
     });
     let rows = rows.collect();
     SweepTable::from_rows(vec!["activation".into()], metric, rows)
+}
+
+/// Claims about a small sweep.
+pub mod claims {
+    use super::*;
+    use crate::aggregate::claims::{ClaimResult, Stated, judge};
+    use crate::spec::activation::Activation;
+    use crate::spec::claim::{Claim, Relation};
+    use crate::spec::condition::{Condition, Test};
+    use crate::spec::{Key, RunConfig, Setting};
+
+    /// The condition that the activation is this one.
+    pub fn activation(activation: Activation) -> Condition {
+        let value = Setting::Activation(activation);
+        Condition { tests: vec![(Key::Activation, Test::Equals(value))] }
+    }
+
+    /// A claim about the validation accuracies of two activations.
+    pub fn claim(text: &str, relation: Relation, [of, to]: [Activation; 2]) -> Claim {
+        Claim {
+            text: text.to_owned(),
+            metric: MetricName::ValAccuracy,
+            subject: activation(of),
+            reference: activation(to),
+            relation,
+            line: 1,
+        }
+    }
+
+    /// Claims of every verdict, about three activations with four seeds.
+    pub fn judged() -> Vec<ClaimResult> {
+        use Activation::{Relu, Sigmoid, Tanh};
+        let seeds = 0..4_u64;
+        let accuracy = |activation: &str, seed: u64| match activation {
+            "relu" => 0.90 + 0.01 * [0.0, 1.0, 0.5, 0.2][seed as usize],
+            "tanh" => 0.89 + 0.01 * [0.3, 1.4, 1.9, 0.0][seed as usize],
+            _ => 0.40 + 0.02 * [1.0, 0.0, 0.4, 0.8][seed as usize],
+        };
+        let names = ["relu", "tanh", "sigmoid"];
+        let runs: Vec<_> = names
+            .iter()
+            .flat_map(|name| seeds.clone().map(move |seed| (*name, seed)))
+            .map(|(name, seed)| (name, seed, Some(accuracy(name, seed))))
+            .collect();
+        let configs: Vec<RunConfig> = [Relu, Tanh, Sigmoid]
+            .into_iter()
+            .flat_map(|activation| vec![RunConfig { activation, ..RunConfig::default() }; 4])
+            .collect();
+        let claims = [
+            claim("relu beats sigmoid", Relation::Larger, [Relu, Sigmoid]),
+            claim("sigmoid beats tanh", Relation::Larger, [Sigmoid, Tanh]),
+            claim("relu beats tanh", Relation::Larger, [Relu, Tanh]),
+            claim("relu is twice as good as sigmoid", Relation::LargerBy(2.0), [Relu, Sigmoid]),
+            claim("relu and tanh are the same", Relation::Within(0.05), [Relu, Tanh]),
+            claim("tanh equals elu", Relation::Smaller, [Tanh, Activation::Elu { alpha: 1.0 }]),
+        ];
+        let stated: Vec<Stated> =
+            claims.iter().map(|claim| Stated::of(claim, &[Key::Activation], &configs)).collect();
+        judge(&stated, &table(&runs))
+    }
 }

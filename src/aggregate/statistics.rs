@@ -160,6 +160,11 @@ fn t_test(t: f64, freedom: usize) -> Option<f64> {
     finite(2.0 * student(freedom).cdf(-t.abs())).map(|p| p.min(1.0))
 }
 
+/// How likely Student's t with `freedom` degrees of freedom is above `t`.
+pub(super) fn student_above(t: f64, freedom: usize) -> f64 {
+    student(freedom).cdf(-t)
+}
+
 /// 97.5 % quantile of Student's t: the half width of a 95 % interval in standard errors. A table
 /// for usual numbers of seeds, since the inverse beta function costs more than all the rest.
 fn t_quantile(freedom: usize) -> f64 {

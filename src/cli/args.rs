@@ -239,6 +239,12 @@ pub struct WorkerArgs {
     /// The process that started this one; without it the worker does not run.
     #[arg(long)]
     pub parent: u32,
+    /// Which of the ranks of a run on several devices; rank 0 starts the others.
+    #[arg(long, default_value_t = 0)]
+    pub rank: usize,
+    /// Descriptor of the memory that the ranks share, of those above 0.
+    #[arg(long, requires = "rank")]
+    pub memory: Option<u32>,
 }
 
 /// Shells with completion scripts.

@@ -7,6 +7,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use crate::aggregate::claims::{ClaimResult, Stated, judge};
+use crate::aggregate::effects::Effects;
 use crate::aggregate::leaderboard::Leaderboard;
 use crate::aggregate::reader::{read_events, read_histories, read_planned, read_result};
 use crate::aggregate::row::{PlannedRun, RunState};
@@ -14,10 +16,13 @@ use crate::aggregate::{AggregateError, SweepTable};
 use crate::event::{AttemptEnd, SweepEvent};
 use crate::plan::Plan;
 use crate::record::{Durability, RecordError, SweepFolder, atomic};
+use crate::report::claims::claims_csv;
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
+use crate::report::effects::effects_csv;
 use crate::report::long::{LayersCsv, StepsCsv};
+use crate::spec::claim::Claim;
 use crate::spec::run_policy::CurveDetail;
-use crate::spec::{Key, SweepSpec};
+use crate::spec::{Key, RunConfig, SweepSpec};
 
 /// Time between two writes, as a multiple of what a write costs.
 const SPARING: u32 = 20;
@@ -30,6 +35,7 @@ pub struct Boards<'a> {
     /// Does any run measure in its layers?
     measured: bool,
     table: SweepTable,
+    claims: Vec<Stated>,
     /// Files that could not be read when the sweep was opened.
     pub problems: Vec<AggregateError>,
     written: Option<Written>,
@@ -52,6 +58,13 @@ fn measures(spec: &SweepSpec) -> bool {
     !spec.base.measure.is_empty() || keys.any(|key| key == Key::Measure)
 }
 
+/// A claim, with the rows that it is about.
+fn stated(claim: &Claim, keys: &[Key], plan: &Plan) -> Stated {
+    // Runs of one configuration differ in the seed only, which no condition tests.
+    let holds: Vec<RunConfig> = (0..plan.points.len()).map(|n| plan.points.config(n)).collect();
+    Stated::of(claim, keys, plan.runs.iter().map(|run| &holds[run.configuration]))
+}
+
 impl<'a> Boards<'a> {
     /// Reads what is recorded of the planned runs.
     pub fn open(spec: &SweepSpec, folder: &'a SweepFolder, plan: &'a Plan) -> Self {
@@ -67,6 +80,7 @@ impl<'a> Boards<'a> {
             detail: spec.run.curves,
             measured: measures(spec),
             table: reading.table,
+            claims: spec.claims.iter().map(|claim| stated(claim, &keys, plan)).collect(),
             problems: reading.problems,
             written: None,
             stale: true,
@@ -127,6 +141,11 @@ impl<'a> Boards<'a> {
         Leaderboard::of(&self.table)
     }
 
+    /// What the claims of the sweep have come to so far.
+    pub fn claims(&self) -> Vec<ClaimResult> {
+        judge(&self.claims, &self.table)
+    }
+
     /// Writes all CSVs, unless nothing has changed since the last time.
     ///
     /// # Errors
@@ -140,11 +159,23 @@ impl<'a> Boards<'a> {
         atomic::replace(&self.folder.runs_csv(), &runs_csv(&self.table), derived)?;
         let board = leaderboard_csv(&self.leaderboard());
         atomic::replace(&self.folder.leaderboard_csv(), &board, derived)?;
+        let effects = effects_csv(self.table.axes(), &Effects::of(&self.table));
+        atomic::replace(&self.folder.effects_csv(), &effects, derived)?;
+        self.write_claims(derived)?;
         atomic::replace_with(&self.folder.curves_csv(), derived, &mut |out| self.curves(out))?;
         self.write_long(derived)?;
         self.written = Some(Written { at: Instant::now(), cost: begun.elapsed() });
         self.stale = false;
         Ok(())
+    }
+
+    /// Writes the claims, where there are any; takes away those of an earlier sweep that had some.
+    fn write_claims(&self, derived: Durability) -> Result<(), RecordError> {
+        let path = self.folder.claims_csv();
+        match self.claims.is_empty() {
+            true => atomic::remove(&path),
+            false => atomic::replace(&path, &claims_csv(&self.claims()), derived),
+        }
     }
 
     /// Writes the tables that are not always asked for; takes away those of an earlier sweep that did.

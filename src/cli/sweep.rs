@@ -138,6 +138,7 @@ fn own_program() -> Result<std::path::PathBuf, DispatchError> {
 fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, CliError> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
+    write!(out, "{}", terminal::claims(&boards.claims()))?;
     let done = session.plan.counts.done;
     writeln!(out, "\nnothing to do: all {done} runs of `{}` are done", session.plan.name)?;
     Ok(ExitCode::NothingToDo)
@@ -161,6 +162,7 @@ fn print_outcome(
 fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
+    write!(out, "{}", terminal::claims(&boards.claims()))?;
     let folder = terminal::short_path(&session.folder.leaderboard_csv());
     writeln!(out, "\n{folder}  (beside it runs.csv and curves.csv)")?;
     if outcome.failed > 0 {

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use console::Term;
 
+use crate::aggregate::claims::ClaimResult;
 use crate::aggregate::leaderboard::Leaderboard;
+use crate::display::claims_table::claims_table;
 use crate::display::leaderboard_table::{Colour, Symbols, TableStyle, leaderboard_table};
 
 /// Width of a table where there is no terminal to fit it into.
@@ -34,6 +36,11 @@ fn speaks_unicode() -> bool {
 /// The head of a leaderboard, as this terminal shows it.
 pub fn leaderboard(board: &Leaderboard) -> String {
     leaderboard_table(board, &table_style())
+}
+
+/// What claims came to, as this terminal shows it; nothing without claims.
+pub fn claims(results: &[ClaimResult]) -> String {
+    claims_table(results, &table_style())
 }
 
 /// Says something on the error output; a terminal that is gone does not matter.

@@ -10,13 +10,16 @@ use super::args::WorkerArgs;
 use crate::event::WorkerExit;
 use crate::record::crash_point::{Role, set_role};
 use crate::record::error::with_causes;
-use crate::worker::{Assignment, WorkerError, work};
+use crate::worker::{Assignment, Seat, WorkerError, end_gang, follow, work};
 
 /// Trains the run, and says how it went by the exit code.
 pub fn worker(args: &WorkerArgs) -> std::process::ExitCode {
     set_role(Role::Worker);
     let exit = attempt(args).unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "{}", with_causes(&error));
+        if args.rank > 0 {
+            end_gang(&error, args.parent);
+        }
         error.exit()
     });
     std::process::ExitCode::from(exit as u8)
@@ -33,7 +36,10 @@ fn attempt(args: &WorkerArgs) -> Result<WorkerExit, WorkerError> {
         data: args.data.clone(),
         attempt: args.attempt,
     };
-    work(&assignment, &stop)
+    match args.memory {
+        Some(memory) => follow(&assignment, Seat { rank: args.rank, memory }),
+        None => work(&assignment, &stop),
+    }
 }
 
 /// An orphan would go on writing a run that the next sweep starts again. The signal is asked for

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::machine::Verdict;
-use crate::event::{Failure, FailureClass, WorkerExit};
+use crate::event::{Failure, FailureClass, RANK_LOST, WorkerExit};
 use crate::executor::Exit;
 use crate::ids::RunId;
 use crate::record::result::RECORD_FORMAT;
@@ -46,6 +46,9 @@ pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdic
         Err(error) => return failed(FailureClass::RecordFailed, error.to_string()),
     }
     let tail = log.tail();
+    if let Some(reason) = lost_rank(exit, &tail) {
+        return failed(FailureClass::RankLost, reason);
+    }
     match exit {
         Exit::Code(code) => match WorkerExit::from_code(code) {
             Some(WorkerExit::Done) => failed(
@@ -56,12 +59,22 @@ pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdic
             Some(WorkerExit::DiskFull) => Verdict::DiskFull,
             Some(WorkerExit::Refused) => failed(FailureClass::Refused, last_line(&tail)),
             Some(WorkerExit::RecordFailed) => failed(FailureClass::RecordFailed, last_line(&tail)),
+            Some(WorkerExit::RankLost) => failed(FailureClass::RankLost, last_line(&tail)),
+            Some(WorkerExit::RanksDiffer) => failed(FailureClass::RanksDiffer, last_line(&tail)),
             None => {
                 failed(FailureClass::Crashed, format!("exit code {code}: {}", panic_line(&tail)))
             }
         },
         Exit::Signal(signal) => by_signal(signal, &tail),
     }
+}
+
+/// What became of a rank, where that ended the others: a rank ends rank 0, which this exit is of, by
+/// a signal if that is the one that stands still.
+fn lost_rank(exit: Exit, tail: &str) -> Option<String> {
+    let may_be = matches!(exit, Exit::Signal(9)) || exit == Exit::Code(WorkerExit::RankLost as i32);
+    let line = tail.lines().rev().find_map(|line| line.strip_prefix(RANK_LOST));
+    line.filter(|_| may_be).map(|reason| reason.trim().to_owned())
 }
 
 fn by_signal(signal: i32, tail: &str) -> Verdict {
@@ -156,6 +169,14 @@ mod tests {
             (Exit::Code(0), "", FailureClass::NoResult, "the worker ended well but left no result"),
             (Exit::Code(65), "error: no data", FailureClass::Refused, "error: no data"),
             (Exit::Code(74), "cannot write x", FailureClass::RecordFailed, "cannot write x"),
+            (
+                Exit::Code(76),
+                "rank_lost: rank 1 is gone\nx",
+                FailureClass::RankLost,
+                "rank 1 is gone",
+            ),
+            (Exit::Signal(9), "rank_lost: rank 0 sleeps", FailureClass::RankLost, "rank 0 sleeps"),
+            (Exit::Code(77), "after epoch 1", FailureClass::RanksDiffer, "after epoch 1"),
             (
                 Exit::Code(101),
                 panic,

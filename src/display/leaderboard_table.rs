@@ -209,7 +209,7 @@ fn test_metric(name: MetricName) -> MetricName {
 }
 
 /// A name without what a terminal would obey instead of show.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

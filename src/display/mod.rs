@@ -1,5 +1,6 @@
 //! The terminal: progress, tables, errors. In: events and tables. Out: text.
 
+pub mod claims_table;
 mod columns;
 pub mod forecast;
 pub mod leaderboard_table;

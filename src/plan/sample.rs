@@ -60,6 +60,7 @@ pub(crate) fn plain() -> SweepSpec {
         seeds: vec![0],
         metric: Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize, target: None },
         run: RunPolicy::default(),
+        claims: Vec::new(),
     }
 }
 

@@ -18,6 +18,9 @@ fn epoch(epoch: u32) -> RunEvent {
         val_accuracy: 0.5,
         train_s: 1.0,
         eval_s: 0.1,
+        step_compute_s: None,
+        step_communication_s: None,
+        step_wait_s: None,
         elapsed_s: 1.1,
     };
     RunEvent::Epoch(record)

@@ -61,6 +61,16 @@ impl SweepFolder {
         self.root.join("leaderboard.csv")
     }
 
+    /// A row for every effect of a varied key, and for every two of them together.
+    pub fn effects_csv(&self) -> PathBuf {
+        self.root.join("effects.csv")
+    }
+
+    /// A row for every claim; only where the sweep makes any.
+    pub fn claims_csv(&self) -> PathBuf {
+        self.root.join("claims.csv")
+    }
+
     /// A row for every run, epoch and metric.
     pub fn curves_csv(&self) -> PathBuf {
         self.root.join("curves.csv")

@@ -19,8 +19,16 @@ use super::cell;
 
 /// Columns of `runs.csv`, and stems of columns of `leaderboard.csv`, that may differ between two
 /// executions of the same sweep. All others are the same to the last byte.
-pub const TIMING_COLUMNS: &[&str] =
-    &["seconds_to_target", "images_per_s", "wall_s", "peak_memory_bytes", "fused_lanes"];
+pub const TIMING_COLUMNS: &[&str] = &[
+    "seconds_to_target",
+    "images_per_s",
+    "wall_s",
+    "peak_memory_bytes",
+    "fused_lanes",
+    "step_compute_s",
+    "step_communication_s",
+    "step_wait_s",
+];
 
 /// Is `column`, of any of the CSVs, one that may differ between two executions? Where the sweep is
 /// ranked by such a metric, the order of `leaderboard.csv` and its comparisons may differ too.
@@ -34,6 +42,7 @@ pub fn is_timing_column(column: &str) -> bool {
 
 pub(super) const NAME_COLUMNS: [&str; 2] = ["run_id", "configuration"];
 const STATE_COLUMNS: [&str; 4] = ["status", "reason", "seed", "epochs_done"];
+const STEP_COLUMNS: [&str; 3] = ["step_compute_s", "step_communication_s", "step_wait_s"];
 const SUMMARY_SUFFIXES: [&str; 4] = ["_mean", "_std", "_ci95_low", "_ci95_high"];
 const COMPARISON_COLUMNS: [&str; 9] = [
     "difference_to_best_mean",
@@ -56,6 +65,7 @@ pub fn runs_csv(table: &SweepTable) -> Vec<u8> {
         csv.texts(STATE_COLUMNS)?;
         csv.texts(MetricName::ALL.iter().map(|name| name.as_str()))?;
         csv.texts(["parameters", "fused_lanes"])?;
+        csv.texts(STEP_COLUMNS)?;
         csv.end_row()?;
         table.rows().iter().try_for_each(|row| run_row(csv, table.axes().len(), row))
     })
@@ -143,6 +153,7 @@ fn run_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, row: &RunRow) -> io::Result<
     }
     csv.integer(row.metrics.parameters)?;
     csv.integer(row.metrics.fused_lanes.map(u64::from))?;
+    row.metrics.step_seconds.iter().try_for_each(|seconds| csv.number(*seconds))?;
     csv.end_row()
 }
 
@@ -175,7 +186,7 @@ fn entry_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, entry: &Entry) -> io::Resu
 }
 
 /// Renders rows into memory, where writing cannot fail.
-fn in_memory(rows: impl FnOnce(&mut CsvRows<Vec<u8>>) -> io::Result<()>) -> Vec<u8> {
+pub(super) fn in_memory(rows: impl FnOnce(&mut CsvRows<Vec<u8>>) -> io::Result<()>) -> Vec<u8> {
     let mut csv = CsvRows::new(Vec::new());
     rows(&mut csv)
         .and_then(|()| csv.finish())

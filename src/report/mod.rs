@@ -2,5 +2,7 @@
 //! writes them atomically.
 
 pub mod cell;
+pub mod claims;
 pub mod csv;
+pub mod effects;
 pub mod long;

@@ -16,6 +16,7 @@ use super::device::Device;
 use super::diagnostics::{Diagnostics, SpecError};
 use super::evaluation::Views;
 use super::init::Init;
+use super::lr_scaling::LrScaling;
 use super::measure::Measurements;
 use super::model::Model;
 use super::node::{Node, Raw};
@@ -187,6 +188,11 @@ config_keys! {
     epochs/Epochs: u32 = 10, Interval::closed(1.0, 1_000_000.0);
     /// Devices that train one run together, each on a part of every batch.
     devices/Devices: u32 = 1, Interval::closed(1.0, 1024.0);
+    /// Whether batch normalisation looks at the whole batch of several devices, as one device would,
+    /// or each device normalises its own part of it.
+    sync_batch_norm/SyncBatchNorm: bool = false, ();
+    /// What the learning rate is multiplied with on several devices.
+    lr_scaling/LrScaling: LrScaling = LrScaling::None, ();
     /// Where it trains. On a GPU sums are made in another order than on cores: results agree, bits
     /// do not.
     device/Device: Device = Device::Auto, ();

@@ -9,6 +9,7 @@ pub mod augmentation;
 pub mod augmentation_fit;
 pub mod batch_norm;
 pub mod catalogue;
+pub mod claim;
 pub mod condition;
 pub mod config;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub mod folder;
 pub mod init;
 pub mod lanes;
 pub mod layers;
+pub mod lr_scaling;
 pub mod measure;
 pub mod metric;
 pub mod model;

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::config::Key;
 use super::layers::LayerWord;
 use super::read::generator::MOST;
-use super::read::settings::{Field, SECTIONS};
+use super::read::settings::{Field, REPEATED, SECTIONS};
 use super::value::Value;
 
 /// The whole reference.
@@ -18,7 +18,11 @@ pub fn reference() -> String {
         .iter()
         .map(|section| {
             let table = settings_table(section.fields, "");
-            format!("### `[{}]`\n\n{}\n\n{table}\n", section.name, section.doc)
+            let name = match REPEATED.contains(&section.name) {
+                true => format!("[[{}]]", section.name),
+                false => format!("[{}]", section.name),
+            };
+            format!("### `{name}`\n\n{}\n\n{table}\n", section.doc)
         })
         .collect();
     let top = &SECTIONS[0];
@@ -139,6 +143,9 @@ fn range(schema: &Json) -> String {
         }
         any.dedup();
         return any.join(", or ");
+    }
+    if schema["$ref"].is_string() {
+        return "condition".to_owned();
     }
     if let Some(words) = schema["enum"].as_array() {
         let words: Vec<String> = words.iter().map(|word| format!("`{}`", toml(word))).collect();

@@ -86,8 +86,9 @@ fn milestones(config: &RunConfig) -> Option<Misfit> {
 
 fn plateau(config: &RunConfig) -> Option<Misfit> {
     let Schedule::Plateau { patience, min_lr, .. } = config.schedule else { return None };
-    if min_lr >= config.lr {
-        let message = format!("min_lr = {min_lr} leaves lr = {} nowhere to fall", config.lr);
+    if min_lr >= config.scaled_lr() {
+        let message =
+            format!("min_lr = {min_lr} leaves lr = {} nowhere to fall", config.scaled_lr());
         return Some(Misfit::new(&[Key::Schedule, Key::Lr], message, "take a smaller min_lr"));
     }
     // The first epoch always improves; patience + 1 epochs later the rate drops, and one more has

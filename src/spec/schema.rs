@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::config::Key;
 use super::read::generator::{GENERATORS, MOST};
-use super::read::settings::{SECTIONS, table_schema};
+use super::read::settings::{REPEATED, SECTIONS, table_schema};
 
 /// The schema of a whole sweep file, draft 2020-12.
 pub fn json_schema() -> Json {
@@ -21,6 +21,9 @@ pub fn json_schema() -> Json {
     }
     for section in &SECTIONS[1..] {
         let mut schema = table_schema(section.fields);
+        if REPEATED.contains(&section.name) {
+            schema = json!({ "type": "array", "items": schema });
+        }
         schema["description"] = section.doc.into();
         properties.insert(section.name.to_owned(), schema);
     }

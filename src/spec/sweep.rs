@@ -1,5 +1,6 @@
 //! [`SweepSpec`]: a whole sweep file, read and valid.
 
+use super::claim::Claim;
 use super::condition::Condition;
 use super::config::{Key, RunConfig, Setting};
 use super::dataset::Dataset;
@@ -35,6 +36,8 @@ pub struct SweepSpec {
     pub metric: Metric,
     /// `[run]`.
     pub run: RunPolicy,
+    /// `[[claim]]`: what the sweep is to show, in the order written.
+    pub claims: Vec<Claim>,
 }
 
 impl SweepSpec {

@@ -4,14 +4,15 @@ use super::data::DataSplits;
 use super::error::TrainError;
 use crate::spec::{RunConfig, lanes};
 
-/// Can these configurations be one network? See [`lanes`] for what they share.
+/// Can these configurations be one network on so many ranks? See [`lanes`] for what they share.
 ///
 /// # Errors
-/// When there are none, they ask for several devices, or they differ in a key that all share.
-pub fn check_lanes(configs: &[RunConfig]) -> Result<(), TrainError> {
+/// When there are none, they ask for another number of devices, or they differ in a key that all
+/// share.
+pub fn check_lanes(configs: &[RunConfig], ranks: usize) -> Result<(), TrainError> {
     let first = configs.first().ok_or(TrainError::NoLanes)?;
-    if first.devices != 1 {
-        return Err(TrainError::Devices { found: first.devices });
+    if first.devices as usize != ranks {
+        return Err(TrainError::Devices { expected: first.devices, found: ranks });
     }
     for (lane, config) in configs.iter().enumerate() {
         if let Some(key) = lanes::difference(first, config) {

@@ -12,7 +12,7 @@ use super::augment::{Pipeline, View};
 use super::crops::LaneViews;
 use super::data::{DataSplits, Images};
 use super::error::TrainError;
-use super::kernel::Buffer;
+use super::kernel::{Buffer, Real};
 use super::loss::{self, Targets};
 use super::model::InputOrder;
 use super::report::Part;
@@ -54,6 +54,12 @@ pub struct Batches {
     mixed: Mixed,
     /// The data set on an accelerator, if it is there.
     resident: Option<resident::Resident>,
+    /// Images in the whole of the last batch, of which these may be a part.
+    whole: usize,
+    /// An image beside a rank's part of the batch; kept for its memory.
+    beside: Vec<f32>,
+    /// Images on their way to a network that does not compute in f32; kept for its memory.
+    single: Vec<f32>,
 }
 
 impl Batches {
@@ -75,6 +81,9 @@ impl Batches {
             labels: Vec::new(),
             mixed: Mixed::default(),
             resident: None,
+            whole: 0,
+            beside: Vec::new(),
+            single: Vec::new(),
         }
     }
 
@@ -92,7 +101,7 @@ impl Batches {
     pub fn targets(&self) -> Targets<'_> {
         let mixed = self.mixed();
         let mixed = mixed.map(|m| loss::Mixed { labels: &m.labels, shares: &m.shares });
-        Targets { labels: &self.labels, mixed }
+        Targets { labels: &self.labels, mixed, whole: Some(self.whole) }
     }
 
     /// Shape of the images that the network is given, (C, H, W); the same for all lanes.
@@ -100,22 +109,25 @@ impl Batches {
         self.lanes.first().map_or(self.data.shape, |(_, pipeline)| pipeline.output_shape())
     }
 
-    /// Puts the images at `places` of epoch `epoch`'s order (from 1) into `input`.
+    /// Puts the images at places `part` of epoch `epoch`'s order (from 1) into `input`, which are
+    /// those, or some of those, of the batch at `batch`. Each is what it is in the whole batch.
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn fill_training(
+    pub fn fill_training<T: Real>(
         &mut self,
-        input: &mut Buffer<f32>,
+        input: &mut Buffer<T>,
         epoch: u32,
-        places: Range<usize>,
+        batch: &Range<usize>,
+        part: Range<usize>,
     ) -> Result<(), TrainError> {
         self.draw_orders(epoch);
-        if self.show_training(input, epoch, places.clone())? {
+        self.whole = batch.len();
+        if self.show_training(input, epoch, batch, &part)? {
             return Ok(());
         }
         let units = self.image_shape().iter().product::<usize>();
-        let Self { data, lanes, orders, labels, mixed, .. } = self;
+        let Self { data, lanes, orders, labels, mixed, beside, single, .. } = self;
         let (stored, images) = (data.shape.iter().product(), &data.train);
         let capacity = input.lane_len();
         let mixing = lanes.iter().any(|(_, pipeline)| pipeline.mixup().is_some());
@@ -123,19 +135,34 @@ impl Batches {
         mixed.clear();
         input.overwrite(|input| {
             for ((seed, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
-                let samples = &orders[seed][places.clone()];
-                let (first, input) = (labels.len(), &mut input[..samples.len() * units]);
-                for (&sample, out) in samples.iter().zip(input.chunks_exact_mut(units)) {
-                    let sample = sample as usize;
-                    labels.push(images.labels[sample]);
+                let order = &orders[seed];
+                let first = labels.len();
+                let image = |place: usize, out: &mut [f32]| {
+                    let sample = order[place] as usize;
                     pipeline.fill(*seed, epoch, sample, pixels(images, sample, stored), out);
-                }
-                let labels = &labels[first..];
-                if let Some(mixup) = pipeline.mixup() {
-                    let place = (*seed, epoch, places.start);
-                    mixup.apply(place, input, units, |with, share| mixed.push(labels[with], share));
-                } else if mixing {
-                    labels.iter().for_each(|&label| mixed.push(label, 1.0));
+                };
+                let label = |place: usize| images.labels[order[place] as usize];
+                labels.extend(part.clone().map(label));
+                T::lend_single(&mut input[..part.len() * units], single, |input| {
+                    for (place, out) in part.clone().zip(input.chunks_exact_mut(units)) {
+                        image(place, out);
+                    }
+                    if let Some(mixup) = pipeline.mixup() {
+                        beside.resize(units, 0.0);
+                        let places = (batch, part.clone());
+                        mixup.apply(
+                            (*seed, epoch),
+                            places,
+                            (input, beside),
+                            image,
+                            |with, share| {
+                                mixed.push(label(with), share);
+                            },
+                        );
+                    }
+                });
+                if mixing && pipeline.mixup().is_none() {
+                    labels[first..].iter().for_each(|&label| mixed.push(label, 1.0));
                 }
             }
         })
@@ -145,9 +172,9 @@ impl Batches {
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn fill_evaluation(
+    pub fn fill_evaluation<T: Real>(
         &mut self,
-        input: &mut Buffer<f32>,
+        input: &mut Buffer<T>,
         part: Part,
         samples: Range<usize>,
     ) -> Result<(), TrainError> {
@@ -163,14 +190,16 @@ impl Batches {
         if on_device {
             return Ok(());
         }
-        let Self { data, lanes, .. } = self;
+        let Self { data, lanes, single, .. } = self;
         let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();
         input.overwrite(|input| {
             for ((_, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
-                for (sample, out) in samples.clone().zip(input.chunks_exact_mut(units)) {
-                    pipeline.fill_plain(pixels(images, sample, stored), View::CENTRE, out);
-                }
+                T::lend_single(&mut input[..samples.len() * units], single, |input| {
+                    for (sample, out) in samples.clone().zip(input.chunks_exact_mut(units)) {
+                        pipeline.fill_plain(pixels(images, sample, stored), View::CENTRE, out);
+                    }
+                });
             }
         })
     }
@@ -180,9 +209,9 @@ impl Batches {
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn fill_views(
+    pub fn fill_views<T: Real>(
         &mut self,
-        input: &mut Buffer<f32>,
+        input: &mut Buffer<T>,
         part: Part,
         places: Range<usize>,
         views: &[LaneViews],
@@ -198,18 +227,21 @@ impl Batches {
         if on_device {
             return Ok(());
         }
-        let Self { data, lanes, .. } = self;
+        let Self { data, lanes, single, .. } = self;
         let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();
         input.overwrite(|input| {
             let inputs = input.chunks_exact_mut(capacity);
             for (((_, pipeline), lane), input) in lanes.iter().zip(views).zip(inputs) {
                 let end = places.end.min(images.len() * lane.views.len());
-                for (place, out) in (places.start..end).zip(input.chunks_exact_mut(units)) {
-                    let pixels = pixels(images, place / lane.views.len(), stored);
-                    let view = lane.views[place % lane.views.len()];
-                    pipeline.fill_padded(pixels, view, lane.padding, out);
-                }
+                let used = end.saturating_sub(places.start) * units;
+                T::lend_single(&mut input[..used], single, |input| {
+                    for (place, out) in (places.start..end).zip(input.chunks_exact_mut(units)) {
+                        let pixels = pixels(images, place / lane.views.len(), stored);
+                        let view = lane.views[place % lane.views.len()];
+                        pipeline.fill_padded(pixels, view, lane.padding, out);
+                    }
+                });
             }
         })
     }
@@ -270,10 +302,10 @@ mod tests {
     fn an_epoch_shows_every_image_once_and_each_epoch_and_seed_in_its_own_order() {
         let lanes = [lane(1), lane(2), lane(1)];
         let mut batches = Batches::new(&lanes, data(), InputOrder::ChannelsFirst);
-        let mut input = Buffer::zeros(3, &[10, 12]).unwrap();
+        let mut input = Buffer::<f32>::zeros(3, &[10, 12]).unwrap();
         let mut seen = Vec::new();
         for epoch in [1, 2] {
-            batches.fill_training(&mut input, epoch, 0..10).unwrap();
+            batches.fill_training(&mut input, epoch, &(0..10), 0..10).unwrap();
             for labels in batches.labels().chunks(10) {
                 let mut sorted = labels.to_vec();
                 sorted.sort_unstable();
@@ -290,8 +322,8 @@ mod tests {
         let alpha = |alpha| Augmentation::of(vec![Operation::Mixup { alpha }]);
         let lanes = [RunConfig { augmentation: alpha(1.0), ..lane(4) }, lane(4)];
         let mut batches = Batches::new(&lanes, data(), InputOrder::ChannelsFirst);
-        let mut input = Buffer::zeros(2, &[5, 12]).unwrap();
-        batches.fill_training(&mut input, 1, 5..10).unwrap();
+        let mut input = Buffer::<f32>::zeros(2, &[5, 12]).unwrap();
+        batches.fill_training(&mut input, 1, &(5..10), 5..10).unwrap();
         let (labels, mixed) = (batches.labels(), batches.mixed().unwrap());
         assert_eq!(mixed.labels[..5], [1, 0, 3, 2, 4].map(|with| labels[with]));
         assert_eq!((&mixed.labels[5..], &mixed.shares[5..]), (&labels[5..], [1.0; 5].as_slice()));
@@ -309,10 +341,50 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_of_a_batch_are_together_the_batch_also_where_a_border_parts_a_pair() {
+        let augmentation = Augmentation::of(vec![
+            Operation::HorizontalFlip { p: 0.5 },
+            Operation::Mixup { alpha: 1.0 },
+        ]);
+        let lanes = [RunConfig { augmentation, ..lane(4) }, lane(9)];
+        let mut batches = Batches::new(&lanes, data(), InputOrder::ChannelsFirst);
+        let mut fill = |batch: Range<usize>, part: Range<usize>| {
+            let mut input = Buffer::<f32>::zeros(2, &[7, 12]).unwrap();
+            batches.fill_training(&mut input, 2, &batch, part.clone()).unwrap();
+            let input = input.read().unwrap();
+            let len = part.len();
+            let image = |i: usize| {
+                let (lane, i) = (i / len, i % len);
+                let mixed = batches.mixed().unwrap();
+                let at = lane * len + i;
+                let pixels = input.lane(lane, len * 12)[i * 12..][..12].to_vec();
+                (pixels, batches.labels()[at], mixed.labels[at], mixed.shares[at])
+            };
+            (0..2 * len).map(image).collect::<Vec<_>>()
+        };
+        for batch in [3..10, 2..8] {
+            let whole = fill(batch.clone(), batch.clone());
+            for border in batch.clone() {
+                let (left, right) = (batch.start..border, border..batch.end);
+                let parts = [left, right].map(|part| {
+                    if part.is_empty() { Vec::new() } else { fill(batch.clone(), part) }
+                });
+                for lane in 0..2 {
+                    let own = |images: &[_]| {
+                        images[lane * images.len() / 2..][..images.len() / 2].to_vec()
+                    };
+                    let joined = [own(&parts[0]), own(&parts[1])].concat();
+                    assert_eq!(joined, own(&whole), "{batch:?} {border}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn channels_go_last_where_the_network_wants_them_last() {
         let expected = [12.0, 16.0, 20.0, 13.0, 17.0, 21.0, 14.0, 18.0, 22.0, 15.0, 19.0, 23.0];
         let mut batches = Batches::new(&[lane(0)], data(), InputOrder::ChannelsLast);
-        let mut input = Buffer::zeros(1, &[4, 12]).unwrap();
+        let mut input = Buffer::<f32>::zeros(1, &[4, 12]).unwrap();
         batches.fill_evaluation(&mut input, Part::Validation, 1..3).unwrap();
         let found = input.read().unwrap();
         assert!(found[..12].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3));

@@ -3,12 +3,14 @@
 //! (cuts, padding, mirror images) are done this way, and mixtures; others are computed on the CPU and
 //! copied.
 
+use std::ops::Range;
+
 use super::Batches;
 use crate::train::augment::{Lookup, Pipeline};
 use crate::train::data::DataSplits;
 use crate::train::device::{Accelerator, Address, DeviceError, Memory, Table, arguments};
 use crate::train::error::TrainError;
-use crate::train::kernel::Buffer;
+use crate::train::kernel::{Buffer, Real};
 use crate::train::report::Part;
 
 /// The parts of a data set on an accelerator, and what its kernels look up.
@@ -66,11 +68,11 @@ impl Resident {
     }
 
     /// Writes the images that `list` lists, `samples` for every lane, into `input`.
-    fn write(
+    fn write<T: Real>(
         &mut self,
         pipeline: &Pipeline,
         from: From,
-        (input, samples): (&mut Buffer<f32>, usize),
+        (input, samples): (&mut Buffer<T>, usize),
         list: impl FnOnce(&mut Vec<i32>),
     ) -> Result<(), TrainError> {
         let accelerator = self.accelerator.clone();
@@ -87,10 +89,10 @@ impl Resident {
     }
 
     /// Mixes neighbours in the lanes that mix; `shares` of all lanes.
-    fn mix(
+    fn mix<T: Real>(
         &mut self,
         lanes: &[(u64, Pipeline)],
-        (input, samples): (&mut Buffer<f32>, usize),
+        (input, samples): (&mut Buffer<T>, usize),
         shares: &[f32],
     ) -> Result<(), TrainError> {
         let (Some((_, first)), pairs) = (lanes.first(), samples / 2) else { return Ok(()) };
@@ -129,14 +131,18 @@ impl Batches {
 
     /// [`fill_training`](Self::fill_training) from the data set on an accelerator; says whether it
     /// could.
-    pub(super) fn show_training(
+    pub(super) fn show_training<T: Real>(
         &mut self,
-        input: &mut Buffer<f32>,
+        input: &mut Buffer<T>,
         epoch: u32,
-        places: std::ops::Range<usize>,
+        batch: &Range<usize>,
+        places: &Range<usize>,
     ) -> Result<bool, TrainError> {
         let Self { data, lanes, orders, labels, mixed, resident, .. } = self;
-        let Some(resident) = resident else { return Ok(false) };
+        // Pairs that are mixed are whole in a whole batch.
+        let Some(resident) = resident.as_mut().filter(|_| batch == places) else {
+            return Ok(false);
+        };
         let windows = lanes.iter().all(|(_, pipeline)| pipeline.is_window());
         let Some((_, first)) = lanes.first().filter(|_| windows) else { return Ok(false) };
         let mixing = lanes.iter().any(|(_, pipeline)| pipeline.mixup().is_some());
@@ -169,9 +175,9 @@ impl Batches {
     /// Images of a part from the data set on an accelerator, `samples` in every lane; `image` says
     /// for a lane and a place in it the image's number and what it shows, or that the place keeps
     /// anything. Says whether it could.
-    pub(super) fn show_part(
+    pub(super) fn show_part<T: Real>(
         &mut self,
-        input: &mut Buffer<f32>,
+        input: &mut Buffer<T>,
         part: Part,
         samples: usize,
         image: impl Fn(usize, &Pipeline, usize) -> Option<(usize, Lookup)>,
@@ -261,7 +267,7 @@ mod tests {
             seen.push((used, batches.labels().to_vec(), format!("{:?}", batches.mixed())));
         };
         for places in [0..7, 7..11] {
-            batches.fill_training(&mut input, 2, places.clone()).unwrap();
+            batches.fill_training(&mut input, 2, &places, places.clone()).unwrap();
             note(&batches, &input, places.len());
         }
         for part in [Part::Validation, Part::Test] {

@@ -6,10 +6,12 @@
 //! right over a part.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::augment::{Place, View};
 use super::batches::Batches;
 use super::error::TrainError;
+use super::kernel::Real;
 use super::layer::{Mode, Pass};
 use super::loss::BatchLoss;
 use super::model::Network;
@@ -51,17 +53,17 @@ impl LaneViews {
     }
 }
 
-/// Sums the loss and the number right over a part of `labels.len()` images, for every lane that sees
-/// several views; a lane with a single one is left at 0.
+/// Sums the loss and the number right over some images of a part that has `labels`, for every lane
+/// that sees several views; a lane with a single one is left at 0.
 ///
 /// # Errors
 /// When the tensor library fails.
-pub fn evaluate(
-    network: &mut Network<f32>,
+pub fn evaluate<T: Real>(
+    network: &mut Network<T>,
     batches: &mut Batches,
     part: Part,
     lanes: &[LaneViews],
-    labels: &[u16],
+    (labels, images): (&[u16], Range<usize>),
 ) -> Result<Vec<BatchLoss>, TrainError> {
     let (capacity, classes) = (network.capacity(), network.classes());
     let mut averages: Vec<Average> = lanes.iter().map(|_| Average::new(classes)).collect();
@@ -70,9 +72,9 @@ pub fn evaluate(
     let counts: BTreeSet<usize> =
         lanes.iter().filter(|lane| !lane.is_single()).map(|lane| lane.views.len()).collect();
     for views in counts {
-        let total = views * labels.len();
-        for start in (0..total).step_by(capacity) {
-            let places = start..(start + capacity).min(total);
+        let end = views * images.end;
+        for start in (views * images.start..end).step_by(capacity) {
+            let places = start..(start + capacity).min(end);
             let samples = places.len();
             batches.fill_views(network.input_mut(), part, places.clone(), lanes)?;
             network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
@@ -108,9 +110,9 @@ impl Average {
     }
 
     /// Takes the logits of an image's next view, of `views`.
-    fn add(&mut self, logits: &[f32], label: usize, views: usize) {
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let shifted = |&logit: &f32| f64::from(logit) - f64::from(largest);
+    fn add<T: Real>(&mut self, logits: &[T], label: usize, views: usize) {
+        let largest = logits.iter().map(|logit| logit.wide()).fold(f64::NEG_INFINITY, f64::max);
+        let shifted = |&logit: &T| logit.wide() - largest;
         let sum: f64 = logits.iter().map(|logit| shifted(logit).exp()).sum();
         for (total, logit) in self.probabilities.iter_mut().zip(logits) {
             *total += shifted(logit).exp() / sum;

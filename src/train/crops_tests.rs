@@ -123,7 +123,9 @@ fn the_average_is_that_of_views_cut_out_by_hand_in_every_lane_and_for_every_capa
             let views: Vec<_> =
                 lanes.iter().map(|lane| LaneViews::of(&lane.evaluation, part)).collect();
             let labels = &part.of(&data).labels;
-            let found = evaluate(&mut network, &mut batches, part, &views, labels).unwrap();
+            let found =
+                evaluate(&mut network, &mut batches, part, &views, (labels, 0..labels.len()))
+                    .unwrap();
             for (lane, found) in
                 lanes.iter().zip(found).filter(|(lane, _)| lane.evaluation != Views::SingleCrop)
             {

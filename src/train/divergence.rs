@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
+use super::kernel::Real;
 use super::layer::{Parameter, Pass};
 use super::model::Network;
 
@@ -107,13 +108,13 @@ impl fmt::Display for Divergence {
 ///
 /// # Errors
 /// When the tensor library fails.
-pub fn in_forward(
-    network: &Network<f32>,
+pub fn in_forward<T: Real>(
+    network: &Network<T>,
     lane: usize,
     pass: &Pass,
 ) -> Result<Option<Origin>, TrainError> {
     let mut last_named = "the input".to_owned();
-    let present = |parameter: &&Parameter<f32>| parameter.lanes.contains(lane);
+    let present = |parameter: &&Parameter<T>| parameter.lanes.contains(lane);
     for (layer, output) in network.layers_of(lane) {
         for parameter in layer.parameters().iter().filter(present) {
             if !all_finite(parameter.value.read()?.lane(lane, parameter.len())) {
@@ -138,8 +139,11 @@ pub fn in_forward(
 ///
 /// # Errors
 /// When the tensor library fails.
-pub fn in_backward(network: &Network<f32>, lane: usize) -> Result<Option<Origin>, TrainError> {
-    let parameters: Vec<&Parameter<f32>> = network.parameters_of(lane).collect();
+pub fn in_backward<T: Real>(
+    network: &Network<T>,
+    lane: usize,
+) -> Result<Option<Origin>, TrainError> {
+    let parameters: Vec<&Parameter<T>> = network.parameters_of(lane).collect();
     for parameter in parameters.into_iter().rev() {
         if !all_finite(parameter.gradient.read()?.lane(lane, parameter.len())) {
             return Ok(Some(Origin::Gradient { parameter: parameter.name.clone() }));
@@ -148,8 +152,8 @@ pub fn in_backward(network: &Network<f32>, lane: usize) -> Result<Option<Origin>
     Ok(None)
 }
 
-fn all_finite(numbers: &[f32]) -> bool {
-    numbers.iter().all(|x| x.is_finite())
+fn all_finite<T: Real>(numbers: &[T]) -> bool {
+    numbers.iter().all(|x| x.wide().is_finite())
 }
 
 #[cfg(test)]

@@ -62,11 +62,30 @@ pub enum TrainError {
         /// Its value.
         found: String,
     },
-    /// A configuration for several devices.
-    #[error("this trainer works on 1 device, found devices = {found}")]
+    /// As many ranks as the configuration has devices.
+    #[error("a run of devices = {expected} needs as many ranks, found {found}")]
     Devices {
         /// Value of the key.
-        found: u32,
+        expected: u32,
+        /// Ranks that there are.
+        found: usize,
+    },
+    /// Ranks that cannot go on together.
+    #[error(transparent)]
+    Parallel(#[from] super::parallel::ParallelError),
+    /// Ranks that should hold the same numbers and do not.
+    #[error(
+        "after epoch {epoch}, {ranks} of {world} ranks hold other parameters than rank 0: {which}",
+        ranks = .differ.len(),
+        which = listed(.differ)
+    )]
+    RanksDiffer {
+        /// Epochs complete; 0 at the start.
+        epoch: u32,
+        /// How many ranks there are.
+        world: usize,
+        /// Those that hold something else than rank 0.
+        differ: Vec<usize>,
     },
     /// Data that contradicts itself.
     #[error("the {part} part has {what}: expected {expected}, found {found}")]
@@ -116,4 +135,9 @@ pub enum TrainError {
     /// The tensor library failed.
     #[error("the tensor library failed")]
     Candle(#[from] candle_core::Error),
+}
+
+fn listed(ranks: &[usize]) -> String {
+    let ranks: Vec<String> = ranks.iter().map(|rank| format!("rank {rank}")).collect();
+    ranks.join(", ")
 }

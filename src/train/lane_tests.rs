@@ -8,6 +8,7 @@ use crate::spec::init::Init;
 use crate::spec::measure::{Measurement, Measurements, StepFactors};
 use crate::spec::operation::Operation;
 use crate::train::measure::LaneMeasured;
+use crate::train::weights::Weights;
 
 #[path = "accelerated_tests.rs"]
 mod accelerated;

@@ -27,6 +27,8 @@ pub struct Targets<'a> {
     pub labels: &'a [u16],
     /// A second class of every sample, where images were mixed.
     pub mixed: Option<Mixed<'a>>,
+    /// Samples of the whole batch in each lane, where these are a part of it that one rank has.
+    pub whole: Option<usize>,
 }
 
 /// The second classes of mixed samples (Zhang et al., 2018), (L, N) like the first.
@@ -41,7 +43,7 @@ pub struct Mixed<'a> {
 impl<'a> Targets<'a> {
     /// One class for every sample.
     pub fn plain(labels: &'a [u16]) -> Self {
-        Self { labels, mixed: None }
+        Self { labels, mixed: None, whole: None }
     }
 
     fn of(&self, sample: usize) -> Target {
@@ -106,7 +108,7 @@ pub fn cross_entropy<T: Real>(
 /// `logits` and `gradient` (L, N, K), `smoothing` (L). The target of class k is
 /// q_k = (1 - s) t_k + s / K for smoothing s, as PyTorch's `CrossEntropyLoss`, with t the shares of
 /// the classes; the loss is -sum q_k log softmax_k and `gradient` that of its *mean* over the N
-/// samples: (softmax - q) / N.
+/// samples, or those of the whole batch: (softmax - q) / N.
 ///
 /// # Errors
 /// When the tensor library fails.
@@ -118,6 +120,7 @@ pub fn cross_entropy_gradient<T: Real>(
     results: &mut [BatchLoss],
 ) -> Result<(), TrainError> {
     let samples = targets.labels.len() / results.len();
+    let whole = targets.whole.unwrap_or(samples);
     let logits = logits.read()?;
     let capacity = gradient.lane_len();
     gradient.write(|gradient| {
@@ -131,7 +134,7 @@ pub fn cross_entropy_gradient<T: Real>(
                 let largest = largest(row);
                 let sum = exponentials(row, largest, out);
                 add(result, row, (largest, sum), (&target, smoothing[lane]));
-                subtract(out, sum, samples, (&target, smoothing[lane]));
+                subtract(out, sum, whole, (&target, smoothing[lane]));
             }
         }
     })
@@ -322,7 +325,7 @@ mod tests {
             for (mixed, smoothing) in
                 [(None, [0.0, 0.0]), (None, [0.0, 0.2]), (Some(mixed), [0.1, 0.0])]
             {
-                let targets = Targets { labels: &labels, mixed };
+                let targets = Targets { labels: &labels, mixed, whole: None };
                 let loss = |data: &[f64]| -> f64 {
                     let rows = data.chunks(classes).enumerate();
                     rows.map(|(i, row)| {
@@ -371,7 +374,7 @@ mod tests {
             (Some(shared), 0.0, 3.056778998),
             (Some(shared), 0.1, 2.944278998),
         ] {
-            let targets = Targets { labels: &[1], mixed };
+            let targets = Targets { labels: &[1], mixed, whole: None };
             let mut gradient = Buffer::zeros(1, &[4]).unwrap();
             let mut results = [BatchLoss::default()];
             let out = (&mut gradient, 4);
@@ -414,7 +417,7 @@ mod tests {
             let mut gradient = Buffer::zeros(1, &[row.len()]).unwrap();
             let mut results = [BatchLoss::default()];
             let out = (&mut gradient, row.len());
-            let targets = Targets { labels, mixed };
+            let targets = Targets { labels, mixed, whole: None };
             cross_entropy_gradient(&buffer(1, row), &targets, &[0.0], out, &mut results).unwrap();
             results[0].right
         };

@@ -150,7 +150,7 @@ mod tests {
                 here.move_to(&accelerator).unwrap();
                 let mut kept = Kept::default();
                 for (mixed, smoothing) in [(None, [0.0, 0.2]), (mixed, [0.1, 0.0])] {
-                    let targets = Targets { labels: &labels, mixed };
+                    let targets = Targets { labels: &labels, mixed, whole: None };
                     let [mut expected, mut found] = [[BatchLoss::default(); 2]; 2];
                     let mut gradient = Buffer::zeros(2, &[(SAMPLES + 3) * classes]).unwrap();
                     let out = (&mut gradient, classes);

@@ -16,6 +16,7 @@ pub mod data;
 pub mod device;
 pub mod divergence;
 pub mod error;
+mod evaluate;
 pub mod init;
 pub mod kernel;
 pub mod lane_set;
@@ -30,7 +31,9 @@ mod progress;
 mod pytorch_tests;
 pub mod report;
 pub mod rng;
+mod saved;
 pub mod schedule;
+mod together;
 pub mod trainer;
 pub mod weights;
 

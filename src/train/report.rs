@@ -2,6 +2,7 @@
 
 use super::data::{DataSplits, Images};
 use super::measure::Measured;
+use super::parallel::StepTimes;
 
 /// Which images are measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,9 @@ pub struct EpochStats {
     pub epoch: u32,
     /// Every lane; `None` where it has diverged.
     pub lanes: Vec<Option<LaneEpoch>>,
+    /// Where the time of its steps went, the mean over those since training went on; of several
+    /// ranks only.
+    pub times: Option<StepTimes>,
 }
 
 /// One lane in one epoch.

@@ -1,29 +1,27 @@
 //! Trains one network: epochs, evaluation, checkpoints. Configurations and data come in; reports
 //! go out. Nothing here reads a clock, a disk or a signal, so the same calls give the same bits.
 
-use std::io::Write;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::admission;
 use super::batches::Batches;
-use super::checkpoint;
-use super::crops::{self, LaneViews};
 use super::data::{DataSplits, Images};
-use super::device::Device;
+use super::device::{Accelerator, Device, DeviceError};
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
+use super::kernel::Real;
 use super::lane_set::LaneSet;
 use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
-use super::measure::{self, At, Label, Measured, Measures, Memory, Phase, Probe};
+use super::measure::{At, Label, Measures, Phase};
 use super::model::{self, Network};
 use super::optim::clip::{self, GradientNorms};
 use super::optim::{LaneUpdate, Optimizer};
+use super::parallel::Ranks;
 use super::progress::Progress;
-use super::report::{EpochEnd, EpochStats, Evaluation, LaneEpoch, LaneStep, Part, StepReport};
+use super::report::{EpochEnd, EpochStats, LaneEpoch, LaneStep, StepReport};
 use super::schedule::{self, Timeline};
-use super::weights::Weights;
 use crate::spec::RunConfig;
 use crate::spec::architecture::Architecture;
 use crate::spec::dataset::Parts;
@@ -34,20 +32,28 @@ use crate::spec::dataset::Parts;
 /// stays as it was before that step, reports say `None` of it from then on, and
 /// [`divergence`](Self::divergence) says why. The others go on, and each comes to the bits that it
 /// comes to alone.
-pub struct Trainer {
-    lanes: Vec<RunConfig>,
-    data: Arc<DataSplits>,
-    network: Network<f32>,
-    optimizer: Optimizer<f32>,
-    batches: Batches,
-    progress: Progress,
-    measures: Measures<f32>,
+///
+/// One of several [`Ranks`] trains on its part of every batch, and comes with the others to the same
+/// parameters; all of them make the same calls.
+pub struct Trainer<T: Real = f32> {
+    pub(super) lanes: Vec<RunConfig>,
+    pub(super) data: Arc<DataSplits>,
+    pub(super) network: Network<T>,
+    pub(super) optimizer: Optimizer<T>,
+    pub(super) batches: Batches,
+    pub(super) progress: Progress,
+    pub(super) measures: Measures<T>,
+    pub(super) ranks: Ranks<T>,
+    /// Have the ranks been found to start from the same numbers?
+    pub(super) is_checked: bool,
+    /// What ranks agree on; kept for its memory.
+    pub(super) agreed: Vec<f64>,
     /// Losses of the last batch; kept for their memory.
-    losses: Vec<BatchLoss>,
+    pub(super) losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
     step_lanes: Vec<Option<LaneStep>>,
     /// Label smoothing of every lane.
-    smoothing: Vec<f64>,
+    pub(super) smoothing: Vec<f64>,
     /// Norms of the last step's gradients, where they are measured.
     norms: GradientNorms,
     /// The lanes whose gradients are measured.
@@ -57,40 +63,65 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A trainer on the CPU, as [`on`](Self::on).
+    /// A trainer at the start of its run, on one device. `lanes` are configurations that share the
+    /// network's shape, the batch size, the epochs and the data set.
     ///
     /// # Errors
-    /// As [`on`](Self::on).
+    /// When there are no lanes, lanes that do not fit together, data that contradicts itself, or
+    /// images too small for the network.
     pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>) -> Result<Self, TrainError> {
-        Self::on(lanes, data, &Device::Cpu)
+        Self::of_rank(lanes, data, Ranks::alone())
     }
 
-    /// A trainer on a device, at the start of its run. `lanes` are configurations that share the network's
-    /// shape, the batch size, the epochs and the data set.
+    /// The same on a device: it starts with the same bits wherever it is.
     ///
     /// # Errors
-    /// When there are no lanes, lanes that do not fit together, data that contradicts itself, images
-    /// too small for the network, or no room for it on the device.
+    /// As [`new`](Self::new), or when the device has no room for it.
     pub fn on(
         lanes: &[RunConfig],
         data: Arc<DataSplits>,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        admission::check_lanes(lanes)?;
+        let mut trainer = Self::new(lanes, data)?;
+        if let Device::Accelerator(accelerator) = device {
+            trainer.move_to(accelerator)?;
+        }
+        Ok(trainer)
+    }
+}
+
+impl<T: Real> Trainer<T> {
+    /// Moves everything that a step needs to an accelerator, where steps are computed from then on.
+    ///
+    /// # Errors
+    /// When it has no room, or this is one of several ranks: they exchange gradients in main memory.
+    pub fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+        if self.ranks.world() > 1 {
+            return Err(DeviceError::Ranks { found: self.ranks.world() }.into());
+        }
+        self.network.move_to(accelerator)?;
+        self.optimizer.move_to(accelerator)?;
+        self.batches.move_to(accelerator)
+    }
+
+    /// The trainer of one rank, which computes in numbers of type `T`.
+    ///
+    /// # Errors
+    /// As [`new`](Trainer::new), or when there are not as many ranks as the configurations have
+    /// devices.
+    pub fn of_rank(
+        lanes: &[RunConfig],
+        data: Arc<DataSplits>,
+        ranks: Ranks<T>,
+    ) -> Result<Self, TrainError> {
+        admission::check_lanes(lanes, ranks.world())?;
         admission::check_data(&data)?;
         let shape = admission::input_shape(&lanes[0], &data);
         let [train, validation, test] = [&data.train, &data.val, &data.test].map(Images::len);
         let parts = Parts { train, validation, test };
         let capacity =
             Architecture::new(&lanes[0], shape, data.classes)?.images_at_once(&lanes[0], parts);
-        let mut trainer = Self::with_room(lanes, data, capacity)?;
-        // Drawn and placed in main memory, whatever the device: it starts with the same bits.
-        if let Device::Accelerator(accelerator) = device {
-            trainer.network.move_to(accelerator)?;
-            trainer.optimizer.move_to(accelerator)?;
-            trainer.batches.move_to(accelerator)?;
-        }
-        Ok(trainer)
+        Self::with_room(lanes, data, capacity, ranks)
     }
 
     /// The same, with room for `capacity` images to pass at once; the data is whole, the lanes fit.
@@ -98,9 +129,14 @@ impl Trainer {
         lanes: &[RunConfig],
         data: Arc<DataSplits>,
         capacity: usize,
+        mut ranks: Ranks<T>,
     ) -> Result<Self, TrainError> {
         let shape = admission::input_shape(&lanes[0], &data);
-        let network = model::build(lanes, shape, data.classes, capacity)?;
+        let mut network = model::build(lanes, shape, data.classes, capacity)?;
+        ranks.prepare(network.parameters())?;
+        if let Some(peers) = ranks.peers() {
+            network.connect(peers, &lanes.iter().map(|lane| lane.sync_batch_norm).collect());
+        }
         Ok(Self {
             optimizer: Optimizer::new(lanes, network.parameters())?,
             measures: Measures::new(lanes, &network)?,
@@ -108,6 +144,9 @@ impl Trainer {
             network,
             data,
             progress: Progress::new(lanes),
+            ranks,
+            is_checked: false,
+            agreed: Vec::new(),
             losses: vec![BatchLoss::default(); lanes.len()],
             step_lanes: Vec::with_capacity(lanes.len()),
             smoothing: lanes.iter().map(|lane| lane.label_smoothing).collect(),
@@ -118,17 +157,14 @@ impl Trainer {
         })
     }
 
-    /// Starts a lane from weights of a file instead of drawn ones.
-    ///
-    /// # Errors
-    /// When they do not fit the network.
-    pub fn start_from(&mut self, lane: usize, weights: &Weights) -> Result<(), TrainError> {
-        weights.load(&mut self.network, lane)
-    }
-
     /// Trained scalars of one lane.
     pub fn parameters(&self, lane: usize) -> u64 {
         self.network.parameters_of(lane).map(|parameter| parameter.len() as u64).sum()
+    }
+
+    /// Images that an epoch trains on, over all ranks.
+    pub fn training_images(&self) -> u64 {
+        self.data.train.len() as u64
     }
 
     /// Optimizer steps of one epoch; the last takes the images that are left.
@@ -166,9 +202,22 @@ impl Trainer {
     /// one). `after_step` is told of every step and may ask to stop; a [`save`](Self::save) taken
     /// then continues with the same bits.
     ///
+    /// On several ranks all of them stop where any of them is asked to.
+    ///
     /// # Errors
-    /// When all epochs are done, or the tensor library fails.
+    /// When all epochs are done, the tensor library fails, another rank does, or ranks are found to
+    /// hold different parameters.
     pub fn train_epoch(
+        &mut self,
+        after_step: &mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>,
+    ) -> Result<EpochEnd, TrainError> {
+        self.ranks.computing(true);
+        let end = self.train_on(after_step);
+        self.ranks.computing(false);
+        end
+    }
+
+    fn train_on(
         &mut self,
         after_step: &mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>,
     ) -> Result<EpochEnd, TrainError> {
@@ -176,10 +225,12 @@ impl Trainer {
         if self.progress.epochs_done == epochs {
             return Err(TrainError::NothingLeft { epochs });
         }
+        self.check_start()?;
         let epoch = self.progress.epochs_done + 1;
         let end = u64::from(epoch) * self.steps_per_epoch();
         while self.progress.steps_done < end {
             let step = self.progress.steps_done;
+            self.ranks.begin_step();
             if !self.step(epoch)? {
                 return Ok(EpochEnd::Diverged);
             }
@@ -189,12 +240,18 @@ impl Trainer {
                 lanes: &self.step_lanes,
                 measured: self.measures.of_step(),
             };
-            if after_step(&report).is_break() {
+            self.ranks.computing(false);
+            let stop = after_step(&report).is_break();
+            self.ranks.computing(true);
+            let stop = self.any_rank(stop)?;
+            self.ranks.end_step();
+            if stop {
                 return Ok(EpochEnd::Stopped);
             }
         }
-        let images = self.data.train.len() as f64;
         let sums = self.progress.complete_epoch();
+        self.end_epoch_together()?;
+        let images = self.data.train.len() as f64;
         let lanes = sums
             .iter()
             .enumerate()
@@ -206,7 +263,8 @@ impl Trainer {
                 })
             })
             .collect();
-        Ok(EpochEnd::Complete(EpochStats { epoch, lanes }))
+        let times = self.ranks.take_times();
+        Ok(EpochEnd::Complete(EpochStats { epoch, lanes, times }))
     }
 
     /// One optimizer step of the lanes that live. A lane whose loss (or norm of gradients, where
@@ -217,21 +275,13 @@ impl Trainer {
             return Ok(false);
         }
         let step = self.progress.steps_done;
-        let places = self.places(step % self.steps_per_epoch());
-        let samples = places.len();
-        self.measures.enter(Phase::Data);
-        self.batches.fill_training(self.network.input_mut(), epoch, places)?;
-        self.measures.enter(Phase::Forward);
-        let pass = Pass { mode: Mode::Train { step }, samples, first_sample: 0 };
-        self.network.forward(&pass)?;
-        let targets = self.batches.targets();
-        self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
-        self.measures.enter(Phase::Backward);
+        let batch = self.places(step % self.steps_per_epoch());
+        let pass = self.pass_backward(epoch, step, &batch)?;
+        self.agree_on_losses()?;
         self.notice_losses(epoch, &pass)?;
         if self.progress.living().is_empty() {
             return Ok(false);
         }
-        self.network.backward(&pass, &mut |_: &mut Parameter<f32>| Ok(()))?;
         self.measures.enter(Phase::Update);
         self.notice_gradients(epoch)?;
         if self.progress.living().is_empty() {
@@ -249,7 +299,7 @@ impl Trainer {
         self.step_lanes.clear();
         for (lane, loss) in self.losses.iter().enumerate() {
             let report = self.updates[lane].map(|update| LaneStep {
-                loss: loss.sum / samples as f64,
+                loss: loss.sum / batch.len() as f64,
                 lr: update.rate,
                 gradient_norm: self.gradient_norm(lane),
             });
@@ -258,12 +308,37 @@ impl Trainer {
         Ok(true)
     }
 
+    /// The losses of the batch at these places of the epoch's order, as far as they are this rank's,
+    /// and the gradients of all ranks together.
+    fn pass_backward(
+        &mut self,
+        epoch: u32,
+        step: u64,
+        batch: &Range<usize>,
+    ) -> Result<Pass, TrainError> {
+        let part = self.ranks.part(batch);
+        let first_sample = part.start - batch.start;
+        let pass = Pass { mode: Mode::Train { step }, samples: part.len(), first_sample };
+        self.measures.enter(Phase::Data);
+        self.batches.fill_training(self.network.input_mut(), epoch, batch, part)?;
+        self.measures.enter(Phase::Forward);
+        self.network.forward(&pass)?;
+        let targets = self.batches.targets();
+        self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
+        self.measures.enter(Phase::Backward);
+        let ranks = &mut self.ranks;
+        self.network.backward(&pass, &mut |ready: &mut Parameter<T>| ranks.ready(ready))?;
+        self.ranks.finish(self.network.parameters_mut())?;
+        Ok(pass)
+    }
+
     /// Ends the lanes whose last loss is not finite.
     fn notice_losses(&mut self, epoch: u32, pass: &Pass) -> Result<(), TrainError> {
         for lane in 0..self.lanes.len() {
             let sum = self.losses[lane].sum;
             if self.progress.living().contains(lane) && !sum.is_finite() {
                 let origin = divergence::in_forward(&self.network, lane, pass)?;
+                let origin = self.first_origin(origin)?;
                 let origin = Some(origin.unwrap_or(Origin::Overflow));
                 self.diverge(lane, epoch, Noticed::Loss { nan: sum.is_nan() }, origin);
             }
@@ -289,7 +364,13 @@ impl Trainer {
     }
 
     /// Ends a lane before the next step.
-    fn diverge(&mut self, lane: usize, epoch: u32, noticed: Noticed, origin: Option<Origin>) {
+    pub(super) fn diverge(
+        &mut self,
+        lane: usize,
+        epoch: u32,
+        noticed: Noticed,
+        origin: Option<Origin>,
+    ) {
         let step = self.progress.steps_done;
         self.progress.diverge(lane, Divergence { step, epoch, noticed, origin });
         self.network.keep_alive(self.progress.living());
@@ -320,122 +401,11 @@ impl Trainer {
     }
 
     /// Learning rate of a lane in a step of the run.
-    fn rate(&self, lane: usize, step: u64) -> f64 {
+    pub(super) fn rate(&self, lane: usize, step: u64) -> f64 {
         let config = &self.lanes[lane];
         let timeline = Timeline::new(config, self.steps_per_epoch());
         let dropped = self.progress.dropped(lane);
-        config.lr * schedule::factor(&config.schedule, step, &timeline, dropped)
-    }
-
-    /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
-    /// A lane whose loss is not finite has diverged. Once after every epoch; again changes nothing.
-    ///
-    /// # Errors
-    /// As [`evaluate`](Self::evaluate).
-    pub fn validate(&mut self) -> Result<Vec<Option<Evaluation>>, TrainError> {
-        let validations = self.evaluate(Part::Validation)?;
-        self.progress.validated(&self.lanes, &validations);
-        for (lane, validation) in validations.iter().enumerate() {
-            if validation.is_some_and(|validation| !validation.loss.is_finite()) {
-                let epoch = self.progress.epochs_done;
-                self.diverge(lane, epoch, Noticed::ValidationLoss, None);
-            }
-        }
-        Ok(validations)
-    }
-
-    /// Mean plain cross-entropy and accuracy of every lane on a part, with running statistics and no
-    /// dropout, over the views that its configuration says; `None` of a lane that diverged in a step
-    /// before the last.
-    ///
-    /// # Errors
-    /// When the part is empty, or the tensor library fails.
-    pub fn evaluate(&mut self, part: Part) -> Result<Vec<Option<Evaluation>>, TrainError> {
-        let total = part.of(&self.data).len();
-        if total == 0 {
-            let name = if part == Part::Validation { "validation" } else { "test" };
-            return Err(admission::no_images(name));
-        }
-        let views: Vec<_> =
-            self.lanes.iter().map(|lane| LaneViews::of(&lane.evaluation, part)).collect();
-        let mut sums = vec![BatchLoss::default(); self.lanes.len()];
-        self.measures.begin_pass();
-        self.measures.enter(Phase::Evaluation);
-        let watched = part == Part::Validation && self.measures.watches_outputs();
-        if watched || views.iter().any(LaneViews::is_single) {
-            self.evaluate_once(part, total, &mut sums)?;
-        }
-        if views.iter().any(|lane| !lane.is_single()) {
-            let labels = &part.of(&self.data).labels;
-            let (network, batches) = (&mut self.network, &mut self.batches);
-            let averaged = crops::evaluate(network, batches, part, &views, labels)?;
-            let lanes = sums.iter_mut().zip(averaged).zip(&views);
-            for ((sum, averaged), _) in lanes.filter(|(_, lane)| !lane.is_single()) {
-                *sum = averaged;
-            }
-        }
-        self.measures.enter(Phase::Other);
-        let (total, abreast) = (total as f64, self.progress.abreast());
-        let evaluation = |(lane, sum): (usize, &BatchLoss)| {
-            let accuracy = sum.right as f64 / total;
-            abreast.contains(lane).then_some(Evaluation { loss: sum.sum / total, accuracy })
-        };
-        Ok(sums.iter().enumerate().map(evaluation).collect())
-    }
-
-    /// Adds the loss and the number right of every lane over the `total` images of a part, each image
-    /// shown once. The sums are made image by image, however many pass at once.
-    fn evaluate_once(
-        &mut self,
-        part: Part,
-        total: usize,
-        sums: &mut [BatchLoss],
-    ) -> Result<(), TrainError> {
-        let capacity = self.network.capacity();
-        for start in (0..total).step_by(capacity) {
-            let range = start..(start + capacity).min(total);
-            let samples = range.len();
-            self.batches.fill_evaluation(self.network.input_mut(), part, range)?;
-            self.network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
-            self.network.add_loss(self.batches.labels(), sums)?;
-            if part == Part::Validation {
-                self.measures.enter(Phase::Other);
-                self.measures.observe(&self.network, samples)?;
-                self.measures.enter(Phase::Evaluation);
-            }
-        }
-        Ok(())
-    }
-
-    /// What the configuration asks to measure at the end of an epoch, after
-    /// [`train_epoch`](Self::train_epoch) and an evaluation of the validation part; leaves the
-    /// training as it is, bit for bit.
-    ///
-    /// # Errors
-    /// When the tensor library fails.
-    pub fn measure(&mut self) -> Result<Vec<Measured>, TrainError> {
-        if !self.measures.has_epochs() {
-            return Ok(Vec::new());
-        }
-        let last = self.progress.steps_done.saturating_sub(1);
-        let rates: Vec<f64> = (0..self.lanes.len()).map(|lane| self.rate(lane, last)).collect();
-        let parts = [&self.data.train, &self.data.val, &self.data.test];
-        let bytes = parts.map(|part| part.pixels.len() + size_of_val(&part.labels[..]));
-        let optimizer = |lane| {
-            let kept = self.optimizer.memory_names(lane).len() * size_of::<f32>();
-            kept * self.parameters(lane) as usize
-        };
-        let optimizer = (0..self.lanes.len()).map(optimizer).collect();
-        let memory = Memory { optimizer, data: bytes.iter().sum() };
-        let mut probe = Probe {
-            lanes: &self.progress.abreast(),
-            network: &mut self.network,
-            fill: &mut measure::from_validation(&mut self.batches),
-            images: self.data.val.len(),
-            rates: &rates,
-            smoothing: &self.smoothing,
-        };
-        self.measures.of_epoch(self.progress.epochs_done, memory, &mut probe)
+        config.scaled_lr() * schedule::factor(&config.schedule, step, &timeline, dropped)
     }
 
     /// Lets `now`, in seconds since anything, tell how long the phases of an epoch take, if the
@@ -453,57 +423,6 @@ impl Trainer {
     /// wound the clock.
     pub fn take_layer_seconds(&mut self) -> Vec<(&Label, [f64; 2])> {
         self.network.take_layer_seconds()
-    }
-
-    /// Writes everything needed to continue a lane with the same bits, as a safetensors file:
-    /// parameters, running statistics, the optimizer's memory, progress; of a lane that has
-    /// diverged, what it came to and why. The file of a lane is that of the run alone, byte for byte.
-    ///
-    /// # Errors
-    /// When the tensor library fails, or `to` takes no more.
-    pub fn write(&self, lane: usize, to: &mut dyn Write) -> Result<(), TrainError> {
-        let source = (&self.network, &self.optimizer, self.measures.states());
-        checkpoint::write(source, lane, &self.header(lane), to)
-    }
-
-    /// What [`write`](Self::write) writes.
-    ///
-    /// # Errors
-    /// When the tensor library fails.
-    pub fn save(&self, lane: usize) -> Result<Vec<u8>, TrainError> {
-        let mut bytes = Vec::new();
-        self.write(lane, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Continues from what [`save`](Self::save) gave of every lane at the same step, in this group
-    /// or in another. Lanes that had diverged have diverged.
-    ///
-    /// # Errors
-    /// When the bytes are damaged, belong to another run, engine or data set, or are of different
-    /// steps; says what was expected and found. The trainer is then unchanged.
-    pub fn restore(&mut self, lanes: &[impl AsRef<[u8]>]) -> Result<(), TrainError> {
-        checkpoint::same("number of lanes", self.lanes.len(), lanes.len())?;
-        let mut checkpoints = Vec::with_capacity(lanes.len());
-        for (lane, bytes) in lanes.iter().enumerate() {
-            let source = (&self.network, &self.optimizer, self.measures.states());
-            let checkpoint = checkpoint::read(bytes.as_ref(), source, lane)?;
-            checkpoint.header.check(lane, &self.header(lane), self.steps_per_epoch())?;
-            checkpoints.push(checkpoint);
-        }
-        let progress: Vec<_> = checkpoints.iter().map(|c| c.header.progress.clone()).collect();
-        let progress = Progress::of_lanes(&progress)?;
-        for checkpoint in &checkpoints {
-            checkpoint.apply(&mut self.network, &mut self.optimizer, self.measures.states_mut())?;
-        }
-        self.progress = progress;
-        self.network.keep_alive(self.progress.living());
-        Ok(())
-    }
-
-    fn header(&self, lane: usize) -> checkpoint::Header {
-        let images = self.data.train.len();
-        checkpoint::Header::new(&self.lanes[lane], images, self.progress.lane(lane))
     }
 }
 

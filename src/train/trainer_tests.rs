@@ -7,7 +7,9 @@ use crate::spec::batch_norm::BatchNorm;
 use crate::spec::model::Model;
 use crate::spec::optimizer::Optimizer as Rule;
 use crate::spec::schedule::{Pace, Schedule};
-use crate::train::data::Images;
+use crate::train::checkpoint;
+use crate::train::measure::Measured;
+use crate::train::report::{Evaluation, Part};
 use crate::train::rng::{Purpose, Stream};
 
 #[path = "allocation_tests.rs"]
@@ -16,6 +18,8 @@ mod allocations;
 mod lanes;
 #[path = "option_tests.rs"]
 mod options;
+#[path = "rank_tests.rs"]
+mod ranks;
 
 /// Images whose class shows in the bright rows, with noise.
 fn part(images: usize, [channels, height, width]: [usize; 3], number: u32) -> Images {
@@ -168,7 +172,8 @@ fn how_many_images_are_evaluated_at_once_changes_no_result() {
         let data = data(70, [2, 12, 12]);
         let results = [60, 59, 23, 16].map(|room| {
             let lanes = std::slice::from_ref(&config);
-            let mut trainer = Trainer::with_room(lanes, Arc::clone(&data), room).unwrap();
+            let mut trainer =
+                Trainer::<f32>::with_room(lanes, Arc::clone(&data), room, Ranks::alone()).unwrap();
             let (losses, bytes) = train(&mut trainer);
             let parts = [Part::Validation, Part::Test];
             (losses, bytes, parts.map(|part| trainer.evaluate(part).unwrap()[0].unwrap()))
@@ -340,7 +345,7 @@ fn configurations_and_data_that_do_not_fit_are_refused_by_name() {
         "lanes of one network share `batch_size`: lane 0 has 16, lane 1 has 8"
     );
     let two = RunConfig { devices: 2, ..mlp() };
-    assert_eq!(refusal(&[two], &whole), "this trainer works on 1 device, found devices = 2");
+    assert_eq!(refusal(&[two], &whole), "a run of devices = 2 needs as many ranks, found 1");
     let mut torn = (*whole).clone();
     torn.val.pixels.pop();
     assert_eq!(

@@ -1,6 +1,8 @@
 //! Lanes that stand abreast, and the network that trains them.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -8,8 +10,11 @@ use std::time::Instant;
 use super::error::WorkerError;
 use super::lane::{EpochFigures, Lane, LaneState, NetworkFigures};
 use super::open::{Position, Standing};
+use super::order::Order;
+use super::ranks::Gang;
 use crate::event::EpochRecord;
-use crate::record::RunStatus;
+use crate::record::{RunFolder, RunStatus};
+use crate::spec::RunConfig;
 use crate::spec::init::Init;
 use crate::train::data::DataSplits;
 use crate::train::weights::Weights;
@@ -20,18 +25,35 @@ pub(super) struct Cohort {
     /// In the order of the network's lanes.
     lanes: Vec<Lane>,
     trainer: Trainer,
+    /// The other ranks.
+    gang: Rc<Gang>,
     /// Training images, for the throughput.
     images: u64,
 }
 
 /// What all cohorts of an attempt share.
 pub(super) struct Setting {
+    /// The folders of all runs of the group.
+    pub(super) folders: Vec<PathBuf>,
+    /// The other ranks.
+    pub(super) gang: Rc<Gang>,
     /// The data set of all lanes.
     pub(super) data: Arc<DataSplits>,
     /// When the worker started.
     pub(super) started: Instant,
     /// Which attempt, from 1.
     pub(super) attempt: u32,
+}
+
+impl Setting {
+    /// The places of these runs in the group.
+    fn places(&self, lanes: &[Standing]) -> Vec<usize> {
+        let place = |standing: &Standing| {
+            let path = standing.lane.folder.path();
+            self.folders.iter().position(|folder| folder == path)
+        };
+        lanes.iter().map(|lane| place(lane).expect("invariant: a run of the group")).collect()
+    }
 }
 
 /// How a cohort's training came to an end.
@@ -53,25 +75,28 @@ impl Cohort {
         setting: &Setting,
     ) -> Result<Result<Self, Vec<Standing>>, WorkerError> {
         let configs: Vec<_> = abreast.iter().map(|standing| standing.lane.config.clone()).collect();
-        let mut trainer = Trainer::new(&configs, Arc::clone(&setting.data))?;
+        let gang = Rc::clone(&setting.gang);
+        let mut trainer = Trainer::of_rank(&configs, Arc::clone(&setting.data), gang.ranks())?;
         let started = setting.started;
         trainer.wind_clock(Box::new(move || started.elapsed().as_secs_f64()));
         let checkpoints: Vec<&[u8]> =
             abreast.iter().filter_map(|standing| standing.tensors.as_deref()).collect();
         if checkpoints.is_empty() {
             for (lane, standing) in abreast.iter().enumerate() {
-                start_from_file(&mut trainer, lane, &standing.lane)?;
+                let Lane { config, folder, .. } = &standing.lane;
+                start_from_file(&mut trainer, lane, (config, folder))?;
             }
         } else if let Err(error) = trainer.restore(&checkpoints) {
             return Ok(Err(without_the_unfit(abreast, setting, &error)?));
         }
+        gang.begin(&setting.places(&abreast), &checkpoints)?;
         let mut lanes = Vec::with_capacity(abreast.len());
         for Standing { mut lane, refused, .. } in abreast {
             lane.keep(|lane| lane.announce(setting.attempt, &trainer, refused))?;
             lanes.push(lane);
         }
         let images = setting.data.train.len() as u64;
-        Ok(Ok(Self { lanes, trainer, images }))
+        Ok(Ok(Self { lanes, trainer, gang, images }))
     }
 
     /// Trains until every lane has its result, until the lanes stand at `until`, or until they are
@@ -152,6 +177,7 @@ impl Cohort {
         until: Option<Position>,
         stop: &AtomicBool,
     ) -> Result<EpochEnd, WorkerError> {
+        self.gang.order(Order::Epoch)?;
         let begun = Instant::now();
         let epochs = u64::from(self.trainer.epochs_done());
         let until = until.filter(|until| until.epochs == epochs).map(|until| until.steps);
@@ -182,6 +208,7 @@ impl Cohort {
     /// Validates, writes the epoch down and checkpoints the lanes whose validation does not show
     /// that they have diverged.
     fn epoch_complete(&mut self, stats: &EpochStats) -> Result<(), WorkerError> {
+        self.gang.order(Order::Validate)?;
         let begun = Instant::now();
         let validations = self.trainer.validate()?;
         let eval_s = begun.elapsed().as_secs_f64();
@@ -206,6 +233,9 @@ impl Cohort {
                 train_s: lane.clock.train_s - before,
                 eval_s,
                 elapsed_s: lane.clock.elapsed_s,
+                step_compute_s: stats.times.map(|times| times.compute_s),
+                step_communication_s: stats.times.map(|times| times.communication_s),
+                step_wait_s: stats.times.map(|times| times.wait_s),
             };
             lane.epoch(number, EpochFigures { record, measured: &measured })?;
             let due = stats.epoch.is_multiple_of(lane.record.checkpoint_every_epochs.max(1));
@@ -229,6 +259,7 @@ impl Cohort {
 
     /// Tests, and writes the results of the lanes that have come to their end.
     fn finish_all(&mut self) -> Result<(), WorkerError> {
+        self.gang.order(Order::Test)?;
         let tests: Vec<Option<Evaluation>> = self.trainer.evaluate(Part::Test)?;
         let (images, lanes) = (self.images, self.lanes.len() as u32);
         self.each(|number, lane, trainer| {
@@ -256,13 +287,13 @@ fn without_the_unfit(
         };
         unfit += usize::from(why.is_some());
         standings.push(match why {
-            Some(why) => standing.from_the_start(&why)?,
+            Some(why) => standing.back_to_start(&why)?,
             None => standing,
         });
     }
     if unfit == 0 {
         // Each is whole, but together they are not: none is used, rather than tried again for ever.
-        let restart = |standing: Standing| standing.from_the_start(&error.to_string());
+        let restart = |standing: Standing| standing.back_to_start(&error.to_string());
         standings = standings.into_iter().map(restart).collect::<Result<_, _>>()?;
     }
     Ok(standings)
@@ -272,17 +303,22 @@ fn without_the_unfit(
 fn misfit(standing: &Standing, setting: &Setting) -> Result<Option<String>, WorkerError> {
     let Some(tensors) = &standing.tensors else { return Ok(None) };
     let config = std::slice::from_ref(&standing.lane.config);
-    let mut trainer = Trainer::new(config, Arc::clone(&setting.data))?;
+    let ranks = setting.gang.ranks();
+    let mut trainer = Trainer::of_rank(config, Arc::clone(&setting.data), ranks)?;
     Ok(trainer.restore(&[tensors]).err().map(|error| error.to_string()))
 }
 
 /// Takes the initial weights from the sweep's record, where the configuration names a file.
-fn start_from_file(trainer: &mut Trainer, number: usize, lane: &Lane) -> Result<(), TrainError> {
-    let Init::From { from } = &lane.config.init else { return Ok(()) };
+pub(super) fn start_from_file(
+    trainer: &mut Trainer,
+    lane: usize,
+    (config, folder): (&RunConfig, &RunFolder),
+) -> Result<(), TrainError> {
+    let Init::From { from } = &config.init else { return Ok(()) };
     let digest = from.digest.as_deref().unwrap_or(&from.path);
-    let weights = Weights::open(&lane.folder.sweep().weights_file(digest))?;
+    let weights = Weights::open(&folder.sweep().weights_file(digest))?;
     weights.check_digest(digest)?;
-    trainer.start_from(number, &weights)
+    trainer.start_from(lane, &weights)
 }
 
 /// The errors of the lanes that are lost.

@@ -1,10 +1,11 @@
 //! Why a worker could not come to a result, and what it tells the dispatcher by its exit code.
 
-use crate::event::WorkerExit;
+use crate::event::{RANK_LOST, WorkerExit};
 use crate::record::RecordError;
 use crate::spec::SpecError;
 use crate::train::TrainError;
 use crate::train::data::DataError;
+use crate::train::parallel::ParallelError;
 
 /// Why a worker could not come to a result.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +30,15 @@ pub enum WorkerError {
     /// The data set cannot be had.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The engine refuses the configuration.
+    /// The engine refuses the configuration, or fails.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(TrainError),
+    /// A rank is gone, stands still or does something else than the others.
+    #[error("{word}{0}", word = word(.0))]
+    RankLost(ParallelError),
+    /// The other ranks could not be started, or reached.
+    #[error("cannot start the ranks of the run: {0}")]
+    Gang(#[source] std::io::Error),
     /// Signals could not be caught.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -47,10 +54,19 @@ impl WorkerError {
     pub fn exit(&self) -> WorkerExit {
         match self {
             error if error.is_full_disk() => WorkerExit::DiskFull,
-            Self::Record(_) | Self::NoRun(_) | Self::Signals(_) => WorkerExit::RecordFailed,
+            Self::Record(_) | Self::NoRun(_) | Self::Signals(_) | Self::Gang(_) => {
+                WorkerExit::RecordFailed
+            }
+            Self::RankLost(_) => WorkerExit::RankLost,
+            Self::Train(TrainError::RanksDiffer { .. }) => WorkerExit::RanksDiffer,
             Self::Config(_) | Self::Numerics { .. } | Self::Data(_) | Self::Train(_) => {
                 WorkerExit::Refused
             }
         }
     }
+}
+
+/// The line of the one who has found out what is wrong counts, not of those who only hear of it.
+fn word(error: &ParallelError) -> &'static str {
+    if matches!(error, ParallelError::Ended { .. }) { "" } else { RANK_LOST }
 }

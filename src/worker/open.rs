@@ -44,12 +44,7 @@ impl Standing {
     /// without one to the start.
     pub(super) fn open(path: &Path, data: &Path, started: Instant) -> Result<Self, WorkerError> {
         let folder = RunFolder::at(path);
-        let record: RunRecord = atomic::read_json(&folder.run(), RECORD_FORMAT)?
-            .ok_or_else(|| WorkerError::NoRun(folder.path().display().to_string()))?;
-        if record.engine != ENGINE_NUMERICS {
-            return Err(WorkerError::Numerics { found: record.engine, known: ENGINE_NUMERICS });
-        }
-        let config = config_of(&record)?;
+        let (record, config) = known(&folder)?;
         let checkpoint::Found { loaded, refused } = checkpoint::load(&folder, record.run_id)?;
         let keep = loaded.as_ref().map_or(0, |loaded| loaded.entry.events_length);
         // Whoever else would write this run is refused by the lock on its events.
@@ -88,17 +83,28 @@ impl Standing {
         let position = Position { steps: entry.step, epochs: lane.epochs.len() as u64 };
         if lane.events.length() != entry.events_length {
             let standing = Self { lane, position, tensors: None, refused };
-            return standing.from_the_start("the events that belong to it are damaged");
+            return standing.back_to_start("the events that belong to it are damaged");
         }
         lane.clock.carry_on(&entry);
         Ok(Self { lane, position, tensors: Some(tensors), refused })
     }
 
     /// Gives up its checkpoint.
-    pub(super) fn from_the_start(self, why: &str) -> Result<Self, RecordError> {
+    pub(super) fn back_to_start(self, why: &str) -> Result<Self, RecordError> {
         let refused = format!("checkpoint of step {}: {why}", self.position.steps);
         Ok(Self::at_start(self.lane.start_over()?, Some(refused)))
     }
+}
+
+/// The run that a folder holds, with its configuration.
+pub(super) fn known(folder: &RunFolder) -> Result<(RunRecord, RunConfig), WorkerError> {
+    let record: RunRecord = atomic::read_json(&folder.run(), RECORD_FORMAT)?
+        .ok_or_else(|| WorkerError::NoRun(folder.path().display().to_string()))?;
+    if record.engine != ENGINE_NUMERICS {
+        return Err(WorkerError::Numerics { found: record.engine, known: ENGINE_NUMERICS });
+    }
+    let config = config_of(&record)?;
+    Ok((record, config))
 }
 
 /// The recorded configuration, typed.

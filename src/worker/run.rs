@@ -4,6 +4,7 @@
 //! others, those catch up first and join.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use std::time::Instant;
 use super::cohort::{self, Cohort, Leg, Setting};
 use super::error::WorkerError;
 use super::open::Standing;
+use super::ranks::Gang;
 use crate::event::WorkerExit;
 use crate::train::data;
 
@@ -33,16 +35,35 @@ pub struct Assignment {
 pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, WorkerError> {
     let started = Instant::now();
     let mut lost = Vec::new();
-    let mut waiting = open(assignment, started, &mut lost)?;
+    let waiting = open(assignment, started, &mut lost)?;
     let Some(first) = waiting.first().map(|standing| &standing.lane.config) else {
         return first_of(lost);
     };
+    let gang = Rc::new(Gang::start(first.devices, assignment)?);
     let splits = data::load(&first.dataset, first.validation_fraction, &assignment.data)?;
-    let setting = Setting { data: Arc::new(splits), started, attempt: assignment.attempt };
+    let setting = Setting {
+        folders: assignment.folders.clone(),
+        gang: Rc::clone(&gang),
+        data: Arc::new(splits),
+        started,
+        attempt: assignment.attempt,
+    };
+    let end = train(waiting, &setting, stop, lost);
+    gang.part(&end);
+    end
+}
+
+/// Trains all that waits, those abreast together.
+fn train(
+    mut waiting: Vec<Standing>,
+    setting: &Setting,
+    stop: &AtomicBool,
+    mut lost: Vec<WorkerError>,
+) -> Result<WorkerExit, WorkerError> {
     while let Some(position) = waiting.iter().map(|standing| standing.position).min() {
         let abreast = waiting.extract_if(.., |standing| standing.position == position).collect();
         let next = waiting.iter().map(|standing| standing.position).min();
-        let mut cohort = match Cohort::begin(abreast, &setting)? {
+        let mut cohort = match Cohort::begin(abreast, setting)? {
             Ok(cohort) => cohort,
             Err(back) => {
                 waiting.extend(back);

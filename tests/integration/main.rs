@@ -13,5 +13,6 @@ mod lanes;
 mod measurements;
 mod memory;
 mod parity;
+mod ranks;
 mod sandbox;
 mod signals;

@@ -89,13 +89,13 @@ impl Memory {
 }
 
 impl Architecture {
-    /// What a run of `config` on this network needs.
+    /// What a run of `config` on this network needs, or each rank of one on several devices.
     pub fn memory(&self, config: &RunConfig) -> Memory {
         let parts = config.dataset.parts(config.validation_fraction);
         let learnt = self.parameter_count().saturating_mul(NUMBER);
         let states = self.states().map(|(_, shape)| shape[0] as u64 * NUMBER).sum::<u64>();
         let room = self.images_at_once(config, parts);
-        let batch = (config.batch_size as usize).min(parts.train).max(probed(config, parts, true));
+        let batch = batch_of_a_rank(config, parts).max(probed(config, parts, true));
         let evaluated =
             room.min(parts.validation.max(parts.test)).max(probed(config, parts, false));
         let times = |bytes: u64, images: usize| bytes.saturating_mul(images as u64);
@@ -122,7 +122,7 @@ impl Architecture {
     /// at once, which are up to 256 within 64 MiB more than a batch takes. Dropouts that drop nothing
     /// are counted: runs that differ in the probability alone evaluate as many at once.
     pub fn images_at_once(&self, config: &RunConfig, parts: Parts) -> usize {
-        let batch = (config.batch_size as usize).min(parts.train);
+        let batch = batch_of_a_rank(config, parts);
         let more = EVALUATION_BYTES / self.passing_bytes(self.layers.iter()).max(1);
         let within = batch.saturating_add(usize::try_from(more).unwrap_or(usize::MAX));
         let evaluated = parts.validation.max(parts.test).min(EVALUATION_IMAGES).min(within);
@@ -168,6 +168,11 @@ impl Layer {
             _ => 0,
         }
     }
+}
+
+/// Images of a step that one rank trains on, at most.
+fn batch_of_a_rank(config: &RunConfig, parts: Parts) -> usize {
+    (config.batch_size as usize).min(parts.train).div_ceil(config.devices.max(1) as usize)
 }
 
 /// Validation images that measurements pass at once, there and back (`learning`) or only there.

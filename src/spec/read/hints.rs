@@ -18,6 +18,8 @@ const ALIASES: &[(&[&str], &str)] = &[
         &["gpus", "gpu", "num_gpus", "n_gpus", "device", "world_size"],
         "did you mean `devices`, how many train one run?",
     ),
+    (&["sync_bn", "syncbn", "sync_batchnorm"], "did you mean `sync_batch_norm`?"),
+    (&["lr_scale", "scale_lr", "lr_scaling_rule"], "did you mean `lr_scaling`?"),
     (&["lr_schedule", "scheduler", "lr_scheduler", "lr_decay"], "did you mean `schedule`?"),
     (&["opt", "optim", "optimiser"], "did you mean `optimizer`?"),
     (&["arch", "architecture", "network", "net"], "did you mean `model`?"),

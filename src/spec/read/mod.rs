@@ -6,6 +6,7 @@
 //! has one reader and one set of error texts wherever it was written.
 
 mod axis;
+mod claim;
 mod document;
 pub(crate) mod generator;
 mod hints;

@@ -155,7 +155,58 @@ pub const SECTIONS: &[Section] = &[
             ),
         ],
     },
+    Section {
+        name: "claim",
+        doc: "A hypothesis, stated before the sweep is run and tested when it has been: in `claims.csv`, and below the leaderboard. May stand several times. Groups are conditions; configurations of both that agree in all other keys are compared with each other, seed by seed. See `docs/reference/claims.md`.",
+        fields: &[
+            field("text", "The claim in words. Required.", "", || json!({ "type": "string" })),
+            Field {
+                name: "compare",
+                doc: "What is compared. Required.",
+                default: "",
+                schema: compare_schema,
+                fields: COMPARE,
+            },
+        ],
+    },
 ];
+
+/// What a claim compares.
+const COMPARE: &[Field] = &[
+    field("metric", "A result of every run.", "", || json!({ "enum": names(METRICS) })),
+    field("smaller", "The group whose metric is said to be smaller, with `than`.", "", condition),
+    field("larger", "The group whose metric is said to be larger, with `than`.", "", condition),
+    field(
+        "equal",
+        "The group whose metric is said to be equal, with `to` and `within`.",
+        "",
+        condition,
+    ),
+    field("than", "The group it is compared with.", "", condition),
+    field("to", "The group it is compared with.", "", condition),
+    field(
+        "by",
+        "By which factor at least it is smaller or larger.",
+        "",
+        || json!({ "type": "number", "exclusiveMinimum": 1.0 }),
+    ),
+    field(
+        "within",
+        "How far apart equal groups may be, in the metric's unit.",
+        "",
+        || json!({ "type": "number", "exclusiveMinimum": 0.0 }),
+    ),
+];
+
+fn condition() -> Json {
+    json!({ "$ref": "#/$defs/condition" })
+}
+
+fn compare_schema() -> Json {
+    let mut schema = table_schema(COMPARE);
+    schema["required"] = json!(["metric"]);
+    schema
+}
 
 const RETRIES: &[Field] = &[
     field("count", "Further attempts after the first.", "1", || <u32 as Value>::schema(&COUNT)),
@@ -193,7 +244,7 @@ const BACKOFFS: &[(&str, Backoff)] =
     &[("fixed", Backoff::Fixed), ("exponential", Backoff::Exponential)];
 const CURVES: &[(&str, CurveDetail)] =
     &[("epoch", CurveDetail::Epoch), ("step", CurveDetail::Step)];
-const METRICS: &[(&str, MetricName)] = &{
+pub(super) const METRICS: &[(&str, MetricName)] = &{
     let mut all = [("", MetricName::ValAccuracy); MetricName::ALL.len()];
     let mut at = 0;
     while at < all.len() {
@@ -236,9 +287,14 @@ pub fn table_schema(fields: &[Field]) -> Json {
 /// Sections of keys, which are no settings.
 pub const KEY_SECTIONS: &[&str] = &["base", "grid", "zip", "when", "exclude", "include"];
 
+/// Sections of settings that may stand several times.
+pub const REPEATED: &[&str] = &["claim"];
+
 /// Is `name` a section of settings?
 pub fn is_section(name: &str) -> bool {
-    !name.is_empty() && SECTIONS.iter().any(|section| section.name == name)
+    !name.is_empty()
+        && !REPEATED.contains(&name)
+        && SECTIONS.iter().any(|section| section.name == name)
 }
 
 /// The names of a section's settings.
@@ -330,7 +386,7 @@ impl<'a> Settings<'a> {
         read
     }
 
-    fn word<T: Copy>(
+    pub(super) fn word<T: Copy>(
         &self,
         name: &str,
         words: &[(&'static str, T)],

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::axis::{axis, find_key, single};
+use super::claim;
 use super::hints::{key_help, top_level_help};
 use super::rules::{self, Written};
 use super::settings::{self, Settings};
 use super::{document, layer, overrides, text};
 use crate::ids::SweepName;
+use crate::spec::claim::Claim;
 use crate::spec::condition::Condition;
 use crate::spec::config::{Key, RunConfig, Setting};
 use crate::spec::diagnostics::{Diagnostics, Sources, SpecError};
@@ -123,6 +125,10 @@ impl<'a> Reader<'a> {
         let seeds = self.seeds(get("repeats"), &keys);
         let metric = settings::metric(get("metric").map(|(_, node)| node), self.diagnostics);
         let run = settings::run(get("run").map(|(_, node)| node), self.diagnostics);
+        let target = metric.as_ref().is_some_and(|metric| metric.target.is_some());
+        let claims = self.tables(get("claim"));
+        let claims =
+            claims.into_iter().filter_map(|node| self.stated(node, &keys, target)).collect();
         let mut base = keys.base;
         let seeds = seeds?;
         base.seed = seeds.first().copied().unwrap_or_default();
@@ -139,6 +145,7 @@ impl<'a> Reader<'a> {
             seeds,
             metric: metric?,
             run,
+            claims,
         })
     }
 
@@ -434,6 +441,11 @@ impl<'a> Reader<'a> {
         }
         let line = self.diagnostics.sources().line(node.span);
         Some(Include { settings, line })
+    }
+
+    fn stated(&mut self, node: &Node, keys: &Keys, target: bool) -> Option<Claim> {
+        let unsure = &self.unsure;
+        claim::read(node, |key| keys.domain(key, unsure), target, self.diagnostics)
     }
 
     fn seeds(&mut self, entry: Option<&(Name, Node)>, keys: &Keys) -> Option<Vec<u64>> {

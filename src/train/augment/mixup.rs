@@ -4,8 +4,11 @@
 //! The paper's definition, one share for each image (its code draws one for a whole batch, to save
 //! a line). Images of a batch are mixed in neighbouring pairs, first and second, third and fourth:
 //! the order is random, so a pair is a random one, nothing needs a copy of the batch, and a rank
-//! that holds a part of the batch finds the partner of every image beside it. An odd last image is
+//! that holds a part of the batch finds the partner of every image beside it, or makes it where its part
+//! begins or ends with half a pair. An odd last image is
 //! left as it is. Shares are keyed by (seed, epoch, place in the epoch's order).
+
+use std::ops::Range;
 
 use crate::train::kernel::simd::vectorized;
 use crate::train::rng::{Purpose, Reader, Stream};
@@ -46,27 +49,42 @@ impl Mixup {
         }
     }
 
-    /// Mixes neighbours of `images`, each of `units` numbers, the first at `place` of the order;
-    /// `mixed` takes for each image its partner's place in the batch and the share that it keeps.
+    /// Mixes neighbours of the batch at places `batch` of the order, as far as they are in `part`:
+    /// `images` are that part's. Where a border of the part parts a pair, `image` puts the other half,
+    /// by its place, into `beside`, as long as an image. `mixed` takes for each image, in their
+    /// order, its partner's place and the share that it keeps.
     pub fn apply(
         &self,
-        (seed, epoch, place): (u64, u32, usize),
-        images: &mut [f32],
-        units: usize,
+        (seed, epoch): (u64, u32),
+        (batch, part): (&Range<usize>, Range<usize>),
+        (images, beside): (&mut [f32], &mut [f32]),
+        image: impl Fn(usize, &mut [f32]),
         mut mixed: impl FnMut(usize, f32),
     ) {
-        let mut pairs = images.chunks_exact_mut(2 * units);
-        for (pair, both) in pairs.by_ref().enumerate() {
-            let (first, second) = both.split_at_mut(units);
-            let at = 2 * pair;
-            let shares = [at, at + 1].map(|at| self.share(seed, epoch, place + at));
-            mix(first, second, shares);
-            mixed(at + 1, shares[0]);
-            mixed(at, shares[1]);
-        }
-        let lone = pairs.into_remainder().len() / units;
-        if lone == 1 {
-            mixed(images.len() / units - 1, 1.0);
+        let units = beside.len();
+        let share = |place: usize| self.share(seed, epoch, place);
+        let mut rest = (part.start, images);
+        while rest.0 < part.end {
+            let (place, images) = rest;
+            let is_second = (place - batch.start) % 2 == 1;
+            let partner = if is_second { place - 1 } else { place + 1 };
+            let (own, others) = images.split_at_mut(units);
+            if partner >= batch.end {
+                mixed(place, 1.0);
+                rest = (place + 1, others);
+            } else if part.contains(&partner) {
+                let (other, others) = others.split_at_mut(units);
+                let shares = [place, partner].map(share);
+                mix(own, other, shares);
+                mixed(partner, shares[0]);
+                mixed(place, shares[1]);
+                rest = (partner + 1, others);
+            } else {
+                image(partner, beside);
+                mix(own, beside, [share(place), 1.0]);
+                mixed(partner, share(place));
+                rest = (place + 1, others);
+            }
         }
     }
 }
@@ -139,9 +157,11 @@ mod tests {
         let mixup = Mixup::new(1.0);
         let mut images = [1.0, 2.0, 10.0, 20.0, 5.0, 6.0];
         let mut mixed = Vec::new();
-        mixup.apply((7, 2, 6), &mut images, 2, |partner, share| mixed.push((partner, share)));
+        let places = (&(6..9), 6..9);
+        let push = |partner, share| mixed.push((partner, share));
+        mixup.apply((7, 2), places, (&mut images, &mut [0.0; 2]), |_, _| panic!(), push);
         let [s, t] = [6, 7].map(|place| mixup.share(7, 2, place));
-        assert_eq!(mixed, [(1, s), (0, t), (2, 1.0)]);
+        assert_eq!(mixed, [(7, s), (6, t), (8, 1.0)]);
         let expected = [
             s * 1.0 + (1.0 - s) * 10.0,
             s * 2.0 + (1.0 - s) * 20.0,
@@ -154,16 +174,25 @@ mod tests {
         assert!(s != t && s != mixup.share(8, 2, 6) && s != mixup.share(7, 3, 6));
     }
 
-    /// A batch in two parts, as two ranks would hold it, gives the same.
+    /// A batch in two parts, as two ranks would hold it, gives the same, wherever the border is.
     #[test]
     fn parts_of_a_batch_are_mixed_as_the_whole() {
         let mixup = Mixup::new(0.3);
-        let start: Vec<f32> = (0..24).map(|x| x as f32).collect();
-        let (mut whole, mut parts) = (start.clone(), start);
-        mixup.apply((1, 1, 10), &mut whole, 3, |_, _| {});
-        let (first, second) = parts.split_at_mut(12);
-        mixup.apply((1, 1, 10), first, 3, |_, _| {});
-        mixup.apply((1, 1, 14), second, 3, |_, _| {});
-        assert_eq!(whole, parts);
+        let start: Vec<f32> = (0..27).map(|x| x as f32).collect();
+        let mix = |part: Range<usize>| {
+            let own = |place: usize| (place - 10) * 3..(place - 9) * 3;
+            let mut images = start[(part.start - 10) * 3..(part.end - 10) * 3].to_vec();
+            let mut mixed = Vec::new();
+            let image = |place: usize, out: &mut [f32]| out.copy_from_slice(&start[own(place)]);
+            let push = |partner, share| mixed.push((partner, share));
+            mixup.apply((1, 1), (&(10..19), part), (&mut images, &mut [0.0; 3]), image, push);
+            (images, mixed)
+        };
+        let (images, mixed) = mix(10..19);
+        for border in 10..=19 {
+            let [first, second] = [mix(10..border), mix(border..19)];
+            assert_eq!([first.0, second.0].concat(), images, "{border}");
+            assert_eq!([first.1, second.1].concat(), mixed, "{border}");
+        }
     }
 }

@@ -67,6 +67,8 @@ struct Work<'a> {
     seed: u64,
     units: usize,
     batch: Vec<f32>,
+    /// Room for an image beside the batch.
+    beside: Vec<f32>,
 }
 
 impl<'a> Work<'a> {
@@ -74,12 +76,12 @@ impl<'a> Work<'a> {
         let pipeline = Pipeline::new(&config.augmentation, data, InputOrder::ChannelsLast);
         let units = pipeline.output_shape().iter().product::<usize>();
         let batch = vec![0.0; units * config.batch_size as usize];
-        Self { data, pipeline, seed: config.seed, units, batch }
+        Self { data, pipeline, seed: config.seed, units, batch, beside: vec![0.0; units] }
     }
 
     /// All images once, batch after batch.
     fn epoch(&mut self, epoch: u32) {
-        let Self { data, pipeline, seed, units, batch } = self;
+        let Self { data, pipeline, seed, units, batch, beside } = self;
         let (stored, count) = (data.shape.iter().product::<usize>(), batch.len() / *units);
         for (number, images) in data.train.pixels.chunks_exact(stored * count).enumerate() {
             let first = number * count;
@@ -88,7 +90,16 @@ impl<'a> Work<'a> {
                 pipeline.fill(*seed, epoch, first + at, pixels, out);
             }
             if let Some(mixup) = pipeline.mixup() {
-                mixup.apply((*seed, epoch, first), batch, *units, |_, _| {});
+                let places = first..first + count;
+                let images = (batch.as_mut_slice(), beside.as_mut_slice());
+                // A whole batch parts no pair.
+                mixup.apply(
+                    (*seed, epoch),
+                    (&places, places.clone()),
+                    images,
+                    |_, _| {},
+                    |_, _| {},
+                );
             }
             std::hint::black_box(&mut *batch);
         }

@@ -104,6 +104,14 @@ pub enum DeviceError {
         /// The kind.
         found: String,
     },
+    /// Several ranks.
+    #[error(
+        "ranks exchange gradients in main memory, so {found} of them cannot train on GPUs; take devices = 1"
+    )]
+    Ranks {
+        /// How many there are.
+        found: usize,
+    },
     /// An operation failed.
     #[error("{operation} failed on {device}: {reason}")]
     Failed {

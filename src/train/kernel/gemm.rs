@@ -102,6 +102,9 @@ fn multiply<T: Real>(
         "invariant: rhs in bounds"
     );
     let add = output == Output::Add;
+    if out.is_empty() {
+        return;
+    }
     if k == 0 {
         if !add {
             out.fill(T::ZERO);

@@ -44,6 +44,10 @@ pub trait Real: Element {
 
     /// The square root.
     fn sqrt(self) -> Self;
+
+    /// Lends `numbers` as f32 to `work`, through `copy` where they are another kind: images are made
+    /// in f32 whatever a network computes in. Numbers that are not f32's are rounded.
+    fn lend_single(numbers: &mut [Self], copy: &mut Vec<f32>, work: impl FnOnce(&mut [f32]));
 }
 
 impl Element for u32 {
@@ -138,6 +142,10 @@ impl Real for f32 {
     fn sqrt(self) -> Self {
         self.sqrt()
     }
+
+    fn lend_single(numbers: &mut [Self], _: &mut Vec<f32>, work: impl FnOnce(&mut [f32])) {
+        work(numbers);
+    }
 }
 
 /// The parts of e^x = (rest + 1) power: x = n ln 2 + r with |r| <= ln 2 / 2, power = 2^n, and rest
@@ -199,6 +207,15 @@ impl Real for f64 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         self.sqrt()
+    }
+
+    fn lend_single(numbers: &mut [Self], copy: &mut Vec<f32>, work: impl FnOnce(&mut [f32])) {
+        copy.clear();
+        copy.extend(numbers.iter().map(|&x| x as f32));
+        work(copy);
+        for (number, &x) in numbers.iter_mut().zip(&*copy) {
+            *number = Self::from(x);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use super::device::Accelerator;
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};
 use super::lane_set::LaneSet;
+use super::parallel::Peers;
 pub use crate::spec::architecture::Shape;
 pub use parameter::{Parameter, State};
 
@@ -48,7 +49,8 @@ pub enum Mode {
 pub struct Pass {
     /// What it is for.
     pub mode: Mode,
-    /// Samples in the batch of each lane; at most the capacity that the network was built for.
+    /// Samples of each lane that pass; at most the capacity that the network was built for. None, on a
+    /// rank that an epoch's last batch has no sample for.
     pub samples: usize,
     /// Position of the first of them in the step's global batch.
     pub first_sample: usize,
@@ -140,5 +142,11 @@ pub trait Layer<T: Real>: Send {
     /// on.
     fn keep_alive(&mut self, living: &LaneSet) {
         let _ = living;
+    }
+
+    /// Lets `lanes` see the whole batch, of which the other ranks have the rest, where the layer's
+    /// output for one sample depends on the others.
+    fn connect(&mut self, peers: &Peers, lanes: &LaneSet) {
+        let _ = (peers, lanes);
     }
 }

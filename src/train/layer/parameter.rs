@@ -47,6 +47,8 @@ pub struct Parameter<T> {
     pub shape: Vec<usize>,
     /// What it starts as.
     pub start: Start,
+    /// Its place among the parameters of its network, from 0.
+    pub place: usize,
     /// The lanes that have it. In the others values and gradient are 0 and stay so, and nothing
     /// counts them.
     pub lanes: LaneSet,
@@ -77,7 +79,7 @@ impl<T: Real> Parameter<T> {
         let lanes = lanes.into();
         let value = Buffer::zeros(lanes.group(), &stored)?;
         let gradient = Buffer::zeros(lanes.group(), &stored)?;
-        Ok(Self { name, shape, start, lanes, value, gradient, order })
+        Ok(Self { name, shape, start, place: 0, lanes, value, gradient, order })
     }
 
     /// Numbers in one lane.

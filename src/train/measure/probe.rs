@@ -54,9 +54,9 @@ impl<T: crate::train::kernel::Real> Probe<'_, T> {
 }
 
 /// Fills from the validation part.
-pub(in crate::train) fn from_validation(
+pub(in crate::train) fn from_validation<T: crate::train::kernel::Real>(
     batches: &mut Batches,
-) -> impl FnMut(&mut Buffer<f32>, std::ops::Range<usize>) -> Result<Vec<u16>, TrainError> + '_ {
+) -> impl FnMut(&mut Buffer<T>, std::ops::Range<usize>) -> Result<Vec<u16>, TrainError> + '_ {
     |input, samples| {
         batches.fill_evaluation(input, crate::train::report::Part::Validation, samples)?;
         Ok(batches.labels().to_vec())

@@ -8,6 +8,7 @@ use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, St
 use crate::train::loss::accelerated::{Kept, Wanted};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
 use crate::train::measure::{Label, LayerClock, Way};
+use crate::train::parallel::Peers;
 
 /// How the network wants its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +70,15 @@ impl<T: Real> Network<T> {
         (input, input_order): (Shape, InputOrder),
         workspace: Workspace<T>,
     ) -> Result<Self, TrainError> {
-        let (mut labels, mut presence, mut layers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut labels, mut presence) = (Vec::new(), Vec::new());
+        let mut layers: Vec<Box<dyn Layer<T>>> = Vec::new();
         for Stage { label, lanes, layer } in stages {
             labels.push(label);
             presence.push(lanes);
             layers.push(layer);
         }
+        let parameters = layers.iter_mut().flat_map(|layer| layer.parameters_mut());
+        parameters.enumerate().for_each(|(place, parameter)| parameter.place = place);
         let shapes: Vec<Shape> = layers.iter().map(|layer| layer.output_shape()).collect();
         let outputs = shapes
             .iter()
@@ -232,7 +236,8 @@ impl<T: Real> Network<T> {
         let logits = self.outputs.last().expect("invariant: a network has layers");
         if let Some(accelerator) = logits.accelerator() {
             results.fill(BatchLoss::default());
-            let mean_over = targets.labels.len() / results.len();
+            let samples = targets.labels.len() / results.len();
+            let mean_over = targets.whole.unwrap_or(samples);
             let gradient = Some((&mut self.gradients[0], mean_over));
             let (on, aimed) = ((&accelerator, logits), (targets, classes));
             return self.loss.cross_entropy(on, aimed, Wanted { gradient, smoothing }, results);
@@ -311,6 +316,11 @@ impl<T: Real> Network<T> {
     /// Leaves the running statistics of the lanes that are not `living` as they are from now on.
     pub fn keep_alive(&mut self, living: &LaneSet) {
         self.layers.iter_mut().for_each(|layer| layer.keep_alive(living));
+    }
+
+    /// Lets the layers that need the whole batch agree on it with the other ranks, in these lanes.
+    pub fn connect(&mut self, peers: &Peers, lanes: &LaneSet) {
+        self.layers.iter_mut().for_each(|layer| layer.connect(peers, lanes));
     }
 
     /// All running statistics, in a fixed order.

@@ -123,6 +123,11 @@ impl<T: Real> Optimizer<T> {
         Ok(())
     }
 
+    /// All memory, in a fixed order.
+    pub fn memories(&self) -> impl Iterator<Item = &Buffer<T>> {
+        self.memory.iter().flatten()
+    }
+
     /// Names of the memory of a lane's rule.
     pub fn memory_names(&self, lane: usize) -> &'static [&'static str] {
         memory_names(&self.lanes[lane].rule)

@@ -44,6 +44,12 @@ pub enum ParallelError {
         /// For how long.
         waited: Duration,
     },
+    /// A rank needs threads beside the one that computes.
+    #[error("cannot start a thread for the ranks' communication")]
+    Thread(#[source] std::io::Error),
+    /// The thread that sums gradients has panicked.
+    #[error("the thread that sums gradients is gone: its message is above")]
+    ThreadGone,
     /// Another rank has failed, or the gang is being ended.
     #[error("rank {rank} stops because the gang was ended")]
     Ended {

@@ -24,13 +24,17 @@ pub(super) const CHUNK: usize = 1 << 15;
 /// Chunks that a window holds, so that ranks need not move in lockstep.
 pub(super) const DEPTH: usize = 4;
 
+/// Ways through the memory that do not wait for each other: for gradients, for what ranks agree on,
+/// and for what they do next.
+pub(super) const CHANNELS: usize = 3;
+
 /// Bytes of a number of the widest kind.
 const WIDEST: usize = 8;
 
 /// Tells this memory from any other, and from that of another version.
-const MAGIC: u32 = 0x67_6c_70_01;
+const MAGIC: u32 = 0x67_6c_70_03;
 
-/// Counters of one rank. Each has a cache line of its own, since others poll it.
+/// Counters of one rank on one channel. Each has a cache line of its own, since others poll it.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -44,14 +48,21 @@ pub(super) struct Counters {
     pub(super) operation: Line,
     /// Which operations the last two are: kind and length.
     pub(super) signatures: [Line; 2],
-    /// Rises whenever the rank has moved on; it stands still when the rank does.
-    pub(super) pulse: Line,
 }
 
 /// A counter alone in its cache line.
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub(super) struct Line(pub(super) AtomicU32);
+
+/// Where a rank puts what the others read on a channel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// The channel.
+    pub(super) channel: usize,
+    /// Whose it is.
+    pub(super) rank: usize,
+}
 
 /// The beginning of the memory.
 #[repr(C)]
@@ -73,6 +84,8 @@ pub struct Segment {
 // SAFETY: the mapping belongs to the process and not to a thread; what lies in it is touched through
 // atomics, and numbers only in the order that those impose.
 unsafe impl Send for Segment {}
+// SAFETY: as above; threads share it no differently from processes.
+unsafe impl Sync for Segment {}
 
 impl Segment {
     /// Memory for `world_size` ranks, made by the first of them.
@@ -134,26 +147,49 @@ impl Segment {
         &self.head().ended.0
     }
 
-    /// The counters of a rank.
-    pub(super) fn counters(&self, rank: usize) -> &Counters {
+    /// Ends the gang: every rank that waits for another, now or later, gives up.
+    pub fn end(&self) {
+        self.ended().store(1, Ordering::Release);
+    }
+
+    /// Rises whenever a rank has moved on; it stands still when the rank does.
+    pub(super) fn pulse(&self, rank: usize) -> &AtomicU32 {
         assert!(rank < self.world_size, "invariant: a rank of this world");
-        let place = size_of::<Head>() + rank * size_of::<Counters>();
-        // SAFETY: `place` lies inside the mapping (its size counts a head and the counters of all
-        // ranks), is aligned to 64 since both types are multiples of it and mappings begin at a
+        let place = size_of::<Head>() + rank * size_of::<Line>();
+        // SAFETY: as in `counters`.
+        let line: &Line = unsafe { self.start.add(place).cast().as_ref() };
+        &line.0
+    }
+
+    /// The counters of a rank on a channel.
+    pub(super) fn counters(&self, channel: usize, rank: usize) -> &Counters {
+        assert!(rank < self.world_size, "invariant: a rank of this world");
+        assert!(channel < CHANNELS, "invariant: a channel of the memory");
+        let place = size_of::<Head>()
+            + self.world_size * size_of::<Line>()
+            + (channel * self.world_size + rank) * size_of::<Counters>();
+        // SAFETY: `place` lies inside the mapping (its size counts a head, and pulses and counters of
+        // all ranks), is aligned to 64 since these types are multiples of it and mappings begin at a
         // page; the memory began as zeros, which are valid counters, and lives as long as `self`.
         unsafe { self.start.add(place).cast().as_ref() }
     }
 
-    /// Copies `numbers` into a chunk of a rank's window, from its number `offset` on.
-    pub(super) fn put<T: Real>(&self, rank: usize, chunk: u32, offset: usize, numbers: &[T]) {
-        let place = self.place::<T>(rank, chunk, offset, numbers.len());
+    /// Copies `numbers` into a chunk of a window, from its number `offset` on.
+    pub(super) fn put<T: Real>(&self, window: Window, chunk: u32, offset: usize, numbers: &[T]) {
+        let place = self.place::<T>(window, chunk, offset, numbers.len());
         // SAFETY: `place` has room for `numbers` (checked); the mapping overlaps no slice.
         unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr(), place.as_ptr(), numbers.len()) }
     }
 
-    /// Copies numbers out of a chunk of a rank's window.
-    pub(super) fn take<T: Real>(&self, rank: usize, chunk: u32, offset: usize, numbers: &mut [T]) {
-        let place = self.place::<T>(rank, chunk, offset, numbers.len());
+    /// Copies numbers out of a chunk of a window.
+    pub(super) fn take<T: Real>(
+        &self,
+        window: Window,
+        chunk: u32,
+        offset: usize,
+        numbers: &mut [T],
+    ) {
+        let place = self.place::<T>(window, chunk, offset, numbers.len());
         // SAFETY: as in `put`.
         unsafe {
             std::ptr::copy_nonoverlapping(place.as_ptr(), numbers.as_mut_ptr(), numbers.len());
@@ -161,11 +197,13 @@ impl Segment {
     }
 
     /// Where the numbers of a chunk lie.
-    fn place<T: Real>(&self, rank: usize, chunk: u32, offset: usize, len: usize) -> NonNull<T> {
+    fn place<T: Real>(&self, window: Window, chunk: u32, offset: usize, len: usize) -> NonNull<T> {
+        let Window { channel, rank } = window;
         assert!(rank < self.world_size, "invariant: a rank of this world");
+        assert!(channel < CHANNELS, "invariant: a channel of the memory");
         assert!(size_of::<T>() <= WIDEST, "invariant: numbers are f32 or f64");
         assert!(offset <= CHUNK && len <= CHUNK - offset, "invariant: numbers of one chunk");
-        let slot = rank * DEPTH + chunk as usize % DEPTH;
+        let slot = (channel * self.world_size + rank) * DEPTH + chunk as usize % DEPTH;
         let byte = Self::windows(self.world_size) + slot * CHUNK * WIDEST + offset * size_of::<T>();
         // SAFETY: the byte lies inside the mapping by the asserts; windows begin at multiples of 64.
         unsafe { self.start.add(byte).cast() }
@@ -178,12 +216,13 @@ impl Segment {
 
     /// Where windows begin.
     fn windows(world_size: usize) -> usize {
-        size_of::<Head>() + world_size * size_of::<Counters>()
+        let counters = size_of::<Line>() + CHANNELS * size_of::<Counters>();
+        size_of::<Head>() + world_size * counters
     }
 
     /// Size of the memory.
     fn bytes(world_size: usize) -> usize {
-        Self::windows(world_size) + world_size * DEPTH * CHUNK * WIDEST
+        Self::windows(world_size) + CHANNELS * world_size * DEPTH * CHUNK * WIDEST
     }
 
     fn map(file: OwnedFd, world_size: usize) -> Result<Self, ParallelError> {

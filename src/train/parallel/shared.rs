@@ -8,13 +8,14 @@
 //! are under way at a time, so a rank seldom waits for another to catch up.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::thread::futex;
 use rustix::time::Timespec;
 
-use super::segment::{CHUNK, Counters, DEPTH, Segment};
+use super::segment::{CHANNELS, CHUNK, Counters, DEPTH, Segment, Window};
 use super::{AllReduce, Communicator, ParallelError};
 use crate::train::kernel::Real;
 use crate::train::kernel::simd::vectorized;
@@ -28,51 +29,63 @@ const SPINS: u32 = 200;
 /// A sleep lasts at most this long before the rank looks whether the gang still lives.
 const NAP: Duration = Duration::from_millis(50);
 
-/// One rank of a gang on one machine.
+/// A rank that has not looked for so long was itself stopped, with the whole machine perhaps, and
+/// blames nobody for that time.
+const STOPPED: Duration = Duration::from_secs(1);
+
+/// One rank of a gang on one machine, on one channel of their memory.
 #[derive(Debug)]
 pub struct Shared {
-    segment: Segment,
+    segment: Arc<Segment>,
     rank: usize,
+    channel: usize,
     /// Chunks that earlier operations have gone through; the counters go on from there.
     chunks: u32,
     /// Operations done.
     operations: u32,
     /// A rank that does not move for so long is taken for hung.
     patience: Duration,
-    /// Time spent waiting for others since the last [`take_waited`](Self::take_waited).
-    waited: Duration,
 }
 
 /// Which counter of a rank is waited for.
 type Counter = fn(&Counters) -> &AtomicU32;
 
 impl Shared {
-    /// The rank `rank` of those that share `segment`.
+    /// The rank `rank` of those that share `segment`, on each of its channels, going on from where
+    /// it stood if it has spoken there before.
     ///
     /// # Panics
     /// If the segment is for fewer ranks.
-    pub fn new(segment: Segment, rank: usize, patience: Duration) -> Self {
+    pub fn channels(segment: &Arc<Segment>, rank: usize, patience: Duration) -> [Self; CHANNELS] {
         assert!(rank < segment.world_size(), "invariant: a rank of this world");
-        Self { segment, rank, chunks: 0, operations: 0, patience, waited: Duration::ZERO }
-    }
-
-    /// Says that this rank is alive and moving.
-    pub fn beat(&self) {
-        self.own().pulse.0.fetch_add(1, Ordering::Relaxed);
+        std::array::from_fn(|channel| {
+            let own = segment.counters(channel, rank);
+            Self {
+                rank,
+                channel,
+                chunks: own.written.0.load(Ordering::Relaxed),
+                operations: own.operation.0.load(Ordering::Relaxed),
+                patience,
+                segment: Arc::clone(segment),
+            }
+        })
     }
 
     /// Ends the gang: every rank that waits, now or later, fails with [`ParallelError::Ended`].
-    pub fn end(&self) {
-        self.segment.ended().store(1, Ordering::Release);
-    }
-
-    /// Seconds spent waiting for other ranks since the last call.
-    pub fn take_waited(&mut self) -> Duration {
-        std::mem::take(&mut self.waited)
+    fn end(&self) {
+        self.segment.end();
     }
 
     fn own(&self) -> &Counters {
-        self.segment.counters(self.rank)
+        self.of(self.rank)
+    }
+
+    fn of(&self, rank: usize) -> &Counters {
+        self.segment.counters(self.channel, rank)
+    }
+
+    fn window(&self, rank: usize) -> Window {
+        Window { channel: self.channel, rank }
     }
 
     fn world(&self) -> usize {
@@ -94,7 +107,7 @@ impl Shared {
         raise(&self.own().operation.0, self.operations);
         for other in self.others() {
             self.wait(other, |c| &c.operation.0, self.operations)?;
-            let found = self.segment.counters(other).signatures[place].0.load(Ordering::Relaxed);
+            let found = self.of(other).signatures[place].0.load(Ordering::Relaxed);
             if found != signature {
                 self.end();
                 return Err(ParallelError::OutOfStep {
@@ -108,62 +121,61 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until a counter of another rank has come to `target`.
-    fn wait(&mut self, other: usize, counter: Counter, target: u32) -> Result<(), ParallelError> {
-        let counters = self.segment.counters(other);
-        let value = counter(counters);
+    /// Waits until a counter of another rank has come to `target`. A rank that waits here has done
+    /// its part, and says so.
+    fn wait(&self, other: usize, counter: Counter, target: u32) -> Result<(), ParallelError> {
+        let value = counter(self.of(other));
         for _ in 0..SPINS {
             if reached(value.load(Ordering::Acquire), target) {
                 return Ok(());
             }
             std::hint::spin_loop();
         }
-        let begun = Instant::now();
-        let (mut pulse, mut moved) = (counters.pulse.0.load(Ordering::Relaxed), begun);
-        let result = loop {
+        let pulse = self.segment.pulse(other);
+        let (mut beat, mut moved) = (pulse.load(Ordering::Relaxed), Instant::now());
+        let mut looked = moved;
+        loop {
             let found = value.load(Ordering::Acquire);
             if reached(found, target) {
-                break Ok(());
+                return Ok(());
             }
             if self.segment.ended().load(Ordering::Acquire) != 0 {
-                break Err(ParallelError::Ended { rank: self.rank });
+                return Err(ParallelError::Ended { rank: self.rank });
             }
+            self.segment.pulse(self.rank).fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
-            let beat = counters.pulse.0.load(Ordering::Relaxed);
-            if beat != pulse {
-                (pulse, moved) = (beat, now);
+            let last = pulse.load(Ordering::Relaxed);
+            if last != beat || now - looked > STOPPED {
+                (beat, moved) = (last, now);
             }
+            looked = now;
             let waited = now - moved;
             if waited > self.patience {
-                break Err(ParallelError::StandsStill { rank: self.rank, other, waited });
+                self.end();
+                return Err(ParallelError::StandsStill { rank: self.rank, other, waited });
             }
             sleep_over(value, found);
-        };
-        self.waited += begun.elapsed();
-        if result.is_err() {
-            self.end();
         }
-        result
     }
 }
 
 impl Shared {
     /// Puts a chunk's slices where their owners can read them.
-    fn give<T: Real>(&mut self, chunk: &Chunk, numbers: &[T]) -> Result<(), ParallelError> {
+    fn give<T: Real>(&self, chunk: &Chunk, numbers: &[T]) -> Result<(), ParallelError> {
         let free = chunk.number.wrapping_add(1).wrapping_sub(DEPTH as u32);
         for other in self.others() {
             self.wait(other, |c| &c.taken.0, free)?;
         }
         for owner in self.others() {
             let slice = chunk.slice(owner, self.world());
-            self.segment.put(self.rank, chunk.number, slice.start, &numbers[slice]);
+            self.segment.put(self.window(self.rank), chunk.number, slice.start, &numbers[slice]);
         }
         raise(&self.own().written.0, chunk.number.wrapping_add(1));
         Ok(())
     }
 
     /// Sums the slice that this rank owns.
-    fn reduce<T: Real>(&mut self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
+    fn reduce<T: Real>(&self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
         for other in self.others() {
             self.wait(other, |c| &c.written.0, chunk.number.wrapping_add(1))?;
         }
@@ -177,25 +189,25 @@ impl Shared {
                 if rank == self.rank {
                     into.copy_from_slice(own);
                 } else {
-                    self.segment.take(rank, chunk.number, offset, into);
+                    self.segment.take(self.window(rank), chunk.number, offset, into);
                 }
                 if rank > 0 {
                     add(sum, given);
                 }
             }
             own.copy_from_slice(sum);
-            self.segment.put(self.rank, chunk.number, offset, sum);
+            self.segment.put(self.window(self.rank), chunk.number, offset, sum);
         }
         raise(&self.own().reduced.0, chunk.number.wrapping_add(1));
         Ok(())
     }
 
     /// Takes the other slices' sums from their owners.
-    fn gather<T: Real>(&mut self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
+    fn gather<T: Real>(&self, chunk: &Chunk, numbers: &mut [T]) -> Result<(), ParallelError> {
         for owner in self.others() {
             self.wait(owner, |c| &c.reduced.0, chunk.number.wrapping_add(1))?;
             let slice = chunk.slice(owner, self.world());
-            self.segment.take(owner, chunk.number, slice.start, &mut numbers[slice]);
+            self.segment.take(self.window(owner), chunk.number, slice.start, &mut numbers[slice]);
         }
         raise(&self.own().taken.0, chunk.number.wrapping_add(1));
         Ok(())
@@ -219,23 +231,24 @@ impl Communicator for Shared {
 impl<T: Real> AllReduce<T> for Shared {
     fn all_reduce(&mut self, data: &mut [T]) -> Result<(), ParallelError> {
         self.begin(ALL_REDUCE, data.len())?;
-        let (first, chunks) = (self.chunks, data.len().div_ceil(CHUNK));
+        let (first, len) = (self.chunks, data.len());
+        let chunks = len.div_ceil(CHUNK);
         let chunk = |place: usize| Chunk {
             number: first.wrapping_add(place as u32),
             start: place * CHUNK,
-            end: data.len().min((place + 1) * CHUNK),
+            end: len.min((place + 1) * CHUNK),
         };
-        let spans: Vec<Chunk> = (0..chunks).map(chunk).collect();
+        let chunk = |place: usize| (place < chunks).then(|| chunk(place));
         // Two chunks stay between giving and gathering: by then the others have done their part.
         for place in 0..chunks + 2 {
-            if let Some(chunk) = spans.get(place) {
-                self.give(chunk, &data[chunk.range()])?;
+            if let Some(chunk) = chunk(place) {
+                self.give(&chunk, &data[chunk.range()])?;
             }
-            if let Some(chunk) = place.checked_sub(1).and_then(|place| spans.get(place)) {
-                self.reduce(chunk, &mut data[chunk.range()])?;
+            if let Some(chunk) = place.checked_sub(1).and_then(chunk) {
+                self.reduce(&chunk, &mut data[chunk.range()])?;
             }
-            if let Some(chunk) = place.checked_sub(2).and_then(|place| spans.get(place)) {
-                self.gather(chunk, &mut data[chunk.range()])?;
+            if let Some(chunk) = place.checked_sub(2).and_then(chunk) {
+                self.gather(&chunk, &mut data[chunk.range()])?;
             }
         }
         self.chunks = first.wrapping_add(chunks as u32);
@@ -328,7 +341,9 @@ mod tests {
         let first = Segment::create(world).unwrap();
         let join = |rank: usize| {
             let file = first.descriptor().try_clone_to_owned().unwrap();
-            Shared::new(Segment::open(file, world).unwrap(), rank, PATIENCE)
+            let segment = Arc::new(Segment::open(file, world).unwrap());
+            let [_, channel, _] = Shared::channels(&segment, rank, PATIENCE);
+            channel
         };
         let ranks: Vec<Shared> = (0..world).map(join).collect();
         std::thread::scope(|scope| {
@@ -388,8 +403,8 @@ mod tests {
 
     #[test]
     fn a_rank_that_stands_still_ends_the_gang() {
-        let segment = Segment::create(2).unwrap();
-        let mut rank = Shared::new(segment, 0, Duration::from_millis(1));
+        let segment = Arc::new(Segment::create(2).unwrap());
+        let [mut rank, _, _] = Shared::channels(&segment, 0, Duration::from_millis(1));
         let error = rank.barrier().unwrap_err().to_string();
         assert!(error.starts_with("rank 1 has not moved for"), "{error}");
         assert!(matches!(rank.barrier(), Err(ParallelError::Ended { rank: 0 })));

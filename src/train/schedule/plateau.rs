@@ -80,7 +80,7 @@ impl Plateau {
             self.bad_epochs = 0;
         }
         if self.bad_epochs > *patience {
-            self.factor = (self.factor * factor).max(min_lr / config.lr).min(self.factor);
+            self.factor = (self.factor * factor).max(min_lr / config.scaled_lr()).min(self.factor);
             self.cooldown = *cooldown;
             self.bad_epochs = 0;
         }

@@ -4,6 +4,7 @@
 mod accelerated;
 
 use super::sums::{self, GradientSums, Moments};
+use super::together::Together;
 use crate::spec::batch_norm::Normalisation;
 use crate::train::error::TrainError;
 use crate::train::kernel::parallel::{BLOCK, for_each_block};
@@ -12,12 +13,15 @@ use crate::train::kernel::{Buffer, Real};
 use crate::train::lane_set::LaneSet;
 use crate::train::layer::parameter::{Parameter, Start, State, StorageOrder};
 use crate::train::layer::{Flow, GradientReady, Layer, Mode, Pass, Shape};
+use crate::train::parallel::Peers;
 
 /// y = gamma (x - mean) / sqrt(variance + eps) + beta for each channel; x, y (L, N, H, W, C).
 ///
 /// In training mean and (biased) variance are the batch's, over N, H and W; measuring uses running
 /// ones, which move by the momentum towards the batch's mean and unbiased variance in every step. A
-/// batch of a single row has no unbiased variance and leaves the running one alone.
+/// batch of a single row has no unbiased variance and leaves the running one alone. On several ranks
+/// the batch is the rank's part of it, or the whole of it in lanes that [`connect`](Layer::connect)
+/// connects; a rank without samples measures nothing.
 ///
 /// In a lane without normalisation y = x, and parameters and statistics are none.
 ///
@@ -33,6 +37,10 @@ pub struct BatchNorm<T> {
     parameters: Vec<Parameter<T>>,
     /// Running mean, running variance.
     states: Vec<State<T>>,
+    /// Where lanes look at the whole batch of several ranks.
+    together: Option<Together>,
+    /// Rows that the moments are of, (L).
+    rows: Vec<usize>,
     /// Of the last training batch, (L, C).
     moments: Vec<Moments>,
     /// Of the last training batch, (L, C).
@@ -81,6 +89,8 @@ impl<T: Real> BatchNorm<T> {
             lanes,
             parameters: vec![parameter("weight", 1.0)?, parameter("bias", 0.0)?],
             states: vec![state("running_mean", T::ZERO)?, state("running_var", T::ONE)?],
+            together: None,
+            rows: vec![0; count],
             moments: vec![Moments::default(); count * channels],
             mean: numbers(),
             inverse_std: numbers(),
@@ -96,37 +106,51 @@ impl<T: Real> BatchNorm<T> {
         let channels = self.shape.channels;
         {
             let input = input.read()?;
-            for (lane, _) in normalised(&self.lanes) {
+            let lanes = normalised(&self.lanes).filter(|_| rows > 0);
+            for (lane, _) in lanes {
                 let moments = &mut self.moments[lane * channels..][..channels];
                 sums::moments(input.lane(lane, rows * channels), moments);
             }
         }
-        for (lane, normalisation) in normalised(&self.lanes) {
+        self.rows.fill(rows);
+        if let Some(together) = &mut self.together {
+            together.moments(&mut self.rows, &mut self.moments)?;
+        }
+        for (lane, normalisation) in normalised(&self.lanes).filter(|(n, _)| self.rows[*n] > 0) {
             for place in lane * channels..(lane + 1) * channels {
                 let moments = &self.moments[place];
-                let variance = moments.squares / rows as f64;
+                let variance = moments.squares / self.rows[lane] as f64;
                 self.mean[place] = T::of(moments.mean);
                 self.inverse_std[place] = T::of(1.0 / (variance + normalisation.eps).sqrt());
             }
         }
-        let (lanes, living, moments) = (&self.lanes, &self.living, &self.moments);
-        let mut follow = |state: usize, batch: &dyn Fn(&Moments) -> f64| {
-            self.states[state].value.write(|running| {
-                let moving = normalised(lanes).filter(|(lane, _)| living.contains(*lane));
-                for (lane, Normalisation { momentum, .. }) in moving {
-                    for place in lane * channels..(lane + 1) * channels {
-                        let batch = batch(&moments[place]);
-                        let moved = (1.0 - momentum) * running[place].wide() + momentum * batch;
-                        running[place] = T::of(moved);
-                    }
+        self.follow(0, 1, |moments, _| moments.mean)?;
+        self.follow(1, 2, |moments, rows| moments.squares / (rows - 1) as f64)
+    }
+
+    /// Moves a running statistic of the lanes that live towards the batch's, where it has so many
+    /// rows.
+    fn follow(
+        &mut self,
+        state: usize,
+        least: usize,
+        batch: impl Fn(&Moments, usize) -> f64,
+    ) -> Result<(), TrainError> {
+        let channels = self.shape.channels;
+        let (lanes, living) = (&self.lanes, &self.living);
+        let (rows, moments) = (&self.rows, &self.moments);
+        self.states[state].value.write(|running| {
+            let moving = |lane: usize| living.contains(lane) && rows[lane] >= least;
+            for (lane, Normalisation { momentum, .. }) in
+                normalised(lanes).filter(|(lane, _)| moving(*lane))
+            {
+                for place in lane * channels..(lane + 1) * channels {
+                    let batch = batch(&moments[place], rows[lane]);
+                    let moved = (1.0 - momentum) * running[place].wide() + momentum * batch;
+                    running[place] = T::of(moved);
                 }
-            })
-        };
-        follow(0, &|moments| moments.mean)?;
-        if rows > 1 {
-            follow(1, &|moments| moments.squares / (rows - 1) as f64)?;
-        }
-        Ok(())
+            }
+        })
     }
 
     /// Fills the terms of y = (x - centre) factor + offset: the first two, since the offset is beta.
@@ -157,12 +181,14 @@ impl<T: Real> BatchNorm<T> {
     }
 
     /// Fills the terms of dx = factor dy - offset - slope (x - mean).
-    fn backward_terms(&mut self, rows: usize) -> Result<(), TrainError> {
+    fn backward_terms(&mut self) -> Result<(), TrainError> {
+        let channels = self.shape.channels;
         let gamma = self.parameters[0].value.read()?;
         let [factor, offset, slope] = &mut self.terms;
         for (place, &sums) in self.sums.iter().enumerate() {
             let inverse_std = self.inverse_std[place].wide();
             let scale = gamma[place].wide() * inverse_std;
+            let rows = self.rows[place / channels].max(1);
             factor[place] = T::of(scale);
             offset[place] = T::of(scale * sums.plain / rows as f64);
             slope[place] = T::of(scale * inverse_std * inverse_std * sums.weighted / rows as f64);
@@ -299,7 +325,10 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
         })?;
         ready(gamma)?;
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
-        self.backward_terms(pass.samples * self.shape.area())?;
+        if let Some(together) = &mut self.together {
+            together.gradient_sums(&mut self.sums)?;
+        }
+        self.backward_terms()?;
         let ([factor, offset, slope], mean, lanes) = (&self.terms, &self.mean, &self.lanes);
         let capacity = input_gradient.lane_len();
         input_gradient.write(|input_gradient| {
@@ -339,6 +368,12 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
     fn keep_alive(&mut self, living: &LaneSet) {
         self.living.clone_from(living);
         self.tell_lanes();
+    }
+
+    fn connect(&mut self, peers: &Peers, lanes: &LaneSet) {
+        let normalised = |lane: usize| self.lanes[lane].is_some() && lanes.contains(lane);
+        let lanes = (0..self.lanes.len()).filter(|&lane| normalised(lane)).collect();
+        self.together = Together::new(peers, lanes, self.shape.channels);
     }
 }
 

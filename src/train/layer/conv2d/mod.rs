@@ -180,6 +180,9 @@ impl<T: Real> Layer<T> for Conv2d<T> {
             return self.forward_on(&accelerator, (input, output), pass);
         }
         let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth);
+        if samples == 0 {
+            return Ok(());
+        }
         let input = input.read()?;
         let weight = self.parameters[0].value.read()?;
         let bias = BiasReading::of(self.parameters.get(1))?;
@@ -216,6 +219,10 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         if let Some(bias) = self.parameters.get_mut(1) {
             bias_gradient(bias, &gradient, gradients)?;
             ready(bias)?;
+        }
+        if samples == 0 {
+            self.parameters[0].gradient.write(|sums| sums.fill(T::ZERO))?;
+            return ready(&mut self.parameters[0]);
         }
         let input = flow.input.read()?;
         let inputs = samples * self.input.units();

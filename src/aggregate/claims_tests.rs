@@ -1,0 +1,171 @@
+use serde::Deserialize;
+
+use super::*;
+use crate::aggregate::row::{AxisValue, PlannedRun, RunState};
+use crate::aggregate::sample::{self, claims::activation};
+use crate::ids::RunId;
+use crate::spec::activation::Activation::{Relu, Tanh};
+use crate::spec::metric::{Goal, Metric};
+
+/// A run: is it of the subject, the value of the other axis, seed, accuracies by epoch; none of a run
+/// that failed.
+type Run<'a> = (bool, &'a str, u64, &'a [f64]);
+
+/// What a claim comes to about these runs.
+fn judged(metric: MetricName, relation: Relation, runs: &[Run<'_>]) -> ClaimResult {
+    let claim = Claim { metric, ..sample::claims::claim("claimed", relation, [Relu, Tanh]) };
+    let axes = [Key::Activation, Key::Lr];
+    let ranked = Metric { name: metric, goal: Goal::Maximize, target: Some(0.9) };
+    let rows = runs.iter().map(|(subject, other, seed, accuracies)| {
+        let name = if *subject { "relu" } else { "tanh" };
+        let label = |label: &str| AxisValue { label: label.to_owned(), number: None };
+        let planned = PlannedRun {
+            run_id: RunId::of(format!("{name} {other} {seed}").as_bytes()),
+            configuration: format!("{name} {other}"),
+            axes: vec![label(name), label(other)],
+            seed: *seed,
+        };
+        let result = match accuracies.is_empty() {
+            true => sample::failed("gone"),
+            false => sample::result(accuracies),
+        };
+        RunRow::new(planned, RunState::Ended(&result), &ranked)
+    });
+    let rows = rows.collect();
+    let table = SweepTable::from_rows(vec!["activation".into(), "lr".into()], ranked.clone(), rows);
+    let config = |(subject, ..): &Run<'_>| RunConfig {
+        activation: if *subject { Relu } else { Tanh },
+        ..RunConfig::default()
+    };
+    let configs: Vec<RunConfig> = runs.iter().map(config).collect();
+    judge(&[Stated::of(&claim, &axes, &configs)], &table).remove(0)
+}
+
+/// Of accuracies of subject and reference by seed.
+fn of_pairs(relation: Relation, subject: &[f64], reference: &[f64]) -> ClaimResult {
+    let [subject, reference] = [subject, reference].map(|all| all.iter().map(|x| [*x]));
+    let [subject, reference]: [Vec<[f64; 1]>; 2] = [subject.collect(), reference.collect()];
+    let runs: Vec<Run<'_>> = (0..)
+        .zip(subject.iter().zip(&reference))
+        .flat_map(|(seed, (a, b))| [(true, "", seed, &a[..]), (false, "", seed, &b[..])])
+        .collect();
+    judged(MetricName::ValAccuracy, relation, &runs)
+}
+
+#[derive(Deserialize)]
+struct Golden {
+    relation: String,
+    bound: f64,
+    subject: Vec<f64>,
+    reference: Vec<f64>,
+    effect: f64,
+    low: f64,
+    high: f64,
+    p: f64,
+    verdict: String,
+    more_seeds: Option<usize>,
+}
+
+/// Values made by `tests/fixtures/reference/claims.py` with scipy and statsmodels.
+#[test]
+fn agrees_with_scipy_and_statsmodels() {
+    let text = include_str!("../../tests/fixtures/reference/claims.json");
+    let cases: Vec<Golden> = serde_json::from_str(text).unwrap();
+    assert!(cases.len() >= 20);
+    let near = |ours: f64, golden: f64| {
+        let close = (ours - golden).abs() <= 1e-9 * golden.abs().max(1e-3);
+        assert!(close, "{ours} against {golden}");
+    };
+    for case in cases {
+        let relation = match case.relation.as_str() {
+            "smaller" => Relation::Smaller,
+            "larger" => Relation::Larger,
+            "smaller_by" => Relation::SmallerBy(case.bound),
+            "larger_by" => Relation::LargerBy(case.bound),
+            "within" => Relation::Within(case.bound),
+            other => panic!("{other}"),
+        };
+        let result = of_pairs(relation, &case.subject, &case.reference);
+        near(result.effect.mean.unwrap(), case.effect);
+        near(result.effect.ci95.unwrap().low, case.low);
+        near(result.effect.ci95.unwrap().high, case.high);
+        near(result.p_value.unwrap(), case.p);
+        assert_eq!(result.verdict.as_str(), case.verdict);
+        let more = match result.verdict {
+            Verdict::Undecided { more_seeds } => more_seeds,
+            Verdict::Confirmed | Verdict::Refuted => None,
+        };
+        assert_eq!(more, case.more_seeds, "{} {}", case.relation, case.bound);
+    }
+}
+
+#[test]
+fn the_sample_is_the_seeds_however_many_configurations_there_are() {
+    let accuracy = |x: f64| [x];
+    let values = [0.9, 0.8, 0.92, 0.81, 0.7, 0.5, 0.72, 0.51].map(accuracy);
+    let runs: Vec<Run<'_>> = (0..8)
+        .map(|n| {
+            let other = if n % 2 == 0 { "0.1" } else { "0.01" };
+            (n < 4, other, (n as u64 / 2) % 2, &values[n][..])
+        })
+        .collect();
+    let result = judged(MetricName::ValAccuracy, Relation::Larger, &runs);
+    assert_eq!((result.n, result.pairs), (2, 4));
+    assert!((result.effect.mean.unwrap() - 0.25).abs() < 1e-12);
+    // A configuration that only one group has is left out.
+    let result = judged(MetricName::ValAccuracy, Relation::Larger, &runs[..7]);
+    assert_eq!((result.n, result.pairs), (2, 3));
+}
+
+#[test]
+fn a_run_that_never_came_to_the_target_counts_with_its_length() {
+    let (early, late, never) = ([0.9, 0.9, 0.9, 0.9], [0.1, 0.1, 0.9, 0.9], [0.1; 4]);
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for seed in 0..6 {
+        runs.push((true, "", seed, if seed == 0 { &late } else { &early }));
+        runs.push((false, "", seed, if seed < 3 { &never } else { &late }));
+    }
+    let result = judged(MetricName::EpochsToTarget, Relation::Smaller, &runs);
+    assert_eq!((result.n, result.pairs), (6, 6));
+    assert_eq!(result.subject_mean, Some((3.0 + 5.0) / 6.0));
+    assert_eq!(result.reference_mean, Some((3.0 * 4.0 + 3.0 * 3.0) / 6.0));
+    assert_eq!(result.verdict, Verdict::Confirmed);
+}
+
+#[test]
+fn equal_differences_are_tossed_coins_and_not_certainty() {
+    let result = of_pairs(Relation::Larger, &[0.9, 0.8, 0.7], &[0.8, 0.7, 0.6]);
+    assert_eq!((result.test, result.p_value), (Some(TestName::SignFlip), Some(0.25)));
+    assert_eq!(result.verdict, Verdict::Undecided { more_seeds: Some(3) }, "2 / 2^6 is below 5 %");
+    let result = of_pairs(Relation::Larger, &[0.5; 6], &[0.5; 6]);
+    assert_eq!(result.p_value, Some(1.0));
+    assert_eq!(result.verdict, Verdict::Undecided { more_seeds: None });
+    let result = of_pairs(Relation::Within(0.01), &[0.5; 6], &[0.5; 6]);
+    assert_eq!((result.p_value, result.verdict), (Some(2.0 / 64.0), Verdict::Confirmed));
+}
+
+#[test]
+fn too_little_is_no_verdict() {
+    let one = of_pairs(Relation::Larger, &[0.9], &[0.1]);
+    assert_eq!((one.n, one.p_value), (1, None));
+    assert_eq!(one.verdict, Verdict::Undecided { more_seeds: None });
+    let gone = judged(MetricName::ValAccuracy, Relation::Larger, &[(true, "", 0, &[])]);
+    assert_eq!((gone.n, gone.effect), (0, Effect::default()));
+    assert_eq!(gone.verdict, Verdict::Undecided { more_seeds: None });
+}
+
+#[test]
+fn many_claims_are_corrected_together_and_a_claim_can_be_refuted() {
+    let results = sample::claims::judged();
+    let found: Vec<_> =
+        results.iter().map(|result| (result.claim.text.as_str(), result.verdict)).collect();
+    let undecided = |more| Verdict::Undecided { more_seeds: more };
+    assert_eq!(found[0], ("relu beats sigmoid", Verdict::Confirmed));
+    assert_eq!(found[1], ("sigmoid beats tanh", Verdict::Refuted));
+    assert!(matches!(found[2].1, Verdict::Undecided { .. }));
+    assert_eq!(found[5], ("tanh equals elu", undecided(None)));
+    let smallest = results.iter().filter_map(|result| result.p_value).fold(1.0, f64::min);
+    let corrected = results.iter().filter_map(|result| result.p_value_holm).fold(1.0, f64::min);
+    assert_eq!(corrected, (smallest * 5.0).min(1.0), "five were tested");
+    assert_eq!(activation(Relu).label(), "activation=relu");
+}

@@ -1,0 +1,101 @@
+//! What the claims of a sweep came to, as terminal text.
+//!
+//! In: [`ClaimResult`]s and the width of the terminal. Out: two lines a claim: the verdict with the
+//! claim in words, and what it rests on.
+
+use console::{Style, truncate_str};
+
+use super::leaderboard_table::{Colour, Symbols, TableStyle, printable};
+use crate::aggregate::claims::{ClaimResult, Effect, Verdict};
+
+/// Renders `results`; nothing without any.
+pub fn claims_table(results: &[ClaimResult], style: &TableStyle) -> String {
+    if results.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\nclaims\n");
+    for result in results {
+        let verdict = format!("{:<9}", result.verdict.as_str());
+        let look = match result.verdict {
+            Verdict::Confirmed => Style::new().green(),
+            Verdict::Refuted => Style::new().red(),
+            Verdict::Undecided { .. } => Style::new().yellow(),
+        };
+        let verdict = match style.colour {
+            Colour::On => look.force_styling(true).apply_to(verdict).to_string(),
+            Colour::Off => verdict,
+        };
+        let claim = printable(&result.claim.text);
+        let lines = [format!("{verdict}  {claim}"), format!("           {}", grounds(result))];
+        let tail = match style.symbols {
+            Symbols::Unicode => "…",
+            Symbols::Ascii => "...",
+        };
+        for line in lines {
+            text += &truncate_str(&line, style.width, tail);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// What a verdict rests on: the comparison, the effect, n and p, and what would help.
+fn grounds(result: &ClaimResult) -> String {
+    let seeds = match result.n {
+        1 => "1 seed".to_owned(),
+        n => format!("{n} seeds"),
+    };
+    let mut grounds = vec![seeds];
+    grounds.extend(result.p_value_holm.map(p_value));
+    if let Verdict::Undecided { more_seeds } = result.verdict {
+        grounds.push(match (result.n, more_seeds) {
+            (0, _) => "nothing to compare yet".to_owned(),
+            (_, Some(1)) => "1 more seed like these would do".to_owned(),
+            (_, Some(more)) => format!("{more} more seeds like these would do"),
+            (1, None) => "one seed has no spread".to_owned(),
+            (_, None) => "no number of seeds like these would do".to_owned(),
+        });
+    }
+    grounds.extend(effect(&result.effect));
+    grounds.push(printable(&result.claim.comparison()));
+    grounds.join("; ")
+}
+
+fn effect(effect: &Effect) -> Option<String> {
+    let name = if effect.is_ratio { "ratio" } else { "difference" };
+    let mean = effect.mean?;
+    let sign = |x: f64| if effect.is_ratio { significant(x) } else { signed(x) };
+    Some(match effect.ci95 {
+        Some(ci95) => format!("{name} {} [{}, {}]", sign(mean), sign(ci95.low), sign(ci95.high)),
+        None => format!("{name} {}", sign(mean)),
+    })
+}
+
+fn signed(x: f64) -> String {
+    let text = significant(x);
+    if text.starts_with('-') || x == 0.0 { text } else { format!("+{text}") }
+}
+
+/// Three digits, as a person reads them.
+fn significant(x: f64) -> String {
+    let size = if x == 0.0 { 0 } else { x.abs().log10().floor() as i32 };
+    let decimals = usize::try_from(2 - size).unwrap_or(0).min(12);
+    format!("{x:.decimals$}")
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample::claims;
+
+    #[test]
+    fn every_verdict_says_what_it_rests_on() {
+        let style = TableStyle { width: 120, symbols: Symbols::Unicode, colour: Colour::Off };
+        insta::assert_snapshot!("claims_table", claims_table(&claims::judged(), &style));
+        assert_eq!(claims_table(&[], &style), "");
+    }
+}

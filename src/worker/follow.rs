@@ -1,0 +1,94 @@
+//! A rank above 0: makes the calls of the trainer that rank 0 makes, and writes nothing.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::cohort::start_from_file;
+use super::error::WorkerError;
+use super::open::known;
+use super::order::{self, Order};
+use super::ranks::Seat;
+use super::run::Assignment;
+use crate::event::WorkerExit;
+use crate::record::RunFolder;
+use crate::spec::RunConfig;
+use crate::train::data::{self, DataSplits};
+use crate::train::parallel::Member;
+use crate::train::{Part, Trainer};
+
+/// Computes a rank's share of a group of runs, for as long as rank 0 goes on.
+///
+/// # Errors
+/// What keeps the rank from going on; see [`WorkerError`].
+pub fn follow(assignment: &Assignment, seat: Seat) -> Result<WorkerExit, WorkerError> {
+    let config = any_config(assignment)?;
+    let member = seat.take(config.devices)?;
+    let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
+    let follower = Follower { assignment, member, data: Arc::new(splits) };
+    let mut trainer = None;
+    loop {
+        let order = Order::hear(follower.member.orders())?;
+        match (order, &mut trainer) {
+            (Order::Begin { lanes, resumes }, _) => {
+                trainer = Some(follower.begin(lanes, resumes)?);
+            }
+            (Order::Epoch, Some(trainer)) => {
+                // Rank 0 stops for all.
+                trainer.train_epoch(&mut |_| ControlFlow::Continue(()))?;
+            }
+            (Order::Validate, Some(trainer)) => {
+                trainer.validate()?;
+                trainer.measure()?;
+            }
+            (Order::Test, Some(trainer)) => drop(trainer.evaluate(Part::Test)?),
+            (Order::End, _) | (_, None) => return Ok(WorkerExit::Done),
+        }
+    }
+}
+
+/// A configuration of the group: all have the data set and the number of devices in common. One whose
+/// record is damaged does not keep the others from being trained.
+fn any_config(assignment: &Assignment) -> Result<RunConfig, WorkerError> {
+    let mut configs = assignment.folders.iter().map(|path| known(&RunFolder::at(path)));
+    let mut first = Err(WorkerError::NoRun("the assignment".to_owned()));
+    while let Some(found) = configs.next().filter(|_| first.is_err()) {
+        first = found.map(|(_, config)| config);
+    }
+    first
+}
+
+struct Follower<'a> {
+    assignment: &'a Assignment,
+    member: Member,
+    data: Arc<DataSplits>,
+}
+
+impl Follower<'_> {
+    /// Builds the network of the lanes that rank 0 names, and takes it to where rank 0's is.
+    fn begin(&self, lanes: usize, resumes: bool) -> Result<Trainer, WorkerError> {
+        let orders = self.member.orders();
+        let mut places = vec![0.0; lanes];
+        orders.follow(&mut places)?;
+        let folders: Vec<RunFolder> = places
+            .iter()
+            .filter_map(|&place| self.assignment.folders.get(place as usize))
+            .map(|path| RunFolder::at(path))
+            .collect();
+        let configs = folders
+            .iter()
+            .map(|folder| known(folder).map(|(_, config)| config))
+            .collect::<Result<Vec<_>, _>>()?;
+        let data = Arc::clone(&self.data);
+        let mut trainer = Trainer::of_rank(&configs, data, self.member.ranks())?;
+        if resumes {
+            let checkpoints =
+                folders.iter().map(|_| order::receive(orders)).collect::<Result<Vec<_>, _>>()?;
+            trainer.restore(&checkpoints)?;
+        } else {
+            for (lane, (config, folder)) in configs.iter().zip(&folders).enumerate() {
+                start_from_file(&mut trainer, lane, (config, folder))?;
+            }
+        }
+        Ok(trainer)
+    }
+}
