@@ -55,6 +55,14 @@ bench-augment *ARGS:
     cargo build --quiet --release
     "${PYTHON:-python3}" benches/peers/augment.py --gridlane target/release/gridlane {{ARGS}}
 
+# The program for NVIDIA GPUs, built without one: target/cuda/gridlane (PYTHON has pip)
+build-cuda *ARGS:
+    .ci/build-cuda {{ARGS}}
+
+# On a machine with a GPU: compare it with the CPU, time it beside PyTorch (if PYTHON has torch), one JSON
+gpu-check *ARGS:
+    "${PYTHON:-python3}" benches/gpu_check.py {{ARGS}}
+
 # Words that must not be in the tree
 forbid:
     ! grep -rnE 'todo!|dbg!|FIXME|XXX|#\[allow\(clippy' src tests --include='*.rs'

@@ -3,6 +3,9 @@
 Prints one JSON object: the median and least milliseconds of a step (zero_grad, forward, loss,
 backward, update) on a batch that is already in memory, and the peak memory of the process beyond
 what it has after importing PyTorch.
+
+On a GPU (`--device cuda`) blocks of ten steps are timed, the GPU waited for at the end of each, and
+memory is what PyTorch has reserved there. Products and convolutions are in f32 unless `--tf32`.
 """
 import argparse
 import json
@@ -82,6 +85,8 @@ def arguments():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--tf32", action="store_true")
     return parser.parse_args()
 
 
@@ -99,6 +104,14 @@ def main():
     if args.channels_last:
         model, x = (it.to(memory_format=torch.channels_last) for it in (model, x))
     y = torch.randint(0, 10, (args.batch,))
+    on_gpu = args.device == "cuda"
+    if on_gpu:
+        torch.backends.cuda.matmul.allow_tf32 = args.tf32
+        torch.backends.cudnn.allow_tf32 = args.tf32
+        torch.backends.cudnn.benchmark = True
+        model, x, y = (it.to("cuda") for it in (model, x, y))
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
+    block = 10 if on_gpu else 1
     update = optimizer(args.optimizer, model.parameters())
     loss = nn.CrossEntropyLoss()
 
@@ -109,21 +122,26 @@ def main():
 
     for _ in range(max(3, args.steps // 5)):
         step()
+    wait()
     times = []
-    for _ in range(args.steps):
+    for _ in range(max(1, args.steps // block)):
         begun = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begun)
+        for _ in range(block):
+            step()
+        wait()
+        times.append((time.perf_counter() - begun) / block)
     times.sort()
     median = times[len(times) // 2]
     print(json.dumps({
         "engine": f"pytorch {torch.__version__}",
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "tf32": args.tf32,
         "threads": torch.get_num_threads(),
         "step_ms_median": median * 1e3,
         "step_ms_min": times[0] * 1e3,
         "images_per_s": args.batch / median,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "peak_memory_bytes": peak_bytes() - imported,
+        "peak_memory_bytes": torch.cuda.max_memory_reserved() if on_gpu else peak_bytes() - imported,
     }))
 
 

@@ -208,6 +208,9 @@ pub struct BenchStepArgs {
     /// Keys of the configuration, as in a sweep file's `[base]`: `model=alexnet32 batch_size=64`.
     #[arg(value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+    /// Where it trains: `cpu`, or a GPU such as `cuda:0`.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceId,
     /// Threads that one step may use.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: u32,

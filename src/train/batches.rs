@@ -1,6 +1,9 @@
 //! From data sets to batches: which images, in which order, through the augmentation, into the
 //! network's input.
 
+#[path = "batches_resident.rs"]
+mod resident;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,6 +52,8 @@ pub struct Batches {
     labels: Vec<u16>,
     /// What they are mixed with, where any lane mixes.
     mixed: Mixed,
+    /// The data set on an accelerator, if it is there.
+    resident: Option<resident::Resident>,
     /// Images in the whole of the last batch, of which these may be a part.
     whole: usize,
     /// An image beside a rank's part of the batch; kept for its memory.
@@ -75,6 +80,7 @@ impl Batches {
             orders: BTreeMap::new(),
             labels: Vec::new(),
             mixed: Mixed::default(),
+            resident: None,
             whole: 0,
             beside: Vec::new(),
             single: Vec::new(),
@@ -117,6 +123,9 @@ impl Batches {
     ) -> Result<(), TrainError> {
         self.draw_orders(epoch);
         self.whole = batch.len();
+        if self.show_training(input, epoch, batch, &part)? {
+            return Ok(());
+        }
         let units = self.image_shape().iter().product::<usize>();
         let Self { data, lanes, orders, labels, mixed, beside, single, .. } = self;
         let (stored, images) = (data.shape.iter().product(), &data.train);
@@ -124,7 +133,7 @@ impl Batches {
         let mixing = lanes.iter().any(|(_, pipeline)| pipeline.mixup().is_some());
         labels.clear();
         mixed.clear();
-        input.write(|input| {
+        input.overwrite(|input| {
             for ((seed, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
                 let order = &orders[seed];
                 let first = labels.len();
@@ -170,14 +179,22 @@ impl Batches {
         samples: Range<usize>,
     ) -> Result<(), TrainError> {
         let units = self.image_shape().iter().product::<usize>();
-        let Self { data, lanes, labels, mixed, single, .. } = self;
+        self.labels.clear();
+        self.mixed.clear();
+        for _ in &self.lanes {
+            self.labels.extend_from_slice(&part.of(&self.data).labels[samples.clone()]);
+        }
+        let on_device = self.show_part(input, part, samples.len(), |_, pipeline, at| {
+            Some((samples.start + at, pipeline.shown_plain(View::CENTRE, 0)))
+        })?;
+        if on_device {
+            return Ok(());
+        }
+        let Self { data, lanes, single, .. } = self;
         let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();
-        labels.clear();
-        mixed.clear();
-        input.write(|input| {
+        input.overwrite(|input| {
             for ((_, pipeline), input) in lanes.iter().zip(input.chunks_exact_mut(capacity)) {
-                labels.extend_from_slice(&images.labels[samples.clone()]);
                 T::lend_single(&mut input[..samples.len() * units], single, |input| {
                     for (sample, out) in samples.clone().zip(input.chunks_exact_mut(units)) {
                         pipeline.fill_plain(pixels(images, sample, stored), View::CENTRE, out);
@@ -188,7 +205,7 @@ impl Batches {
     }
 
     /// Puts views of the images of a part into `input`: for every lane the places in its own list of
-    /// (image, view), image by image. What is beyond a list's end keeps what it held.
+    /// (image, view), image by image. What is beyond a list's end may be anything.
     ///
     /// # Errors
     /// When the tensor library fails.
@@ -200,10 +217,20 @@ impl Batches {
         views: &[LaneViews],
     ) -> Result<(), TrainError> {
         let units = self.image_shape().iter().product::<usize>();
+        let total = part.of(&self.data).len();
+        let on_device = self.show_part(input, part, places.len(), |lane, pipeline, at| {
+            let (views, place) = (&views[lane], places.start + at);
+            let view = views.views[place % views.views.len()];
+            let lookup = || pipeline.shown_plain(view, views.padding);
+            (place < total * views.views.len()).then(|| (place / views.views.len(), lookup()))
+        })?;
+        if on_device {
+            return Ok(());
+        }
         let Self { data, lanes, single, .. } = self;
         let (stored, images) = (data.shape.iter().product(), part.of(data));
         let capacity = input.lane_len();
-        input.write(|input| {
+        input.overwrite(|input| {
             let inputs = input.chunks_exact_mut(capacity);
             for (((_, pipeline), lane), input) in lanes.iter().zip(views).zip(inputs) {
                 let end = places.end.min(images.len() * lane.views.len());

@@ -129,6 +129,9 @@ pub enum TrainError {
     /// A CPU kernel was given memory of another device.
     #[error("a kernel of the CPU needs a tensor in main memory, found one on another device")]
     NotOnCpu,
+    /// An accelerator cannot be had, or failed.
+    #[error(transparent)]
+    Device(#[from] super::device::DeviceError),
     /// The tensor library failed.
     #[error("the tensor library failed")]
     Candle(#[from] candle_core::Error),

@@ -10,6 +10,9 @@ use crate::spec::operation::Operation;
 use crate::train::measure::LaneMeasured;
 use crate::train::weights::Weights;
 
+#[path = "accelerated_tests.rs"]
+mod accelerated;
+
 const EPOCHS: u32 = 3;
 
 /// All that is told of one lane, and what is saved of it in the end.
@@ -34,7 +37,17 @@ impl History {
 
 /// The histories of a group; after each of the steps `stops` it is saved and a fresh one restored.
 fn histories(lanes: &[RunConfig], data: &Arc<DataSplits>, stops: &[u64]) -> Vec<History> {
-    let new = || Trainer::new(lanes, Arc::clone(data)).unwrap();
+    histories_on(&Device::Cpu, lanes, data, stops)
+}
+
+/// The same on a device.
+fn histories_on(
+    device: &Device,
+    lanes: &[RunConfig],
+    data: &Arc<DataSplits>,
+    stops: &[u64],
+) -> Vec<History> {
+    let new = || Trainer::on(lanes, Arc::clone(data), device).unwrap();
     let mut trainer = new();
     let mut all: Vec<History> = (0..lanes.len())
         .map(|lane| History { parameters: trainer.parameters(lane), ..History::default() })

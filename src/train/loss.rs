@@ -3,6 +3,9 @@
 //! In training the target may be smoothed and may be shared between two classes (mixup); evaluation
 //! measures the plain cross-entropy, so that configurations with different targets can be compared.
 
+#[path = "loss_accelerated.rs"]
+pub mod accelerated;
+
 use super::error::TrainError;
 use super::kernel::simd::vectorized;
 use super::kernel::{Buffer, Real};

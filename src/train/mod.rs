@@ -13,6 +13,7 @@ pub mod bench;
 mod checkpoint;
 mod crops;
 pub mod data;
+pub mod device;
 pub mod divergence;
 pub mod error;
 mod evaluate;

@@ -47,6 +47,11 @@ impl Stream {
         Self { key: [seed as u32, high], major, minor }
     }
 
+    /// Both words of the key, for kernels that draw the same numbers.
+    pub fn key(&self) -> [u32; 2] {
+        self.key
+    }
+
     /// Elements `4 * block .. 4 * block + 4`, each uniform over all 32-bit numbers.
     #[inline]
     pub fn block(&self, block: u64) -> [u32; 4] {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::admission;
 use super::batches::Batches;
 use super::data::{DataSplits, Images};
+use super::device::{Accelerator, Device, DeviceError};
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::kernel::Real;
@@ -71,9 +72,38 @@ impl Trainer {
     pub fn new(lanes: &[RunConfig], data: Arc<DataSplits>) -> Result<Self, TrainError> {
         Self::of_rank(lanes, data, Ranks::alone())
     }
+
+    /// The same on a device: it starts with the same bits wherever it is.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or when the device has no room for it.
+    pub fn on(
+        lanes: &[RunConfig],
+        data: Arc<DataSplits>,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let mut trainer = Self::new(lanes, data)?;
+        if let Device::Accelerator(accelerator) = device {
+            trainer.move_to(accelerator)?;
+        }
+        Ok(trainer)
+    }
 }
 
 impl<T: Real> Trainer<T> {
+    /// Moves everything that a step needs to an accelerator, where steps are computed from then on.
+    ///
+    /// # Errors
+    /// When it has no room, or this is one of several ranks: they exchange gradients in main memory.
+    pub fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+        if self.ranks.world() > 1 {
+            return Err(DeviceError::Ranks { found: self.ranks.world() }.into());
+        }
+        self.network.move_to(accelerator)?;
+        self.optimizer.move_to(accelerator)?;
+        self.batches.move_to(accelerator)
+    }
+
     /// The trainer of one rank, which computes in numbers of type `T`.
     ///
     /// # Errors

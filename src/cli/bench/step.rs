@@ -12,7 +12,9 @@ use crate::spec::architecture::Architecture;
 use crate::spec::validate::misfits;
 use crate::spec::{RunConfig, SweepSpec};
 use crate::train::bench::profile::gemm_peak_flops;
-use crate::train::bench::step::{StepTimes, time_steps};
+use crate::train::bench::step::{Setting, StepTimes, time_steps};
+use crate::train::device::Device;
+use crate::train::error::TrainError;
 use crate::units::{show_bytes, show_count};
 use crate::worker::{peak_memory_bytes, use_small_pages};
 
@@ -34,9 +36,11 @@ pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
         message: format!("cannot start {threads} threads: {error}"),
         help: "take fewer `--threads`".to_owned(),
     })?;
-    let times = pool.install(|| time_steps(&config, warm_up, steps, args.profile))?;
+    let device = Device::open(args.device).map_err(TrainError::from)?;
+    let setting = Setting { device: &device, warm_up, steps, profiles: args.profile };
+    let times = pool.install(|| time_steps(&config, &setting))?;
     let arithmetic = args.profile.then(|| Arithmetic::of(&config)).flatten();
-    let figures = Figures { config: &config, times: &times, threads, arithmetic };
+    let figures = Figures { config: &config, times: &times, device: &device, threads, arithmetic };
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", figures.json())?;
@@ -69,6 +73,7 @@ pub(super) fn configuration(settings: &[String]) -> Result<RunConfig, CliError> 
 struct Figures<'a> {
     config: &'a RunConfig,
     times: &'a StepTimes,
+    device: &'a Device,
     threads: usize,
     arithmetic: Option<Arithmetic>,
 }
@@ -100,6 +105,7 @@ impl Figures<'_> {
             "engine": concat!("gridlane ", env!("CARGO_PKG_VERSION")),
             "config": self.config.canonical(),
             "batch_size": self.config.batch_size,
+            "device": self.device.to_string(),
             "threads": self.threads,
             "steps": self.times.seconds.len(),
             "step_ms_median": self.times.median_s() * 1e3,

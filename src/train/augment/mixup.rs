@@ -31,6 +31,24 @@ impl Mixup {
         beta_variate(&mut draws, self.alpha) as f32
     }
 
+    /// Tells for each of `images` images its partner's place in the batch and the share that it keeps,
+    /// in their order; the first is at `place` of the epoch's order.
+    pub fn partners(
+        &self,
+        (seed, epoch, place): (u64, u32, usize),
+        images: usize,
+        mut mixed: impl FnMut(usize, f32),
+    ) {
+        for at in 0..images {
+            let with = at ^ 1;
+            if with < images {
+                mixed(with, self.share(seed, epoch, place + at));
+            } else {
+                mixed(at, 1.0);
+            }
+        }
+    }
+
     /// Mixes neighbours of the batch at places `batch` of the order, as far as they are in `part`:
     /// `images` are that part's. Where a border of the part parts a pair, `image` puts the other half,
     /// by its place, into `beside`, as long as an image. `mixed` takes for each image, in their

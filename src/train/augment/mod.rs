@@ -25,3 +25,4 @@ mod window;
 
 pub use mixup::Mixup;
 pub use pipeline::{Pipeline, Place, View};
+pub use window::Lookup;

@@ -36,6 +36,16 @@ impl Normalise {
         Self { channels, channels_last }
     }
 
+    /// The results for all bytes, channel by channel.
+    pub fn tables(&self) -> impl Iterator<Item = &[f32; 256]> {
+        self.channels.iter().map(|channel| &channel.table)
+    }
+
+    /// Are the channels of a pixel neighbours in what is written?
+    pub fn is_channels_last(&self) -> bool {
+        self.channels_last
+    }
+
     /// Normalises the bytes of an image of shape (C, H, W).
     pub fn bytes(&self, pixels: &[u8], out: &mut [f32]) {
         self.each(pixels, out, |channel, byte| channel.table[usize::from(byte)]);

@@ -13,6 +13,7 @@ use super::crop;
 use super::mixup::Mixup;
 use super::normalise::Normalise;
 use super::step::Step;
+use super::window::{Lookup, Window};
 
 thread_local! {
     /// So that no image is allocated for and a pipeline can be shared.
@@ -167,6 +168,68 @@ impl Pipeline {
             }
             canvas.finish(&self.normalise, out);
         });
+    }
+
+    /// Are all of its operations on one image cuts and mirror images?
+    pub fn is_window(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step, Step::Crop { .. } | Step::Flip(_)))
+    }
+
+    /// What [`fill`](Self::fill) shows of an image; for pipelines that [are windows](Self::is_window).
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn shown(&self, seed: u64, epoch: u32, sample: usize) -> Lookup {
+        let [_, height, width] = self.stored;
+        let mut draws = Stream::new(seed, Purpose::Augment, epoch, sample as u32).reader();
+        let mut window = Window::whole([height, width]);
+        for step in &self.steps {
+            window = match step {
+                Step::Crop { padding, size } => {
+                    let cut = size.of(window.size());
+                    window.cut(crop::draw(&mut draws, window.size(), *padding, cut), cut)
+                }
+                Step::Flip(p) if draws.uniform() < *p => window.mirror(),
+                Step::Flip(_) => window,
+                _ => unreachable!("invariant: a window"),
+            };
+        }
+        let (size, [_, out_height, out_width]) = (window.size(), self.output);
+        let output = [out_height, out_width];
+        if size != output {
+            let middle = [0, 1].map(|axis| crop::centre(size[axis], output[axis]));
+            window = window.cut(middle, output);
+        }
+        window.lookup(width)
+    }
+
+    /// What [`fill_padded`](Self::fill_padded) shows of an image.
+    pub fn shown_plain(&self, view: View, padding: usize) -> Lookup {
+        self.view(view, padding).lookup(self.stored[2])
+    }
+
+    /// The window of an evaluation.
+    fn view(&self, view: View, padding: usize) -> Window {
+        let [_, height, width] = self.stored;
+        let [_, out_height, out_width] = self.output;
+        let cut = [out_height, out_width];
+        let padded = [height, width].map(|side| side + 2 * padding);
+        let place = view.place.of(padded, cut).map(|start| start - padding as i32);
+        let window = Window::whole([height, width]).cut(place, cut);
+        if view.mirrored { window.mirror() } else { window }
+    }
+
+    /// Channels, pixels and width of a stored image, height and width of the output, and 1 if the
+    /// channels of a pixel are neighbours there: for kernels.
+    pub fn geometry(&self) -> [u32; 6] {
+        let ([channels, height, width], [_, out_height, out_width]) = (self.stored, self.output);
+        let last = usize::from(self.normalise.is_channels_last());
+        [channels, height * width, width, out_height, out_width, last].map(|size| size as u32)
+    }
+
+    /// Adds what every byte of every channel becomes to `table`.
+    pub fn tables(&self, table: &mut Vec<f32>) {
+        self.normalise.tables().for_each(|channel| table.extend(channel));
     }
 
     fn check(&self, pixels: &[u8], out: &[f32]) {

@@ -101,7 +101,7 @@ impl Window {
     }
 }
 
-/// See [`Window::lookup`].
+/// Where the pixels of an image are that a window of it shows.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup {
     /// Place of (0, 0).

@@ -10,6 +10,7 @@ use crate::spec::RunConfig;
 use crate::spec::init::Init;
 use crate::spec::measure::{Measurement, Measurements};
 use crate::train::data::{DataSplits, Images};
+use crate::train::device::Device;
 use crate::train::error::TrainError;
 use crate::train::report::{EpochEnd, StepReport};
 use crate::train::rng::{Purpose, Stream};
@@ -41,20 +42,29 @@ impl StepTimes {
     }
 }
 
+/// How steps are timed.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// Where they are done.
+    pub device: &'a Device,
+    /// Steps before the first that is timed.
+    pub warm_up: usize,
+    /// Steps to time; at least one.
+    pub steps: usize,
+    /// Are phases and layers timed apart?
+    pub profiles: bool,
+}
+
 /// Trains `config` for `warm_up` and then `steps` steps of a whole batch each, on the current
-/// thread and its thread pool. With `profiles`, phases and layers are timed apart.
+/// thread and its thread pool, or on an accelerator.
 ///
 /// # Errors
 /// When the configuration cannot be trained, or its loss is no number.
 ///
 /// # Panics
 /// If `steps` is 0.
-pub fn time_steps(
-    config: &RunConfig,
-    warm_up: usize,
-    steps: usize,
-    profiles: bool,
-) -> Result<StepTimes, TrainError> {
+pub fn time_steps(config: &RunConfig, setting: &Setting<'_>) -> Result<StepTimes, TrainError> {
+    let &Setting { device, warm_up, steps, profiles } = setting;
     assert!(steps > 0, "invariant: a step to time");
     let wanted = warm_up + steps;
     // One epoch more than needed: a schedule may bring the rate to 0 at the end.
@@ -68,7 +78,7 @@ pub fn time_steps(
         config.measure = Measurements::new(vec![Measurement::Time]);
     }
     let data = noise(&config, BATCHES * config.batch_size as usize);
-    let mut trainer = Trainer::new(&[config], Arc::new(data))?;
+    let mut trainer = Trainer::on(&[config], Arc::new(data), device)?;
     let mut seconds = Vec::with_capacity(wanted);
     take_steps(&mut trainer, warm_up, &mut seconds)?;
     if profiles {
@@ -126,13 +136,22 @@ pub(super) fn noise(config: &RunConfig, count: usize) -> DataSplits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn timed(
+        config: &RunConfig,
+        warm_up: usize,
+        steps: usize,
+        profiles: bool,
+    ) -> Result<StepTimes, TrainError> {
+        time_steps(config, &Setting { device: &Device::Cpu, warm_up, steps, profiles })
+    }
     use crate::spec::dataset::Dataset;
     use crate::spec::weights::WeightsFile;
 
     #[test]
     fn every_step_but_the_warm_up_is_timed() {
         let config = RunConfig { dataset: Dataset::Mnist, batch_size: 4, ..RunConfig::default() };
-        let times = time_steps(&config, 3, 2 * BATCHES, false).unwrap();
+        let times = timed(&config, 3, 2 * BATCHES, false).unwrap();
         assert_eq!((times.seconds.len(), times.parameters), (2 * BATCHES, 567_434));
         assert!(times.seconds.is_sorted() && times.least_s() > 0.0);
         assert!(times.least_s() <= times.median_s());
@@ -144,13 +163,13 @@ mod tests {
         let from = WeightsFile { path: "nowhere.safetensors".to_owned(), digest: None };
         let init = Init::From { from };
         let config = RunConfig { init, batch_size: 4, ..RunConfig::default() };
-        assert_eq!(time_steps(&config, 0, 2, false).unwrap().seconds.len(), 2);
+        assert_eq!(timed(&config, 0, 2, false).unwrap().seconds.len(), 2);
     }
 
     #[test]
     fn the_parts_of_a_step_add_up_to_it() {
         let config = RunConfig { dataset: Dataset::Mnist, batch_size: 64, ..RunConfig::default() };
-        let times = time_steps(&config, 2, 3 * BATCHES, true).unwrap();
+        let times = timed(&config, 2, 3 * BATCHES, true).unwrap();
         let profile = times.profile.unwrap();
         let phases: Vec<&str> = profile.phases.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(phases, ["data", "forward", "backward", "update"]);
@@ -167,7 +186,7 @@ mod tests {
     #[test]
     fn a_loss_that_is_no_number_is_no_time() {
         let config = RunConfig { lr: 1e30, batch_size: 4, ..RunConfig::default() };
-        let error = time_steps(&config, 0, 100, false).unwrap_err();
+        let error = timed(&config, 0, 100, false).unwrap_err();
         assert!(matches!(error, TrainError::BenchDiverged { .. }), "{error}");
     }
 }

@@ -6,10 +6,11 @@
 
 use std::fmt::Debug;
 
+use bytemuck::Pod;
 use candle_core::{CpuStorage, WithDType};
 
 /// Something that a [`Buffer`](super::Buffer) can hold.
-pub trait Element: WithDType + Debug + Default {
+pub trait Element: WithDType + Debug + Default + Pod {
     /// The numbers in a storage, or none if it holds another type.
     fn lend(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 }

@@ -1,7 +1,11 @@
 //! Average pooling, over windows that slide or that make the output a given size.
 
-use super::pool_windows::{Pool, Windows};
+#[path = "accelerated/avg_pool2d.rs"]
+mod accelerated;
+
+use super::pool_windows::{Pool, Windows, tables};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
+use crate::train::device::Table;
 use crate::train::error::TrainError;
 use crate::train::kernel::parallel::for_each_block;
 use crate::train::kernel::simd::vectorized;
@@ -12,6 +16,10 @@ pub struct AvgPool2d {
     windows: Windows,
     /// For every window, 1 / what its sum is divided by.
     shares: Vec<f64>,
+    /// For kernels.
+    tables: tables::Tables,
+    /// The shares, for kernels.
+    kept_shares: Table<f32>,
 }
 
 impl AvgPool2d {
@@ -35,7 +43,12 @@ impl AvgPool2d {
     }
 
     fn of(windows: Windows, divisors: &[usize]) -> Self {
-        Self { shares: divisors.iter().map(|&n| 1.0 / n as f64).collect(), windows }
+        Self {
+            shares: divisors.iter().map(|&n| 1.0 / n as f64).collect(),
+            windows,
+            tables: tables::Tables::default(),
+            kept_shares: Table::default(),
+        }
     }
 
     /// Output of one image.
@@ -92,6 +105,9 @@ impl<T: Real> Layer<T> for AvgPool2d {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let (inputs, outputs) = (self.windows.input().units(), self.windows.output().units());
         let (input, capacity) = (input.read()?, output.lane_len());
         let (pool, images) = (&*self, self.windows.images_of_a_block());
@@ -120,6 +136,9 @@ impl<T: Real> Layer<T> for AvgPool2d {
         pass: &Pass,
         _ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass);
+        }
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         let (inputs, outputs) = (self.windows.input().units(), self.windows.output().units());
         let (gradient, capacity) = (flow.gradient.read()?, input_gradient.lane_len());

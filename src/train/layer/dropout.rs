@@ -1,7 +1,11 @@
 //! Dropout (Srivastava et al., 2014), inverted: what is kept is scaled up in training, so that
 //! measuring needs no scaling.
 
+#[path = "accelerated/dropout.rs"]
+mod accelerated;
+
 use super::{Flow, GradientReady, Layer, Mode, Pass, Shape};
+use crate::train::device::Accelerator;
 use crate::train::error::TrainError;
 use crate::train::kernel::parallel::{BLOCK, for_each_block};
 use crate::train::kernel::simd::vectorized;
@@ -18,6 +22,8 @@ pub struct Dropout<T> {
     lanes: Vec<DropoutLane>,
     /// m / (1 - p), (L, N, units).
     factors: Buffer<T>,
+    /// For kernels.
+    tables: accelerated::Tables,
 }
 
 /// What a lane drops.
@@ -41,8 +47,14 @@ impl<T: Real> Dropout<T> {
         number: u32,
     ) -> Result<Self, TrainError> {
         let factors = Buffer::zeros(lanes.len(), &[capacity, shape.units()])?;
-        Ok(Self { shape, number, lanes: lanes.to_vec(), factors })
+        let tables = accelerated::Tables::default();
+        Ok(Self { shape, number, lanes: lanes.to_vec(), factors, tables })
     }
+}
+
+/// A unit is dropped if its 32 bits are below p 2^32.
+fn threshold(probability: f64) -> u32 {
+    (probability * 4_294_967_296.0) as u32
 }
 
 /// 0 for bits below the threshold, else `kept`.
@@ -53,8 +65,7 @@ fn factor<T: Real>(bits: u32, threshold: u32, kept: T) -> T {
 
 /// Draws the factors of elements `first ..` of a step.
 fn draw<T: Real>(lane: DropoutLane, stream: Stream, first: u64, factors: &mut [T]) {
-    // A unit is dropped if its 32 bits are below p 2^32.
-    let threshold = (lane.probability * 4_294_967_296.0) as u32;
+    let threshold = threshold(lane.probability);
     let kept = T::of(1.0 / (1.0 - lane.probability));
     let each = |first: u64, factors: &mut [T]| {
         for (i, out) in factors.iter_mut().enumerate() {
@@ -103,6 +114,9 @@ impl<T: Real> Layer<T> for Dropout<T> {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let units = self.shape.units();
         let len = pass.samples * units;
         if let Mode::Train { step } = pass.mode {
@@ -136,6 +150,9 @@ impl<T: Real> Layer<T> for Dropout<T> {
         pass: &Pass,
         _ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass);
+        }
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         let len = pass.samples * self.shape.units();
         let (gradient, factors) = (flow.gradient.read()?, self.factors.read()?);
@@ -149,6 +166,10 @@ impl<T: Real> Layer<T> for Dropout<T> {
 
     fn kept_bytes(&self) -> usize {
         self.factors.lane_len() * size_of::<T>()
+    }
+
+    fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+        self.factors.move_to(accelerator)
     }
 
     fn output_shape(&self) -> Shape {

@@ -1,5 +1,8 @@
 //! From images to vectors, in PyTorch's order.
 
+#[path = "accelerated/flatten.rs"]
+mod accelerated;
+
 use super::{Flow, GradientReady, Layer, Pass, Shape};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
@@ -37,6 +40,10 @@ impl<T: Real> Layer<T> for Flatten {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            let shape = [self.input.area(), self.input.channels];
+            return Self::transpose_on(&accelerator, (input, output), pass.samples, shape);
+        }
         let len = pass.samples * self.input.units();
         let (input, capacity) = (input.read()?, output.lane_len());
         let shape = (self.input.area(), self.input.channels);
@@ -54,6 +61,11 @@ impl<T: Real> Layer<T> for Flatten {
         _ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
+        if let Some(accelerator) = input_gradient.accelerator() {
+            let shape = [self.input.channels, self.input.area()];
+            let numbers = (flow.gradient, input_gradient);
+            return Self::transpose_on(&accelerator, numbers, pass.samples, shape);
+        }
         let len = pass.samples * self.input.units();
         let (gradient, capacity) = (flow.gradient.read()?, input_gradient.lane_len());
         let shape = (self.input.channels, self.input.area());

@@ -1,7 +1,11 @@
 //! The linear layer: y = x W^T + b.
 
+#[path = "accelerated/linear.rs"]
+mod accelerated;
+
 use super::parameter::{Parameter, Start, StorageOrder};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
+use crate::train::device::Table;
 use crate::train::error::TrainError;
 use crate::train::kernel::gemm::{Matrix, Output, shared_product};
 use crate::train::kernel::simd::vectorized;
@@ -14,6 +18,8 @@ pub struct Linear<T> {
     outputs: usize,
     /// Weight, then bias if any lane has one.
     parameters: Vec<Parameter<T>>,
+    /// The lanes with a bias, for kernels.
+    biased: Table<u32>,
 }
 
 /// Does a layer add a bias?
@@ -64,7 +70,7 @@ impl<T: Real> Linear<T> {
             let name = format!("linear{number}.bias");
             parameters.push(Parameter::new(name, biased, vec![outputs], saved, start)?);
         }
-        Ok(Self { inputs, outputs, parameters })
+        Ok(Self { inputs, outputs, parameters, biased: Table::default() })
     }
 }
 
@@ -75,6 +81,9 @@ impl<T: Real> Layer<T> for Linear<T> {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let (n, inputs, outputs) = (pass.samples, self.inputs, self.outputs);
         let input = input.read()?;
         let weight = self.parameters[0].value.read()?;
@@ -99,6 +108,9 @@ impl<T: Real> Layer<T> for Linear<T> {
         pass: &Pass,
         ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass, ready);
+        }
         let (n, inputs, outputs) = (pass.samples, self.inputs, self.outputs);
         let gradient = flow.gradient.read()?;
         if let Some(bias) = self.parameters.get_mut(1) {

@@ -2,9 +2,13 @@
 //! the activity of its neighbours at the same pixel. Channels are last in memory, so a window of
 //! neighbours is contiguous and each of its offsets is one vectorised addition.
 
+#[path = "accelerated/local_response_norm.rs"]
+mod accelerated;
+
 use std::ops::Range;
 
 use super::{Flow, GradientReady, Layer, Pass, Shape};
+use crate::train::device::Accelerator;
 use crate::train::error::TrainError;
 use crate::train::kernel::parallel::{BLOCK, for_each_pair};
 use crate::train::kernel::simd::vectorized;
@@ -166,6 +170,9 @@ impl<T: Real> Layer<T> for LocalResponseNorm<T> {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let len = pass.samples * self.shape.units();
         let (channels, response, block) = (self.shape.channels, self.response, self.block());
         let (input, capacity) = (input.read()?, output.lane_len());
@@ -195,6 +202,9 @@ impl<T: Real> Layer<T> for LocalResponseNorm<T> {
         pass: &Pass,
         _ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass);
+        }
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         let len = pass.samples * self.shape.units();
         let (channels, response, block) = (self.shape.channels, self.response, self.block());
@@ -223,6 +233,10 @@ impl<T: Real> Layer<T> for LocalResponseNorm<T> {
 
     fn kept_bytes(&self) -> usize {
         self.scales.lane_len() * size_of::<T>()
+    }
+
+    fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+        self.scales.move_to(accelerator)
     }
 
     fn output_shape(&self) -> Shape {

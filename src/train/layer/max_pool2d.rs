@@ -1,7 +1,11 @@
 //! Max pooling, with the position of every maximum kept for the way back.
 
-use super::pool_windows::{Pool, Windows};
+#[path = "accelerated/max_pool2d.rs"]
+mod accelerated;
+
+use super::pool_windows::{Pool, Windows, tables};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
+use crate::train::device::Accelerator;
 use crate::train::error::TrainError;
 use crate::train::kernel::parallel::{for_each_block, for_each_pair};
 use crate::train::kernel::simd::vectorized;
@@ -13,6 +17,8 @@ pub struct MaxPool2d {
     windows: Windows,
     /// The pixel that won, counted from the first of its window, like the output.
     winners: Buffer<u32>,
+    /// For kernels.
+    tables: tables::Tables,
 }
 
 impl MaxPool2d {
@@ -29,7 +35,7 @@ impl MaxPool2d {
     ) -> Result<Self, TrainError> {
         let windows = Windows::sliding(input, pool)?;
         let winners = Buffer::zeros(lanes, &[capacity, windows.output().units()])?;
-        Ok(Self { windows, winners })
+        Ok(Self { windows, winners, tables: tables::Tables::default() })
     }
 }
 
@@ -86,6 +92,9 @@ impl<T: Real> Layer<T> for MaxPool2d {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let windows = &self.windows;
         let (inputs, outputs) = (windows.input().units(), windows.output().units());
         let images = windows.images_of_a_block();
@@ -126,6 +135,9 @@ impl<T: Real> Layer<T> for MaxPool2d {
         pass: &Pass,
         _ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass);
+        }
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         let windows = &self.windows;
         let (inputs, outputs) = (windows.input().units(), windows.output().units());
@@ -157,6 +169,10 @@ impl<T: Real> Layer<T> for MaxPool2d {
 
     fn kept_bytes(&self) -> usize {
         self.winners.lane_len() * size_of::<u32>()
+    }
+
+    fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+        self.winners.move_to(accelerator)
     }
 
     fn output_shape(&self) -> Shape {

@@ -6,6 +6,7 @@
 //! the rows of a convolution's matrix are then runs of memory; linear layers see H = W = 1.
 //! Parameters are saved in PyTorch's shapes.
 
+mod accelerated;
 pub mod activation;
 pub mod avg_pool2d;
 pub mod batch_norm;
@@ -23,6 +24,7 @@ pub mod pool_windows;
 #[cfg(test)]
 mod thread_tests;
 
+use super::device::Accelerator;
 use super::error::TrainError;
 use super::kernel::{Buffer, Real};
 use super::lane_set::LaneSet;
@@ -121,6 +123,19 @@ pub trait Layer<T: Real>: Send {
     /// The same, to change it.
     fn states_mut(&mut self) -> &mut [State<T>] {
         &mut []
+    }
+
+    /// Moves parameters, states and all else that is kept to an accelerator, where passes are computed
+    /// from then on.
+    ///
+    /// # Errors
+    /// When it has no room, or the layer computes in another precision.
+    fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+        for parameter in self.parameters_mut() {
+            parameter.value.move_to(accelerator)?;
+            parameter.gradient.move_to(accelerator)?;
+        }
+        self.states_mut().iter_mut().try_for_each(|state| state.value.move_to(accelerator))
     }
 
     /// Leaves the states of the lanes that are not `living` as they are in every forward from now

@@ -2,6 +2,9 @@
 //! padding, rounding and adaptive sizes. Padding is never seen by the kernels: a window is the
 //! range of rows and the range of columns that are inside the image.
 
+#[path = "accelerated/pool_tables.rs"]
+pub mod tables;
+
 use std::ops::Range;
 
 use super::Shape;

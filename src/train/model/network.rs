@@ -1,9 +1,11 @@
 //! A sequence of layers with the memory that a pass through it needs, allocated once.
 
+use crate::train::device::Accelerator;
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real, Workspace};
 use crate::train::lane_set::LaneSet;
 use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
+use crate::train::loss::accelerated::{Kept, Wanted};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
 use crate::train::measure::{Label, LayerClock, Way};
 use crate::train::parallel::Peers;
@@ -51,6 +53,8 @@ pub struct Network<T> {
     workspace: Workspace<T>,
     /// Nobody asks, ordinarily.
     clock: Option<LayerClock>,
+    /// What the loss keeps on an accelerator.
+    loss: Kept,
 }
 
 impl<T: Real> Network<T> {
@@ -97,8 +101,19 @@ impl<T: Real> Network<T> {
             first_trained,
             workspace,
             clock: None,
+            loss: Kept::default(),
             layers,
         })
+    }
+
+    /// Moves the network to an accelerator, where it computes from then on.
+    ///
+    /// # Errors
+    /// When it has no room, or the network computes in another precision.
+    pub fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+        self.layers.iter_mut().try_for_each(|layer| layer.move_to(accelerator))?;
+        let passing = self.outputs.iter_mut().chain(&mut self.gradients);
+        passing.chain([&mut self.input]).try_for_each(|buffer| buffer.move_to(accelerator))
     }
 
     /// Lets `now`, in seconds since anything, tell how long each layer takes from here on.
@@ -219,6 +234,14 @@ impl<T: Real> Network<T> {
     ) -> Result<(), TrainError> {
         let classes = self.classes();
         let logits = self.outputs.last().expect("invariant: a network has layers");
+        if let Some(accelerator) = logits.accelerator() {
+            results.fill(BatchLoss::default());
+            let samples = targets.labels.len() / results.len();
+            let mean_over = targets.whole.unwrap_or(samples);
+            let gradient = Some((&mut self.gradients[0], mean_over));
+            let (on, aimed) = ((&accelerator, logits), (targets, classes));
+            return self.loss.cross_entropy(on, aimed, Wanted { gradient, smoothing }, results);
+        }
         let gradient = (&mut self.gradients[0], classes);
         cross_entropy_gradient(logits, targets, smoothing, gradient, results)
     }
@@ -233,8 +256,17 @@ impl<T: Real> Network<T> {
     ///
     /// # Errors
     /// When the tensor library fails.
-    pub fn add_loss(&self, labels: &[u16], results: &mut [BatchLoss]) -> Result<(), TrainError> {
+    pub fn add_loss(
+        &mut self,
+        labels: &[u16],
+        results: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
         let logits = self.outputs.last().expect("invariant: a network has layers");
+        if let Some(accelerator) = logits.accelerator() {
+            let (on, aimed) = ((&accelerator, logits), (&Targets::plain(labels), self.classes()));
+            let wanted = Wanted { gradient: None, smoothing: &[] };
+            return self.loss.cross_entropy(on, aimed, wanted, results);
+        }
         cross_entropy(logits, labels, self.classes(), results)
     }
 

@@ -26,6 +26,20 @@ impl Constants {
             second_correction: (1.0 - betas[1].powf(t)).sqrt(),
         }
     }
+
+    /// What `kernels/optimizer.cu` computes with, from its fourth number on.
+    pub(super) fn numbers(&self, rate: f64, shrink: f64) -> [f64; 7] {
+        let [beta1, beta2] = self.betas;
+        [
+            rate / self.first_correction,
+            1.0 - beta1,
+            beta2,
+            1.0 - beta2,
+            1.0 / self.second_correction,
+            shrink,
+            self.eps,
+        ]
+    }
 }
 
 /// Adam: the decay is added to the gradient, so it passes through the moments.

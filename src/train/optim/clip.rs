@@ -4,6 +4,9 @@
 //! The gradients come in as backward left them; the norm and a factor go out. The update multiplies
 //! by the factor as it reads the gradient, which saves a pass over all of them.
 
+#[path = "norms_accelerated.rs"]
+mod accelerated;
+
 use crate::train::error::TrainError;
 use crate::train::kernel::Real;
 use crate::train::kernel::parallel::{BLOCK, for_each_block};
@@ -21,6 +24,8 @@ pub struct GradientNorms {
     blocks: Vec<f64>,
     /// The norm of every lane.
     norms: Vec<f64>,
+    /// On an accelerator.
+    kept: accelerated::Kept,
 }
 
 impl GradientNorms {
@@ -37,6 +42,11 @@ impl GradientNorms {
     ) -> Result<&[f64], TrainError> {
         self.norms.clear();
         self.norms.resize(lanes.group(), 0.0);
+        let mut parameters = parameters.peekable();
+        let first = parameters.peek().and_then(|parameter| parameter.gradient.accelerator());
+        if let Some(accelerator) = first {
+            self.add_squares_on(&accelerator, parameters.by_ref(), lanes)?;
+        }
         for parameter in parameters {
             let gradient = parameter.gradient.read()?;
             for lane in parameter.lanes.iter().filter(|lane| lanes.contains(*lane)) {

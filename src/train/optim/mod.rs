@@ -1,5 +1,6 @@
 //! The update rules, each in one pass over a parameter, its gradient and the rule's memory.
 
+mod accelerated;
 pub mod adam;
 pub mod clip;
 pub mod sgd;
@@ -17,6 +18,8 @@ pub struct Optimizer<T> {
     lanes: Vec<LaneRule>,
     /// For every parameter, in their fixed order, the memory that the rules need: (L, …) each.
     memory: Vec<Vec<Buffer<T>>>,
+    /// For the kernel.
+    table: accelerated::Lanes,
 }
 
 /// A lane's rule.
@@ -70,7 +73,7 @@ impl<T: Real> Optimizer<T> {
                 decay_on: lane.weight_decay_on.clone(),
             })
             .collect();
-        Ok(Self { lanes, memory })
+        Ok(Self { lanes, memory, table: accelerated::Lanes::default() })
     }
 
     /// One step, number `step` from 0, of all `parameters`, with rate and scale for every lane;
@@ -87,6 +90,11 @@ impl<T: Real> Optimizer<T> {
     where
         T: 'a,
     {
+        let mut parameters = parameters.peekable();
+        let first = parameters.peek().and_then(|parameter| parameter.value.accelerator());
+        if let Some(accelerator) = first {
+            return self.update_on(&accelerator, parameters, step, updates);
+        }
         for (parameter, memory) in parameters.zip(&mut self.memory) {
             let len = parameter.len();
             let is_weight = matches!(parameter.start, Start::Weight { .. });

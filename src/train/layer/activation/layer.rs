@@ -1,5 +1,8 @@
 //! A function of one number as a layer.
 
+#[path = "../accelerated/activation.rs"]
+mod accelerated;
+
 use super::function::{self, Function, Visit};
 use crate::spec::activation::Activation as Name;
 use crate::train::error::TrainError;
@@ -12,12 +15,14 @@ use crate::train::layer::{Flow, GradientReady, Layer, Pass, Shape};
 pub struct Activation {
     functions: Vec<Name>,
     shape: Shape,
+    /// For kernels.
+    tables: accelerated::Tables,
 }
 
 impl Activation {
     /// The layer of one function for every lane, for samples of any `shape`.
     pub fn new(functions: Vec<Name>, shape: Shape) -> Self {
-        Self { functions, shape }
+        Self { functions, shape, tables: accelerated::Tables::default() }
     }
 }
 
@@ -76,6 +81,9 @@ impl<T: Real> Layer<T> for Activation {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let len = pass.samples * self.shape.units();
         let (input, capacity) = (input.read()?, output.lane_len());
         output.write(|output| {
@@ -92,6 +100,9 @@ impl<T: Real> Layer<T> for Activation {
         pass: &Pass,
         _ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass);
+        }
         let Some(input_gradient) = flow.input_gradient else { return Ok(()) };
         let len = pass.samples * self.shape.units();
         let (input, output) = (flow.input.read()?, flow.output.read()?);

@@ -1,5 +1,8 @@
 //! The layer: statistics of a batch, running statistics, and what is made of them.
 
+#[path = "../accelerated/batch_norm.rs"]
+mod accelerated;
+
 use super::sums::{self, GradientSums, Moments};
 use super::together::Together;
 use crate::spec::batch_norm::Normalisation;
@@ -48,6 +51,8 @@ pub struct BatchNorm<T> {
     sums: Vec<GradientSums>,
     /// What a row is computed with in the current pass, (L, C) each.
     terms: [Vec<T>; 3],
+    /// For kernels.
+    kept: accelerated::Kept,
 }
 
 impl<T: Real> BatchNorm<T> {
@@ -91,6 +96,7 @@ impl<T: Real> BatchNorm<T> {
             inverse_std: numbers(),
             sums: vec![GradientSums::default(); count * channels],
             terms: [numbers(), numbers(), numbers()],
+            kept: accelerated::Kept::default(),
         })
     }
 
@@ -256,6 +262,9 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let channels = self.shape.channels;
         let len = pass.samples * self.shape.units();
         if matches!(pass.mode, Mode::Train { .. }) {
@@ -287,6 +296,9 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
         pass: &Pass,
         ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass, ready);
+        }
         let channels = self.shape.channels;
         let len = pass.samples * self.shape.units();
         let (input, gradient) = (flow.input.read()?, flow.gradient.read()?);
@@ -355,6 +367,7 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
 
     fn keep_alive(&mut self, living: &LaneSet) {
         self.living.clone_from(living);
+        self.tell_lanes();
     }
 
     fn connect(&mut self, peers: &Peers, lanes: &LaneSet) {

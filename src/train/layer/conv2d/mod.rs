@@ -2,6 +2,8 @@
 //! for 3x3 and 5x5 kernels of stride 1 where it saves enough, the matrix product of patches for all
 //! others.
 
+#[path = "../accelerated/conv2d.rs"]
+mod accelerated;
 mod im2col;
 mod winograd;
 
@@ -26,6 +28,8 @@ pub struct Conv2d<T> {
     /// Weight, then bias if any lane has one.
     parameters: Vec<Parameter<T>>,
     workspace: Workspace<T>,
+    /// For kernels.
+    kept: accelerated::Kept,
 }
 
 /// How the numbers are computed.
@@ -102,6 +106,7 @@ impl<T: Real> Conv2d<T> {
         )?];
         let output = Shape { height, width, channels };
         let method = Method::of(input, output, &convolution);
+        let kept = accelerated::Kept::new(input, output, &convolution);
         let biased = convolution.bias.of_lanes(lanes);
         if !biased.is_empty() {
             let (name, start) = (format!("conv{number}.bias"), Start::Bias { layer, fan_in });
@@ -109,7 +114,8 @@ impl<T: Real> Conv2d<T> {
             parameters.push(Parameter::new(name, biased, vec![channels], order, start)?);
         }
         method.reserve(workspace, capacity);
-        Ok(Self { input, output, depth, method, parameters, workspace: workspace.clone() })
+        let workspace = workspace.clone();
+        Ok(Self { input, output, depth, method, parameters, workspace, kept })
     }
 }
 
@@ -170,6 +176,9 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         output: &mut Buffer<T>,
         pass: &Pass,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = output.accelerator() {
+            return self.forward_on(&accelerator, (input, output), pass);
+        }
         let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth);
         if samples == 0 {
             return Ok(());
@@ -201,6 +210,9 @@ impl<T: Real> Layer<T> for Conv2d<T> {
         pass: &Pass,
         ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if let Some(accelerator) = flow.gradient.accelerator() {
+            return self.backward_on(&accelerator, flow, pass, ready);
+        }
         let (samples, channels, depth) = (pass.samples, self.output.channels, self.depth);
         let gradient = flow.gradient.read()?;
         let gradients = samples * self.output.units();

@@ -1,0 +1,171 @@
+//! Whole runs on an accelerator: near those of the CPU, and among themselves the same to the bit:
+//! stopped and restored, in a group and alone, also where a lane diverges.
+
+use super::*;
+use crate::train::device::{Accelerator, emulated};
+
+/// The accelerators to try.
+fn devices() -> Vec<Device> {
+    emulated::accelerators().into_iter().map(Device::Accelerator).collect()
+}
+
+/// Losses of runs whose sums are made in other orders, relative to the larger of 1 and the loss.
+const NEAR: f64 = 2e-4;
+
+fn near(found: f64, expected: f64) -> bool {
+    (found - expected).abs() <= NEAR * expected.abs().max(1.0)
+}
+
+/// A run on the device tells what it tells on the CPU, nearly.
+fn compare(found: &[History], expected: &[History]) {
+    for (lane, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.parameters, expected.parameters);
+        assert_eq!(found.steps.len(), expected.steps.len(), "lane {lane}");
+        for (step, (found, expected)) in found.steps.iter().zip(&expected.steps).enumerate() {
+            assert!(near(found.loss, expected.loss), "lane {lane} {step}: {found:?} {expected:?}");
+            assert_eq!(found.lr, expected.lr);
+            let norms = found.gradient_norm.zip(expected.gradient_norm);
+            assert!(norms.is_none_or(|(found, expected)| near(found, expected)), "{norms:?}");
+            assert_eq!(found.gradient_norm.is_some(), expected.gradient_norm.is_some());
+        }
+        for (found, expected) in found.validations.iter().zip(&expected.validations) {
+            assert!(near(found.loss, expected.loss), "lane {lane}: {found:?} {expected:?}");
+        }
+        let causes = [found, expected].map(|history| history.divergence.clone());
+        let noticed = causes.map(|cause| cause.map(|d| (d.step, d.epoch, d.noticed)));
+        assert_eq!(noticed[0], noticed[1], "lane {lane}");
+        assert_eq!(found.measured.len(), expected.measured.len(), "lane {lane}");
+    }
+}
+
+/// Are products of one lane the same bits in a batch of several? cuBLAS does not promise it.
+fn makes_the_same_products(device: &Device) -> bool {
+    let Device::Accelerator(accelerator) = device else { return true };
+    !accelerator.name().starts_with("cuda:")
+}
+
+/// The group on the device is near the one on the CPU, the same bits when it is stopped after some
+/// steps and restored, and lane by lane, too, if products are.
+fn check_on(device: &Device, lanes: &[RunConfig], data: &Arc<DataSplits>) {
+    let whole = histories_on(device, lanes, data, &[]);
+    compare(&whole, &histories(lanes, data, &[]));
+    let stopped = histories_on(device, lanes, data, &[0, 3]);
+    for (lane, config) in lanes.iter().enumerate() {
+        let alone = histories_on(device, std::slice::from_ref(config), data, &[]).remove(0);
+        let same = |other: &History| {
+            assert!(whole[lane].file == other.file, "the file of lane {lane}");
+            assert_eq!(whole[lane].told(), other.told(), "lane {lane}");
+        };
+        same(&stopped[lane]);
+        if makes_the_same_products(device) {
+            same(&alone);
+        } else {
+            compare(&[alone], std::slice::from_ref(&whole[lane]));
+        }
+    }
+}
+
+#[test]
+fn mlps_on_an_accelerator() {
+    let data = data(40, [1, 8, 8]);
+    for device in devices() {
+        for base in trainings(&mlp()) {
+            check_on(&device, &mixed(&RunConfig { measure: everything(), ..base }), &data);
+        }
+    }
+}
+
+#[test]
+fn alexnets_on_an_accelerator() {
+    for device in devices() {
+        let [momentum, adam, clipped] = trainings(&alexnet32());
+        for base in [momentum, adam, clipped] {
+            check_on(&device, &mixed(&base)[..2], &data(40, [1, 12, 12]));
+        }
+    }
+}
+
+#[test]
+fn declared_networks_on_an_accelerator() {
+    let layers = serde_json::json!([
+        "norm", { "kind": "conv2d", "channels": 8, "kernel": 3, "groups": 2 }, "norm", "relu",
+        { "kind": "local_response_norm", "size": 3, "alpha": 0.1 },
+        { "kind": "max_pool2d", "kernel": 3, "stride": 2, "padding": 1, "ceil": true },
+        { "kind": "avg_pool2d", "kernel": 2, "padding": 1 }, "flatten",
+        "dropout", { "kind": "linear", "units": 9 }, "norm", "batch_norm", "tanh", "logits",
+    ]);
+    let declared =
+        RunConfig::from_canonical(&serde_json::json!({ "model": { "layers": layers } })).unwrap();
+    let base = RunConfig {
+        model: declared.model,
+        dropout: 0.2,
+        label_smoothing: 0.1,
+        epochs: EPOCHS,
+        ..mlp()
+    };
+    for device in devices() {
+        check_on(&device, &mixed(&base), &data(40, [2, 8, 8]));
+    }
+}
+
+#[test]
+fn a_lane_that_diverges_on_an_accelerator_ends_where_it_does_on_the_cpu() {
+    let base = RunConfig {
+        activation: Activation::Relu,
+        dropout: 0.2,
+        epochs: EPOCHS,
+        measure: everything(),
+        ..mlp()
+    };
+    for device in devices() {
+        for group in wild_groups(&base, 1e9) {
+            check_on(&device, &group, &data(40, [1, 8, 8]));
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_where_it_was_not_begun() {
+    let data = data(40, [1, 8, 8]);
+    let config = RunConfig { epochs: EPOCHS, optimizer: adam(), lr: 0.003, ..mlp() };
+    for device in devices() {
+        let expected = histories(std::slice::from_ref(&config), &data, &[]).remove(0);
+        for [first, second] in [[&device, &Device::Cpu], [&Device::Cpu, &device]] {
+            let trainer = |on: &Device| {
+                Trainer::on(std::slice::from_ref(&config), Arc::clone(&data), on).unwrap()
+            };
+            let mut begun = trainer(first);
+            begun.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+            begun.validate().unwrap();
+            let mut resumed = trainer(second);
+            resumed.restore(&files(&begun)).unwrap();
+            assert!(files(&resumed) == files(&begun));
+            let mut losses = Vec::new();
+            while resumed.epochs_done() < EPOCHS {
+                resumed
+                    .train_epoch(&mut |report| {
+                        losses.extend(report.lanes[0].map(|lane| lane.loss));
+                        ControlFlow::Continue(())
+                    })
+                    .unwrap();
+                resumed.validate().unwrap();
+            }
+            let rest = expected.steps[expected.steps.len() - losses.len()..].iter();
+            assert!(rest.zip(&losses).all(|(expected, &found)| near(found, expected.loss)));
+        }
+    }
+}
+
+#[test]
+fn a_trainer_starts_with_the_same_bits_wherever_it_is() {
+    let data = data(40, [1, 12, 12]);
+    let lanes = mixed(&alexnet32());
+    let here = Trainer::new(&lanes, Arc::clone(&data)).unwrap();
+    for device in devices() {
+        let there = Trainer::on(&lanes, Arc::clone(&data), &device).unwrap();
+        assert!(files(&here) == files(&there));
+        let Device::Accelerator(accelerator) = &device else { continue };
+        let on: Option<Accelerator> = there.network.logits().accelerator();
+        assert_eq!(on.map(|a| a.name().to_owned()).as_deref(), Some(accelerator.name()));
+    }
+}

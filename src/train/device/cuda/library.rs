@@ -1,0 +1,40 @@
+//! Opens CUDA's libraries, for good.
+#![expect(unsafe_code, reason = "opening a library of C runs its initialisers")]
+
+use std::path::Path;
+
+use libloading::os::unix::{Library as Opened, RTLD_GLOBAL, RTLD_LAZY};
+
+use crate::train::device::error::DeviceError;
+use crate::train::device::libraries::{self, Library, Places};
+
+/// Opens the libraries that a GPU needs and leaves them open: the bindings find them by their names
+/// from then on.
+///
+/// # Errors
+/// When one is missing, cannot be loaded, or lacks a function.
+pub fn open_all() -> Result<(), DeviceError> {
+    let places = Places::of_this_machine();
+    [&libraries::DRIVER, &libraries::CUBLAS_LT, &libraries::CUBLAS]
+        .into_iter()
+        .try_for_each(|library| open(library, &places))
+}
+
+fn open(library: &Library, places: &Places) -> Result<(), DeviceError> {
+    let (opened, file) = libraries::find(library, places, |path: &Path| {
+        // SAFETY: these are NVIDIA's libraries, or what the user has named instead; their
+        // initialisers ask nothing of whoever opens them.
+        let opened = unsafe { Opened::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) };
+        Ok((opened.map_err(|error| error.to_string())?, path.display().to_string()))
+    })?;
+    for name in library.functions {
+        // SAFETY: the function is looked up, not called.
+        let found = unsafe { opened.get::<unsafe extern "C" fn()>(name.as_bytes()) };
+        if found.is_err() {
+            let reason = format!("it has no function {name}; it is too old, or another library");
+            return Err(DeviceError::Unloadable { file, reason });
+        }
+    }
+    std::mem::forget(opened);
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Opens a GPU; whatever is in the way is an error that says so.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use cudarc::driver::CudaContext;
+use cudarc::driver::sys::CUdevice_attribute as Attribute;
+
+use super::library;
+use super::stream::{self, Stream};
+use crate::train::device::accelerator::Accelerator;
+use crate::train::device::error::DeviceError;
+
+/// The version of CUDA that the kernels' PTX is for, as the driver counts: 13.0.
+const CUDA: i32 = 13_000;
+
+/// The compute capability that they are compiled for.
+const CAPABILITY: (i32, i32) = (7, 5);
+
+/// Opens GPU number `index` of those that this process sees, and loads the kernels.
+///
+/// # Errors
+/// When a library is missing, the driver does not start or is too old, there is no such GPU, or it is
+/// too old or out of memory.
+pub fn open(index: usize) -> Result<Accelerator, DeviceError> {
+    library::open_all()?;
+    // All functions are there; what the bindings should panic at in spite of that is an error, too.
+    catch_unwind(AssertUnwindSafe(|| opened(index))).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(DeviceError::Driver { reason: said.unwrap_or("the bindings gave up").to_owned() })
+    })
+}
+
+fn opened(index: usize) -> Result<Accelerator, DeviceError> {
+    let driver =
+        |error: cudarc::driver::DriverError| DeviceError::Driver { reason: stream::reason(&error) };
+    cudarc::driver::result::init().map_err(driver)?;
+    let version = stream::driver_version().map_err(driver)?;
+    if version < CUDA {
+        let [found, needed] = [version, CUDA].map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
+        return Err(DeviceError::Old { found, needed });
+    }
+    let found = usize::try_from(CudaContext::device_count().map_err(driver)?).unwrap_or_default();
+    if index >= found {
+        return Err(DeviceError::Index { index, found });
+    }
+    let context = CudaContext::new(index).map_err(driver)?;
+    let name = context.name().map_err(driver)?;
+    let attribute = |attribute| context.attribute(attribute).map_err(driver);
+    let capability = (
+        attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    );
+    if capability < CAPABILITY {
+        let [found, needed] = [capability, CAPABILITY].map(|(a, b)| format!("{a}.{b}"));
+        return Err(DeviceError::Capability { index, name, found, needed });
+    }
+    let name = format!("cuda:{index} ({name})");
+    Ok(Accelerator::new(Box::new(Stream::new(&context, name)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::train::device::emulated::{compile, skipped};
+
+    /// What this test program says when it runs the tests named `filter` with the libraries in
+    /// `folder`: the bindings open libraries once in a process.
+    fn told(folder: &Path, filter: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(filter)
+            .args(["--nocapture", "--include-ignored"])
+            .env("GRIDLANE_CUDA_LIBS", folder)
+            .env("PYTHON", "false")
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// What opening a GPU comes to.
+    fn outcome(folder: &Path, environment: &[(&str, &str)]) -> String {
+        let name = "train::device::cuda::open::tests::the_outcome_for_another_test";
+        let (_, said) = told(folder, &["--exact", name], environment);
+        let line = said.lines().find_map(|line| line.split_once("outcome: "));
+        line.map(|(_, outcome)| outcome.to_owned()).unwrap_or(said)
+    }
+
+    #[test]
+    #[ignore = "for others, in a process of its own"]
+    fn the_outcome_for_another_test() {
+        let outcome = open(0).map_or_else(|error| error.to_string(), |gpu| gpu.name().to_owned());
+        skipped(&format!("outcome: {outcome}"));
+    }
+
+    /// The fake driver and cuBLAS in a folder; none without a C++ compiler.
+    fn fakes() -> Option<tempfile::TempDir> {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"] {
+            // The bindings open what is open already by the name that is in the library.
+            let soname = format!("-Wl,-soname,{name}");
+            let arguments = ["-shared", "-fPIC", soname.as_str()];
+            match compile::compiled(name, "driver.cpp", &[&arguments]) {
+                Ok(library) => fs::copy(library, folder.path().join(name)).unwrap(),
+                Err(reason) => {
+                    skipped(&reason);
+                    return None;
+                }
+            };
+        }
+        Some(folder)
+    }
+
+    #[test]
+    fn whatever_is_in_the_way_is_an_error_that_says_so() {
+        let Some(fakes) = fakes() else { return };
+        let folder = fakes.path();
+        assert_eq!(outcome(folder, &[]), "cuda:0 (fake)");
+        for (name, value, expected) in [
+            (
+                "FAKE_INIT",
+                "100",
+                "the NVIDIA driver does not start: no CUDA-capable device is detected \
+                 (CUDA_ERROR_NO_DEVICE)",
+            ),
+            (
+                "FAKE_VERSION",
+                "12040",
+                "the NVIDIA driver speaks CUDA 12.4, the kernels need 13.0; update the driver, or \
+                 train on the cpu",
+            ),
+            (
+                "FAKE_DEVICES",
+                "0",
+                "there is no GPU 0: this process sees 0, counted from 0; choose another, or see \
+                 CUDA_VISIBLE_DEVICES",
+            ),
+            (
+                "FAKE_CAPABILITY",
+                "70",
+                "GPU 0 (fake) has compute capability 7.0, the kernels need 7.5 or more",
+            ),
+        ] {
+            assert_eq!(outcome(folder, &[(name, value)]), expected);
+        }
+        fs::write(folder.join("libcublas.so.13"), "no library").unwrap();
+        let refused = outcome(folder, &[]);
+        assert!(refused.contains("libcublas.so.13 cannot be loaded: "), "{refused}");
+    }
+
+    #[test]
+    fn missing_libraries_and_functions_are_named() {
+        let Some(fakes) = fakes() else { return };
+        let folder = fakes.path();
+        let empty = folder.join("libempty.so");
+        let source = folder.join("empty.c");
+        fs::write(&source, "int nothing;\n").unwrap();
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        let arguments = ["-shared", "-fPIC", "-o"];
+        let compiled = Command::new(compiler).args(arguments).arg(&empty).arg(&source).status();
+        assert!(compiled.unwrap().success());
+        fs::rename(&empty, folder.join("libcuda.so.1")).unwrap();
+        let found = outcome(folder, &[]);
+        assert!(
+            found
+                .ends_with("it has no function cuCtxGetCurrent; it is too old, or another library"),
+            "{found}"
+        );
+        if library::open_all().is_ok() {
+            skipped("this machine has the libraries");
+            return;
+        }
+        fs::remove_file(folder.join("libcuda.so.1")).unwrap();
+        let found = outcome(folder, &[]);
+        let expected = "the NVIDIA driver's library is missing: looked for libcuda.so.1 or libcuda.so \
+                        where the system looks and in ";
+        assert!(found.starts_with(expected), "{found}");
+    }
+
+    /// Everything that is compared with the CPU on a GPU, with the fake driver: through the very
+    /// calls of CUDA and cuBLAS, all but what runs on the GPU itself.
+    #[test]
+    fn layers_and_runs_agree_with_the_cpu_through_a_fake_driver() {
+        let Some(fakes) = fakes() else { return };
+        let (passed, said) =
+            told(fakes.path(), &["accelerated::", "resident::", "--skip", "cuda::"], &[]);
+        assert!(passed, "{said}");
+        assert!(!said.contains("skipped: "), "{said}");
+        assert!(!said.contains(" 0 passed"), "{said}");
+    }
+}

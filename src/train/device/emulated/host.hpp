@@ -1,0 +1,47 @@
+// Kernels on the host: the words of CUDA that they use, and a launch.
+//
+// Threads run in ascending order in one launch and in descending order in the next: kernels whose
+// threads depended on one another would not give the CPU's results in both.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define __global__
+#define __device__
+
+struct Place {
+    unsigned x, y;
+};
+static thread_local Place blockIdx, blockDim, threadIdx;
+
+static inline float __uint_as_float(unsigned bits) {
+    float number;
+    memcpy(&number, &bits, 4);
+    return number;
+}
+
+static inline unsigned __float_as_uint(float number) {
+    unsigned bits;
+    memcpy(&bits, &number, 4);
+    return bits;
+}
+
+#include "kernels.cu"
+
+// Calls `thread` as every thread of a launch.
+template <class F> static void each_thread(Place grid, unsigned block, F thread) {
+    static thread_local bool descending;
+    blockDim = {block, 1};
+    uint64_t all = (uint64_t)grid.x * block * grid.y;
+    for (uint64_t at = 0; at < all; ++at) {
+        uint64_t number = descending ? all - 1 - at : at;
+        threadIdx.x = (unsigned)(number % block);
+        blockIdx.x = (unsigned)(number / block % grid.x);
+        blockIdx.y = (unsigned)(number / block / grid.x);
+        thread();
+    }
+    descending = !descending;
+}

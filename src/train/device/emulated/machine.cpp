@@ -1,0 +1,144 @@
+// A machine that is driven through its standard input and output, has memory of its own, and runs
+// every kernel of kernels.cu thread by thread. Compiled with the address sanitizer, it ends with a
+// report at the first access beside an allocation.
+#include <cstdio>
+#include <cstdlib>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "host.hpp"
+
+static void fail(const char *what, const char *name) {
+    fprintf(stderr, "emulated accelerator: %s: %s\n", what, name);
+    exit(3);
+}
+
+static void take(void *to, size_t bytes) {
+    // The end of the input between two commands is the ordinary end.
+    if (bytes && fread(to, 1, bytes, stdin) != bytes) exit(0);
+}
+
+template <class T> static T take() {
+    T value;
+    take(&value, sizeof value);
+    return value;
+}
+
+static void give(const void *from, size_t bytes) {
+    fwrite(from, 1, bytes, stdout);
+    fflush(stdout);
+}
+
+struct Argument {
+    char kind;
+    uint64_t bits;
+};
+
+template <class T> constexpr char kind_of() {
+    if (std::is_pointer<T>::value) return 'p';
+    if (std::is_same<T, unsigned>::value) return 'u';
+    if (std::is_same<T, float>::value) return 'f';
+    if (std::is_same<T, double>::value) return 'd';
+    if (std::is_same<T, unsigned long long>::value) return 'l';
+    return '?';
+}
+
+template <class T> static T value_of(const char *name, const Argument &argument) {
+    if (argument.kind != kind_of<T>()) fail("an argument of another kind", name);
+    T value;
+    memcpy(&value, &argument.bits, sizeof value);
+    return value;
+}
+
+template <class... A, size_t... I>
+static void run(
+    const char *name, void (*kernel)(A...), const std::vector<Argument> &given, Place grid,
+    unsigned block, std::index_sequence<I...>) {
+    if (given.size() != sizeof...(A)) fail("another number of arguments", name);
+    std::tuple<A...> values(value_of<A>(name, given[I])...);
+    each_thread(grid, block, [&] { kernel(std::get<I>(values)...); });
+}
+
+template <class... A>
+static void start(
+    const char *name, void (*kernel)(A...), const std::vector<Argument> &given, Place grid,
+    unsigned block) {
+    run(name, kernel, given, grid, block, std::make_index_sequence<sizeof...(A)>());
+}
+
+static void launch() {
+    char name[64] = {0};
+    take(name, take<uint32_t>());
+    Place grid = {take<uint32_t>(), 0};
+    grid.y = take<uint32_t>();
+    unsigned block = take<uint32_t>();
+    std::vector<Argument> given(take<uint32_t>());
+    for (Argument &argument : given) {
+        argument.kind = take<char>();
+        argument.bits = take<uint64_t>();
+    }
+#define ENTRY(kernel)                                                                     \
+    if (!strcmp(name, #kernel)) return start(name, kernel, given, grid, block);
+#include "entries.inc"
+    fail("no such kernel", name);
+}
+
+struct Operand {
+    uint64_t place, pitch, stride, transposed;
+};
+
+static float *at(const Operand &o, uint64_t batch, uint64_t row, uint64_t column) {
+    if (o.transposed) std::swap(row, column);
+    return (float *)o.place + batch * o.stride + row * o.pitch + column;
+}
+
+// Products by their definition, summed in double.
+static void multiply() {
+    uint64_t m = take<uint64_t>(), n = take<uint64_t>(), k = take<uint64_t>();
+    Operand a = take<Operand>(), b = take<Operand>(), c = take<Operand>();
+    uint64_t adds = take<uint64_t>(), batch = take<uint64_t>();
+    for (uint64_t p = 0; p < batch; ++p)
+        for (uint64_t row = 0; row < m; ++row)
+            for (uint64_t column = 0; column < n; ++column) {
+                double sum = 0.0;
+                for (uint64_t i = 0; i < k; ++i)
+                    sum += (double)*at(a, p, row, i) * *at(b, p, i, column);
+                float *out = at(c, p, row, column);
+                *out = adds ? (float)(*out + sum) : (float)sum;
+            }
+}
+
+int main() {
+    for (;;) {
+        switch (take<char>()) {
+        case 'a': {
+            uint64_t place = (uint64_t)calloc(take<uint64_t>(), 1);
+            give(&place, 8);
+            break;
+        }
+        case 'r': free((void *)take<uint64_t>()); break;
+        case 'u': {
+            char *to = (char *)take<uint64_t>();
+            uint64_t bytes = take<uint64_t>();
+            // memcpy is watched by the sanitizer; a read from the pipe might not be.
+            std::vector<char> held(bytes);
+            take(held.data(), bytes);
+            memcpy(to, held.data(), bytes);
+            break;
+        }
+        case 'd': {
+            const char *from = (const char *)take<uint64_t>();
+            uint64_t bytes = take<uint64_t>();
+            std::vector<char> held(from, from + bytes);
+            give(held.data(), bytes);
+            break;
+        }
+        case 'l': launch(); break;
+        case 'm': multiply(); break;
+        case 's': give("s", 1); break;
+        default: fail("no such command", "");
+        }
+    }
+}

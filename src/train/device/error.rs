@@ -1,0 +1,125 @@
+//! What can go wrong between the engine and an accelerator.
+
+/// Why an accelerator cannot be had, or what it failed with.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The program has no code for GPUs.
+    #[error(
+        "this program was built without GPUs; build it with `just build-cuda`, or train on the cpu"
+    )]
+    NotBuilt,
+    /// A library of CUDA that is not there.
+    #[error(
+        "{library} is missing: looked for {names} where the system looks and in {places}; {advice}"
+    )]
+    Missing {
+        /// What it is for.
+        library: &'static str,
+        /// Names of its file.
+        names: String,
+        /// Folders that were looked in.
+        places: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A library that is there and cannot be loaded.
+    #[error("{file} cannot be loaded: {reason}")]
+    Unloadable {
+        /// The file.
+        file: String,
+        /// What the loader said.
+        reason: String,
+    },
+    /// The driver refuses, or is none.
+    #[error("the NVIDIA driver does not start: {reason}")]
+    Driver {
+        /// What it said.
+        reason: String,
+    },
+    /// The driver is older than the kernels.
+    #[error(
+        "the NVIDIA driver speaks CUDA {found}, the kernels need {needed}; update the driver, or train \
+         on the cpu"
+    )]
+    Old {
+        /// The version of CUDA that the driver is for.
+        found: String,
+        /// The version that is needed.
+        needed: String,
+    },
+    /// No GPU of that number.
+    #[error(
+        "there is no GPU {index}: this process sees {found}, counted from 0; choose another, or see \
+         CUDA_VISIBLE_DEVICES"
+    )]
+    Index {
+        /// The number asked for.
+        index: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A GPU without the instructions.
+    #[error(
+        "GPU {index} ({name}) has compute capability {found}, the kernels need {needed} or more"
+    )]
+    Capability {
+        /// The number of the GPU.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// What it has.
+        found: String,
+        /// What is needed.
+        needed: String,
+    },
+    /// Memory that the accelerator does not have.
+    #[error(
+        "{device} has no {bytes} bytes left ({free} of {total} are free); take a smaller batch, or fewer lanes in a group"
+    )]
+    Memory {
+        /// The accelerator.
+        device: String,
+        /// How many were wanted.
+        bytes: usize,
+        /// Bytes that are free.
+        free: usize,
+        /// Bytes that it has.
+        total: usize,
+    },
+    /// Something larger than kernels count.
+    #[error(
+        "{what} has {found} numbers in one lane, kernels count to {limit}; take a smaller batch"
+    )]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// Its numbers.
+        found: usize,
+        /// The most that there may be.
+        limit: usize,
+    },
+    /// Numbers of a kind that accelerators do not compute with.
+    #[error("an accelerator computes in f32, found {found}")]
+    Precision {
+        /// The kind.
+        found: String,
+    },
+    /// Several ranks.
+    #[error(
+        "ranks exchange gradients in main memory, so {found} of them cannot train on GPUs; take devices = 1"
+    )]
+    Ranks {
+        /// How many there are.
+        found: usize,
+    },
+    /// An operation failed.
+    #[error("{operation} failed on {device}: {reason}")]
+    Failed {
+        /// What was done.
+        operation: &'static str,
+        /// The accelerator.
+        device: String,
+        /// What it said.
+        reason: String,
+    },
+}

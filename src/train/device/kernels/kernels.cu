@@ -1,0 +1,12 @@
+// All kernels, as one module.
+#include "activation.cu"
+#include "batch_norm.cu"
+#include "dropout.cu"
+#include "images.cu"
+#include "loss.cu"
+#include "norms.cu"
+#include "optimizer.cu"
+#include "patches.cu"
+#include "pool.cu"
+#include "response.cu"
+#include "rows.cu"

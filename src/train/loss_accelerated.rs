@@ -1,0 +1,183 @@
+//! The loss on an accelerator: one thread a sample; the losses of the samples come back and are
+//! added here, in their order.
+
+use super::{BatchLoss, Targets};
+use crate::train::device::{Accelerator, Address, Memory, Table, arguments};
+use crate::train::error::TrainError;
+use crate::train::kernel::{Buffer, Real};
+
+/// Targets on the accelerator, and memory for what comes back; kept from batch to batch.
+#[derive(Debug, Default)]
+pub struct Kept {
+    labels: Table<u32>,
+    seconds: Table<u32>,
+    shares: Table<f32>,
+    smoothing: Table<f64>,
+    losses: Option<(Memory, Vec<f64>)>,
+    right: Option<(Memory, Vec<u32>)>,
+}
+
+/// What is to be computed beside the losses.
+#[derive(Debug)]
+pub struct Wanted<'a, T> {
+    /// The gradient of the mean over so many samples.
+    pub gradient: Option<(&'a mut Buffer<T>, usize)>,
+    /// Label smoothing of every lane; none without.
+    pub smoothing: &'a [f64],
+}
+
+/// Memory for `len` numbers and a place for the copy.
+fn room<T: bytemuck::Pod + Default>(
+    kept: &mut Option<(Memory, Vec<T>)>,
+    len: usize,
+    accelerator: &Accelerator,
+) -> Result<Address, TrainError> {
+    let (memory, copy) = match kept {
+        Some(kept) if kept.0.bytes() >= len * size_of::<T>() => kept,
+        none => none.insert((accelerator.zeros::<T>(len)?, Vec::new())),
+    };
+    copy.resize(len, T::default());
+    Ok(memory.address())
+}
+
+impl Kept {
+    /// Adds loss and number right of every sample of every lane to `results`.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn cross_entropy<T: Real>(
+        &mut self,
+        (accelerator, logits): (&Accelerator, &Buffer<T>),
+        (targets, classes): (&Targets<'_>, usize),
+        wanted: Wanted<'_, T>,
+        results: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
+        let (lanes, all) = (results.len(), targets.labels.len());
+        let samples = all / lanes;
+        let classes_of = |table: &mut Table<u32>, labels: &[u16]| {
+            table.refill(|table| table.extend(labels.iter().map(|&label| u32::from(label))));
+            table.place(accelerator)
+        };
+        let labels = classes_of(&mut self.labels, targets.labels)?;
+        let (mut seconds, mut shares) = (Address::NONE, Address::NONE);
+        if let Some(mixed) = &targets.mixed {
+            seconds = classes_of(&mut self.seconds, mixed.labels)?;
+            self.shares.refill(|table| table.extend(mixed.shares));
+            shares = self.shares.place(accelerator)?;
+        }
+        let mut smoothing = Address::NONE;
+        if !wanted.smoothing.is_empty() {
+            self.smoothing.refill(|table| table.extend(wanted.smoothing));
+            smoothing = self.smoothing.place(accelerator)?;
+        }
+        let losses = room(&mut self.losses, all, accelerator)?;
+        let right = room(&mut self.right, all, accelerator)?;
+        let (gradient, pitch, mean_over) = match &wanted.gradient {
+            Some((gradient, over)) => (gradient.address(), gradient.pitch(), *over as u32),
+            None => (Address::NONE, 0, 1),
+        };
+        let given = arguments![
+            logits,
+            gradient,
+            losses,
+            right,
+            logits.pitch(),
+            pitch,
+            classes as u32,
+            mean_over,
+            labels,
+            seconds,
+            shares,
+            smoothing,
+        ];
+        accelerator.launch("cross_entropy", [samples, lanes], given)?;
+        self.add(samples, results)
+    }
+
+    /// Waits for the last batch and adds it up.
+    fn add(&mut self, samples: usize, results: &mut [BatchLoss]) -> Result<(), TrainError> {
+        let (Some((losses, loss)), Some((rights, right))) = (&mut self.losses, &mut self.right)
+        else {
+            unreachable!("invariant: there was room for the batch")
+        };
+        losses.download(0, loss)?;
+        rights.download(0, right)?;
+        let lanes = loss.chunks_exact(samples).zip(right.chunks_exact(samples));
+        for (result, (loss, right)) in results.iter_mut().zip(lanes) {
+            loss.iter().for_each(|loss| result.sum += loss);
+            right.iter().for_each(|&right| result.right += u64::from(right));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::device::emulated;
+    use crate::train::loss::{Mixed, cross_entropy, cross_entropy_gradient};
+
+    const SAMPLES: usize = 9;
+
+    fn logits(classes: usize) -> Buffer<f32> {
+        let mut logits = Buffer::zeros(2, &[SAMPLES + 1, classes]).unwrap();
+        let number = |i: usize| ((i * i) as f32 * 0.37).sin() * 4.0;
+        logits.write(|x| x.iter_mut().enumerate().for_each(|(i, x)| *x = number(i))).unwrap();
+        // The largest logit twice, and one that breaks a sample.
+        logits.write(|x| (x[0], x[1], x[3 * classes]) = (9.0, 9.0, f32::NAN)).unwrap();
+        logits
+    }
+
+    fn same(found: &[BatchLoss], expected: &[BatchLoss]) {
+        for (found, expected) in found.iter().zip(expected) {
+            let near = (found.sum - expected.sum).abs() <= 1e-13 * expected.sum.abs();
+            let broken = found.sum.is_nan() && expected.sum.is_nan();
+            assert!((near || broken) && found.right == expected.right, "{found:?} {expected:?}");
+        }
+    }
+
+    #[test]
+    fn losses_rights_and_gradients_are_those_of_main_memory() {
+        for accelerator in emulated::accelerators() {
+            for classes in [3, 16, 37] {
+                let class = |by: usize| move |i: usize| (i * by % classes) as u16;
+                let labels: Vec<u16> = (0..2 * SAMPLES).map(class(7)).collect();
+                let seconds: Vec<u16> = (0..2 * SAMPLES).map(class(5)).collect();
+                let shares: Vec<f32> = (0..2 * SAMPLES).map(|i| (i % 5) as f32 * 0.25).collect();
+                let mixed = Some(Mixed { labels: &seconds, shares: &shares });
+                let there = logits(classes);
+                let mut here = logits(classes);
+                here.move_to(&accelerator).unwrap();
+                let mut kept = Kept::default();
+                for (mixed, smoothing) in [(None, [0.0, 0.2]), (mixed, [0.1, 0.0])] {
+                    let targets = Targets { labels: &labels, mixed, whole: None };
+                    let [mut expected, mut found] = [[BatchLoss::default(); 2]; 2];
+                    let mut gradient = Buffer::zeros(2, &[(SAMPLES + 3) * classes]).unwrap();
+                    let out = (&mut gradient, classes);
+                    cross_entropy_gradient(&there, &targets, &smoothing, out, &mut expected)
+                        .unwrap();
+                    let mut gradient_here = Buffer::zeros(2, &[(SAMPLES + 3) * classes]).unwrap();
+                    gradient_here.move_to(&accelerator).unwrap();
+                    let gradient_wanted = Some((&mut gradient_here, SAMPLES));
+                    let wanted = Wanted { gradient: gradient_wanted, smoothing: &smoothing };
+                    let (on, aimed) = ((&accelerator, &here), (&targets, classes));
+                    kept.cross_entropy(on, aimed, wanted, &mut found).unwrap();
+                    same(&found, &expected);
+                    let bits = |buffer: &Buffer<f32>| {
+                        let numbers = buffer.read().unwrap().to_vec();
+                        numbers.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect()
+                    };
+                    let [expected, found]: [Vec<u32>; 2] = [bits(&gradient), bits(&gradient_here)];
+                    assert!(expected == found);
+                }
+                let [mut expected, mut found] = [[BatchLoss::default(); 2]; 2];
+                cross_entropy(&there, &labels, classes, &mut expected).unwrap();
+                let wanted = Wanted { gradient: None, smoothing: &[] };
+                let targets = Targets::plain(&labels);
+                let (on, aimed) = ((&accelerator, &here), (&targets, classes));
+                kept.cross_entropy(on, aimed, wanted, &mut found).unwrap();
+                same(&found, &expected);
+            }
+        }
+    }
+}
