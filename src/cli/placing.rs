@@ -69,13 +69,24 @@ impl Placing {
         Hardware { gpu_memory, slots: slots().count() }
     }
 
-    /// Refuses to execute what only a described machine could do.
+    /// Refuses to execute what can only be planned.
     ///
     /// # Errors
-    /// When runs would be sent to GPUs that are not there.
-    pub fn refuse_described_gpus(&self) -> Result<(), CliError> {
-        let gpu = |(_, requirement): (usize, &Requirement)| self.kind(requirement) == Kind::Gpu;
-        let on_gpu = self.requirements.distinct().any(gpu);
+    /// When runs would be sent to GPUs that are not there, or one run to several of them: ranks
+    /// exchange gradients in main memory.
+    pub fn refuse_what_cannot_start(&self, plan: &Plan) -> Result<(), CliError> {
+        let gpu = |requirement: &Requirement| self.kind(requirement) == Kind::Gpu;
+        let several = self.requirements.distinct().find(|(_, r)| gpu(r) && r.devices > 1);
+        if let Some((configuration, Requirement { devices, .. })) = several
+            && HAS_GPU_KERNELS
+        {
+            let name = plan.points.name(configuration);
+            return Err(CliError::NoDevice {
+                message: format!("{name}: devices = {devices}: a run trains on one GPU at most"),
+                help: "take device = \"cpu\" for ranks on cores, or devices = 1".to_owned(),
+            });
+        }
+        let on_gpu = self.requirements.distinct().any(|(_, requirement)| gpu(requirement));
         if !on_gpu || !self.inventory.is_described || HAS_GPU_KERNELS {
             return Ok(());
         }

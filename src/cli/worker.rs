@@ -10,6 +10,7 @@ use super::args::WorkerArgs;
 use crate::event::WorkerExit;
 use crate::record::crash_point::{Role, set_role};
 use crate::record::error::with_causes;
+use crate::spec::device::DeviceId;
 use crate::worker::{Assignment, Seat, WorkerError, end_gang, follow, work};
 
 /// Trains the run, and says how it went by the exit code.
@@ -35,6 +36,7 @@ fn attempt(args: &WorkerArgs) -> Result<WorkerExit, WorkerError> {
         folders: args.folders.clone(),
         data: args.data.clone(),
         attempt: args.attempt,
+        device: args.devices.first().copied().unwrap_or(DeviceId::Cpu),
     };
     match args.memory {
         Some(memory) => follow(&assignment, Seat { rank: args.rank, memory }),

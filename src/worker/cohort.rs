@@ -17,6 +17,7 @@ use crate::record::{RunFolder, RunStatus};
 use crate::spec::RunConfig;
 use crate::spec::init::Init;
 use crate::train::data::DataSplits;
+use crate::train::device::Device;
 use crate::train::weights::Weights;
 use crate::train::{EpochEnd, EpochStats, Evaluation, Part, TrainError, Trainer};
 
@@ -39,6 +40,8 @@ pub(super) struct Setting {
     pub(super) gang: Rc<Gang>,
     /// The data set of all lanes.
     pub(super) data: Arc<DataSplits>,
+    /// Where it is trained.
+    pub(super) device: Device,
     /// When the worker started.
     pub(super) started: Instant,
     /// Which attempt, from 1.
@@ -88,6 +91,9 @@ impl Cohort {
             }
         } else if let Err(error) = trainer.restore(&checkpoints) {
             return Ok(Err(without_the_unfit(abreast, setting, &error)?));
+        }
+        if let Device::Accelerator(accelerator) = &setting.device {
+            trainer.move_to(accelerator)?;
         }
         gang.begin(&setting.places(&abreast), &checkpoints)?;
         let mut lanes = Vec::with_capacity(abreast.len());

@@ -14,7 +14,9 @@ use super::error::WorkerError;
 use super::open::Standing;
 use super::ranks::Gang;
 use crate::event::WorkerExit;
-use crate::train::data;
+use crate::spec::device::DeviceId;
+use crate::train::device::Device;
+use crate::train::{TrainError, data};
 
 /// What a worker is started with.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub struct Assignment {
     pub data: PathBuf,
     /// Which attempt, from 1.
     pub attempt: u32,
+    /// The device of rank 0; the others have one like it.
+    pub device: DeviceId,
 }
 
 /// Computes the runs of a group, or as much of them as `stop` allows. A run whose record fails does
@@ -41,7 +45,9 @@ pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, Wo
     };
     let gang = Rc::new(Gang::start(first.devices, assignment)?);
     let splits = data::load(&first.dataset, first.validation_fraction, &assignment.data)?;
+    let device = Device::open(assignment.device).map_err(TrainError::from)?;
     let setting = Setting {
+        device,
         folders: assignment.folders.clone(),
         gang: Rc::clone(&gang),
         data: Arc::new(splits),

@@ -68,7 +68,10 @@ impl Runs {
     fn work(&self, runs: &[usize], stop: bool) -> Result<WorkerExit, WorkerError> {
         let folders = runs.iter().map(|&run| self.folder(run).path().to_owned()).collect();
         let data = self.root.path().to_owned();
-        work(&Assignment { folders, data, attempt: 1 }, &AtomicBool::new(stop))
+        work(
+            &Assignment { folders, data, attempt: 1, device: DeviceId::Cpu },
+            &AtomicBool::new(stop),
+        )
     }
 
     fn result(&self, number: usize) -> Option<RunResult> {
