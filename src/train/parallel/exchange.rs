@@ -21,7 +21,7 @@ use crate::train::layer::Parameter;
 const FIRST: usize = 1 << 20;
 
 /// Bytes that fill any other.
-const OTHER: usize = 25 << 20;
+const OTHER: usize = 8 << 20;
 
 /// Gradients with fewer numbers are summed together.
 const SMALL: usize = 1 << 15;
