@@ -8,7 +8,7 @@ use crate::spec::Key;
 use crate::spec::architecture::{Architecture, Memory, Unfit};
 
 /// The keys that decide on what a run needs.
-const DECIDING: [Key; 11] = [
+pub(super) const DECIDING: [Key; 12] = [
     Key::Dataset,
     Key::ValidationFraction,
     Key::Augmentation,
@@ -19,6 +19,7 @@ const DECIDING: [Key; 11] = [
     Key::Dropout,
     Key::Optimizer,
     Key::BatchSize,
+    Key::Devices,
     Key::Measure,
 ];
 
@@ -59,11 +60,15 @@ mod tests {
     #[test]
     fn needs_are_told_apart_by_what_decides_on_them_and_the_largest_is_first() {
         let spec = grid(&["optimizer=\"sgd\" \"adam\" \"adamw\"", "lr=0.1 0.01"]);
-        let needs = needs(&planned(&spec, None).points).unwrap();
+        let of_optimizers = needs(&planned(&spec, None).points).unwrap();
         let found: Vec<[usize; 2]> =
-            needs.iter().map(|need| [need.configurations, need.example]).collect();
+            of_optimizers.iter().map(|need| [need.configurations, need.example]).collect();
         assert_eq!(found, [[4, 2], [2, 0]]);
-        let [adam, sgd] = [needs[0].memory, needs[1].memory];
+        let [adam, sgd] = [of_optimizers[0].memory, of_optimizers[1].memory];
         assert_eq!(adam.total() - sgd.total(), 2 * sgd.gradients);
+        let spec = grid(&["devices=1 2"]);
+        let ranks = needs(&planned(&spec, None).points).unwrap();
+        let [one, two] = [ranks[0].memory, ranks[1].memory];
+        assert!(one.scratch > two.scratch, "a rank has a part of the batch");
     }
 }

@@ -4,28 +4,17 @@
 
 use std::collections::HashMap;
 
+use super::memory;
 use super::points::Points;
 use crate::spec::architecture::{Architecture, Unfit};
 use crate::spec::device::Device;
 use crate::spec::{Key, RunConfig};
 
 /// The keys that decide on what a run takes.
-const DECIDING: [Key; 14] = [
-    Key::Dataset,
-    Key::ValidationFraction,
-    Key::Augmentation,
-    Key::Evaluation,
-    Key::Model,
-    Key::Width,
-    Key::BatchNorm,
-    Key::Dropout,
-    Key::Optimizer,
-    Key::BatchSize,
-    Key::Epochs,
-    Key::Measure,
-    Key::Devices,
-    Key::Device,
-];
+const DECIDING: [Key; 14] = {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = memory::DECIDING;
+    [a, b, c, d, e, f, g, h, i, j, k, l, Key::Epochs, Key::Device]
+};
 
 /// What a run takes.
 #[derive(Debug, Clone, PartialEq)]
