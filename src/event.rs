@@ -191,6 +191,10 @@ pub enum WorkerExit {
     RankLost = 76,
     /// The ranks of the run hold different parameters.
     RanksDiffer = 77,
+    /// The device's memory is used up.
+    OutOfMemory = 78,
+    /// The device failed, or its driver: it may be lost, and another attempt may find it again.
+    DeviceFailed = 79,
 }
 
 /// What the line of the error output begins with that tells what became of a rank.
@@ -207,6 +211,8 @@ impl WorkerExit {
             Self::Interrupted,
             Self::RankLost,
             Self::RanksDiffer,
+            Self::OutOfMemory,
+            Self::DeviceFailed,
         ]
         .into_iter()
         .find(|exit| *exit as i32 == code)
@@ -295,7 +301,7 @@ pub struct Failure {
 pub enum FailureClass {
     /// A panic, or a signal that the dispatcher did not send.
     Crashed,
-    /// The host's memory was used up.
+    /// The memory of the host or of the device was used up.
     OutOfMemory,
     /// Longer than `timeout`.
     TimedOut,
@@ -311,6 +317,8 @@ pub enum FailureClass {
     RankLost,
     /// Ranks of a run came to different parameters.
     RanksDiffer,
+    /// A GPU or its driver failed.
+    DeviceFailed,
 }
 
 impl FailureClass {
@@ -326,6 +334,7 @@ impl FailureClass {
             Self::NotStarted => "not_started",
             Self::RankLost => "rank_lost",
             Self::RanksDiffer => "ranks_differ",
+            Self::DeviceFailed => "device_failed",
         }
     }
 

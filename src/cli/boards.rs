@@ -58,11 +58,15 @@ fn measures(spec: &SweepSpec) -> bool {
     !spec.base.measure.is_empty() || keys.any(|key| key == Key::Measure)
 }
 
-/// A claim, with the rows that it is about.
-fn stated(claim: &Claim, keys: &[Key], plan: &Plan) -> Stated {
+/// The claims, each with the rows that it is about.
+fn stated(claims: &[Claim], keys: &[Key], plan: &Plan) -> Vec<Stated> {
+    if claims.is_empty() {
+        return Vec::new();
+    }
     // Runs of one configuration differ in the seed only, which no condition tests.
-    let holds: Vec<RunConfig> = (0..plan.points.len()).map(|n| plan.points.config(n)).collect();
-    Stated::of(claim, keys, plan.runs.iter().map(|run| &holds[run.configuration]))
+    let configs: Vec<RunConfig> = (0..plan.points.len()).map(|n| plan.points.config(n)).collect();
+    let of_runs = || plan.runs.iter().map(|run| &configs[run.configuration]);
+    claims.iter().map(|claim| Stated::of(claim, keys, of_runs())).collect()
 }
 
 impl<'a> Boards<'a> {
@@ -80,7 +84,7 @@ impl<'a> Boards<'a> {
             detail: spec.run.curves,
             measured: measures(spec),
             table: reading.table,
-            claims: spec.claims.iter().map(|claim| stated(claim, &keys, plan)).collect(),
+            claims: stated(&spec.claims, &keys, plan),
             problems: reading.problems,
             written: None,
             stale: true,

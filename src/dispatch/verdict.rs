@@ -71,6 +71,8 @@ pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdic
             Some(WorkerExit::RecordFailed) => failed(FailureClass::RecordFailed, last_line(&tail)),
             Some(WorkerExit::RankLost) => failed(FailureClass::RankLost, last_line(&tail)),
             Some(WorkerExit::RanksDiffer) => failed(FailureClass::RanksDiffer, last_line(&tail)),
+            Some(WorkerExit::OutOfMemory) => failed(FailureClass::OutOfMemory, last_line(&tail)),
+            Some(WorkerExit::DeviceFailed) => failed(FailureClass::DeviceFailed, last_line(&tail)),
             None => {
                 failed(FailureClass::Crashed, format!("exit code {code}: {}", panic_line(&tail)))
             }
@@ -192,6 +194,8 @@ mod tests {
             ),
             (Exit::Signal(9), "rank_lost: rank 0 sleeps", FailureClass::RankLost, "rank 0 sleeps"),
             (Exit::Code(77), "after epoch 1", FailureClass::RanksDiffer, "after epoch 1"),
+            (Exit::Code(78), "no 9 bytes left", FailureClass::OutOfMemory, "no 9 bytes left"),
+            (Exit::Code(79), "the GPU is lost", FailureClass::DeviceFailed, "the GPU is lost"),
             (
                 Exit::Code(101),
                 panic,

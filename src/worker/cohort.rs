@@ -28,8 +28,6 @@ pub(super) struct Cohort {
     trainer: Trainer,
     /// The other ranks.
     gang: Rc<Gang>,
-    /// Training images, for the throughput.
-    images: u64,
 }
 
 /// What all cohorts of an attempt share.
@@ -101,8 +99,7 @@ impl Cohort {
             lane.keep(|lane| lane.announce(setting.attempt, &trainer, refused))?;
             lanes.push(lane);
         }
-        let images = setting.data.train.len() as u64;
-        Ok(Ok(Self { lanes, trainer, gang, images }))
+        Ok(Ok(Self { lanes, trainer, gang }))
     }
 
     /// Trains until every lane has its result, until the lanes stand at `until`, or until they are
@@ -254,11 +251,10 @@ impl Cohort {
 
     /// Writes the results of the lanes that have diverged since.
     fn finish_diverged(&mut self) -> Result<(), WorkerError> {
-        let (images, lanes) = (self.images, self.lanes.len() as u32);
+        let lanes = self.lanes.len() as u32;
         self.each(|number, lane, trainer| {
             let Some(divergence) = trainer.divergence(number) else { return Ok(()) };
-            let parameters = trainer.parameters(number);
-            let network = NetworkFigures { parameters, images, lanes };
+            let network = NetworkFigures::of(trainer, number, lanes);
             lane.finish((RunStatus::Diverged, Some(divergence.to_string())), None, &network)
         })
     }
@@ -267,10 +263,9 @@ impl Cohort {
     fn finish_all(&mut self) -> Result<(), WorkerError> {
         self.gang.order(Order::Test)?;
         let tests: Vec<Option<Evaluation>> = self.trainer.evaluate(Part::Test)?;
-        let (images, lanes) = (self.images, self.lanes.len() as u32);
+        let lanes = self.lanes.len() as u32;
         self.each(|number, lane, trainer| {
-            let parameters = trainer.parameters(number);
-            let network = NetworkFigures { parameters, images, lanes };
+            let network = NetworkFigures::of(trainer, number, lanes);
             lane.finish((RunStatus::Finished, None), tests[number], &network)
         })
     }

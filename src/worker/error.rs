@@ -5,6 +5,7 @@ use crate::record::RecordError;
 use crate::spec::SpecError;
 use crate::train::TrainError;
 use crate::train::data::DataError;
+use crate::train::device::DeviceError;
 use crate::train::parallel::ParallelError;
 
 /// Why a worker could not come to a result.
@@ -59,6 +60,11 @@ impl WorkerError {
             }
             Self::RankLost(_) => WorkerExit::RankLost,
             Self::Train(TrainError::RanksDiffer { .. }) => WorkerExit::RanksDiffer,
+            Self::Train(TrainError::Device(error)) => match error {
+                DeviceError::Memory { .. } => WorkerExit::OutOfMemory,
+                DeviceError::Driver { .. } | DeviceError::Failed { .. } => WorkerExit::DeviceFailed,
+                _ => WorkerExit::Refused,
+            },
             Self::Config(_) | Self::Numerics { .. } | Self::Data(_) | Self::Train(_) => {
                 WorkerExit::Refused
             }
@@ -69,4 +75,23 @@ impl WorkerError {
 /// The line of the one who has found out what is wrong counts, not of those who only hear of it.
 fn word(error: &ParallelError) -> &'static str {
     if matches!(error, ParallelError::Ended { .. }) { "" } else { RANK_LOST }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_full_or_lost_is_no_refusal() {
+        let device = || "cuda:0".to_owned();
+        let full = DeviceError::Memory { device: device(), bytes: 9, free: 4, total: 8 };
+        let reason = || "CUDA_ERROR_DEVICE_UNAVAILABLE".to_owned();
+        let lost =
+            DeviceError::Failed { operation: "a launch", device: device(), reason: reason() };
+        let silent = DeviceError::Driver { reason: reason() };
+        let exits = [full, lost, silent, DeviceError::NotBuilt]
+            .map(|error| WorkerError::from(TrainError::from(error)).exit());
+        let failed = WorkerExit::DeviceFailed;
+        assert_eq!(exits, [WorkerExit::OutOfMemory, failed, failed, WorkerExit::Refused]);
+    }
 }

@@ -49,12 +49,14 @@ pub fn follow(assignment: &Assignment, seat: Seat) -> Result<WorkerExit, WorkerE
 /// A configuration of the group: all have the data set and the number of devices in common. One whose
 /// record is damaged does not keep the others from being trained.
 fn any_config(assignment: &Assignment) -> Result<RunConfig, WorkerError> {
-    let mut configs = assignment.folders.iter().map(|path| known(&RunFolder::at(path)));
-    let mut first = Err(WorkerError::NoRun("the assignment".to_owned()));
-    while let Some(found) = configs.next().filter(|_| first.is_err()) {
-        first = found.map(|(_, config)| config);
+    let mut why = WorkerError::NoRun("the assignment".to_owned());
+    for path in &assignment.folders {
+        match known(&RunFolder::at(path)) {
+            Ok((_, config)) => return Ok(config),
+            Err(error) => why = error,
+        }
     }
-    first
+    Err(why)
 }
 
 struct Follower<'a> {

@@ -207,9 +207,16 @@ impl Lane {
 /// What a result says of the network that a lane was trained in.
 pub(super) struct NetworkFigures {
     /// Trained scalars of the lane.
-    pub(super) parameters: u64,
+    parameters: u64,
     /// Training images of an epoch.
-    pub(super) images: u64,
+    images: u64,
     /// Lanes that were trained together.
-    pub(super) lanes: u32,
+    lanes: u32,
+}
+
+impl NetworkFigures {
+    /// Of one of so many lanes.
+    pub(super) fn of(trainer: &Trainer, lane: usize, lanes: u32) -> Self {
+        Self { parameters: trainer.parameters(lane), images: trainer.training_images(), lanes }
+    }
 }
