@@ -378,7 +378,9 @@ impl Lengths {
         match row.status {
             RowStatus::Finished => row.metrics.get(metric).or(length),
             RowStatus::Diverged => length,
-            RowStatus::Failed | RowStatus::Pending | RowStatus::Running => None,
+            RowStatus::Failed | RowStatus::Skipped | RowStatus::Pending | RowStatus::Running => {
+                None
+            }
         }
     }
 }

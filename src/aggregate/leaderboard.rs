@@ -18,6 +18,8 @@ use super::table::SweepTable;
 pub struct Leaderboard {
     axes: Vec<String>,
     metric: Metric,
+    /// The metrics that have columns.
+    metrics: &'static [MetricName],
     entries: Vec<Entry>,
 }
 
@@ -36,6 +38,8 @@ pub struct Entry {
     pub failed: usize,
     /// Runs that have not ended.
     pub unfinished: usize,
+    /// Runs that this machine has no device for.
+    pub skipped: usize,
     /// Finished runs that reached the target, if the sweep has one.
     pub target_reached: Option<usize>,
     /// Statistics of every metric, in the order of [`MetricName::ALL`].
@@ -71,7 +75,12 @@ impl Leaderboard {
         let (mut entries, groups): (Vec<Entry>, Vec<Group<'_>>) = ranked.into_iter().unzip();
         set_ranks(&mut entries, metric);
         compare_with_best(&mut entries, &groups, metric.name);
-        Self { axes: table.axes().to_vec(), metric: metric.clone(), entries }
+        Self {
+            axes: table.axes().to_vec(),
+            metric: metric.clone(),
+            metrics: table.metrics(),
+            entries,
+        }
     }
 
     /// Names of the varied keys.
@@ -82,6 +91,11 @@ impl Leaderboard {
     /// What is ranked by.
     pub fn metric(&self) -> &Metric {
         &self.metric
+    }
+
+    /// The metrics that tables have columns for, in their order.
+    pub fn metrics(&self) -> &'static [MetricName] {
+        self.metrics
     }
 
     /// The configurations, best first; those without a value last.
@@ -130,6 +144,7 @@ impl<'a> Group<'a> {
             n: self.finished().count(),
             failed: self.count(&[RowStatus::Failed, RowStatus::Diverged]),
             unfinished: self.count(&[RowStatus::Pending, RowStatus::Running]),
+            skipped: self.count(&[RowStatus::Skipped]),
             target_reached: metric.target.map(|_| self.finished().filter(reached).count()),
             summaries: MetricName::ALL.iter().map(|name| Summary::of(values(*name))).collect(),
             difference: None,

@@ -5,7 +5,7 @@
 //! spreadsheet ever meets a NaN.
 
 use crate::event::EpochRecord;
-use crate::record::RunResult;
+use crate::record::{RunResult, Spread, Throughput};
 use crate::spec::metric::{Goal, Metric, MetricName};
 
 /// The results of one run. Losses are means in nats, accuracies shares from 0 to 1.
@@ -42,6 +42,12 @@ pub struct RunMetrics {
     /// On several devices, seconds of a step that rank 0 computed, for which gradients were under way
     /// and for which it waited: means over the epochs.
     pub step_seconds: [Option<f64>; 3],
+    /// What the steps took, of a run whose steps were timed.
+    pub throughput: Option<Throughput>,
+    /// `images_per_s` over that of the reference, see [`MetricName::SpeedUp`].
+    pub speed_up: Option<f64>,
+    /// `speed_up` over how many times as many devices there are.
+    pub efficiency: Option<f64>,
 }
 
 impl RunMetrics {
@@ -72,7 +78,17 @@ impl RunMetrics {
 
     /// The metrics of a run that has ended, however it did.
     pub fn of_result(result: &RunResult, metric: &Metric) -> Self {
+        let of_epochs = Self::of_epochs(&result.epochs, metric);
+        let timed = result.throughput.as_ref();
+        let exchange = timed.and_then(|throughput| throughput.exchange.as_ref());
         Self {
+            // A run whose steps are timed completes none, however often it goes round.
+            epochs_done: of_epochs.epochs_done.filter(|_| timed.is_none()),
+            step_seconds: exchange.map_or(of_epochs.step_seconds, |exchange| {
+                [exchange.compute_s, exchange.communication_s, exchange.wait_s]
+                    .map(|spread| finite(spread.median))
+            }),
+            throughput: timed.cloned(),
             test_accuracy: result.test_accuracy.and_then(finite),
             test_loss: result.test_loss.and_then(finite),
             images_per_s: result.images_per_s.and_then(finite),
@@ -80,7 +96,7 @@ impl RunMetrics {
             peak_memory_bytes: result.peak_memory_bytes,
             parameters: result.parameters,
             fused_lanes: result.fused_lanes,
-            ..Self::of_epochs(&result.epochs, metric)
+            ..of_epochs
         }
     }
 
@@ -99,7 +115,27 @@ impl RunMetrics {
             MetricName::WallS => self.wall_s,
             // Exact up to 2^53 bytes, 8 PiB.
             MetricName::PeakMemoryBytes => self.peak_memory_bytes.map(|bytes| bytes as f64),
+            MetricName::DataS => self.median(|throughput| throughput.data_s),
+            MetricName::ForwardS => self.median(|throughput| throughput.forward_s),
+            MetricName::BackwardS => self.median(|throughput| throughput.backward_s),
+            MetricName::UpdateS => self.median(|throughput| throughput.update_s),
+            MetricName::StepS => self.median(|throughput| throughput.step_s),
+            MetricName::DeviceMemoryBytes => {
+                self.throughput.as_ref()?.device_memory_bytes.map(|bytes| bytes as f64)
+            }
+            MetricName::SpeedUp => self.speed_up,
+            MetricName::Efficiency => self.efficiency,
+            MetricName::WaitShare => {
+                let throughput = self.throughput.as_ref()?;
+                let wait = throughput.exchange.as_ref()?.wait_s.median;
+                finite(wait / throughput.step_s.median)
+            }
         }
+    }
+
+    /// The median of some seconds of the steps, where they were timed.
+    fn median(&self, of: fn(&Throughput) -> Spread) -> Option<f64> {
+        self.throughput.as_ref().map(|throughput| of(throughput).median).and_then(finite)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod layers;
 pub mod leaderboard;
 pub mod metrics;
 pub mod reader;
+mod relative;
 pub mod row;
 #[cfg(test)]
 pub(crate) mod sample;

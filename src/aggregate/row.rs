@@ -62,6 +62,11 @@ pub enum RunState<'a> {
         /// Its complete epochs so far.
         epochs: &'a [EpochRecord],
     },
+    /// This machine cannot execute it; another may.
+    Skipped {
+        /// Why.
+        reason: &'a str,
+    },
     /// It has a result.
     Ended(&'a RunResult),
 }
@@ -79,6 +84,8 @@ pub enum RowStatus {
     Diverged,
     /// Ended: every attempt failed.
     Failed,
+    /// Not executed: this machine has no such device.
+    Skipped,
 }
 
 impl RowStatus {
@@ -90,6 +97,7 @@ impl RowStatus {
             Self::Finished => RunStatus::Finished.as_str(),
             Self::Diverged => RunStatus::Diverged.as_str(),
             Self::Failed => RunStatus::Failed.as_str(),
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -126,6 +134,9 @@ impl RunRow {
             }
             RunState::Running { epochs } => {
                 (RowStatus::Running, None, RunMetrics::of_epochs(epochs, metric))
+            }
+            RunState::Skipped { reason } => {
+                (RowStatus::Skipped, Some(reason.to_owned()), RunMetrics::default())
             }
             RunState::Ended(result) => {
                 (result.status.into(), result.reason.clone(), RunMetrics::of_result(result, metric))

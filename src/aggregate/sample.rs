@@ -2,7 +2,8 @@
 
 use crate::event::EpochRecord;
 use crate::ids::RunId;
-use crate::record::{RunResult, RunStatus};
+use crate::record::throughput::Exchange;
+use crate::record::{RunResult, RunStatus, Spread, Throughput};
 use crate::spec::metric::{Goal, Metric, MetricName};
 
 use super::row::{AxisValue, PlannedRun, RunRow, RunState};
@@ -74,6 +75,68 @@ pub fn table(runs: &[(&str, u64, Option<f64>)]) -> SweepTable {
     });
     let rows = rows.collect();
     SweepTable::from_rows(vec!["activation".into()], metric, rows)
+}
+
+/// What steps came to that took `step_s` each: a batch of so many images on so many devices.
+pub fn throughput(device: &str, devices: u32, batch_size: u32, step_s: f64) -> Throughput {
+    let spread = |share: f64| Spread {
+        median: share * step_s,
+        p10: 0.875 * share * step_s,
+        p90: 1.25 * share * step_s,
+    };
+    let exchange = Exchange {
+        bytes: 4 << 20,
+        compute_s: spread(0.75),
+        communication_s: spread(0.5),
+        wait_s: spread(0.25),
+    };
+    Throughput {
+        device: device.to_owned(),
+        devices,
+        cores: 2,
+        threads: 1,
+        batch_size,
+        warm_up: 5,
+        steps: 20,
+        step_s: spread(1.0),
+        data_s: spread(0.0625),
+        forward_s: spread(0.3125),
+        backward_s: spread(0.5),
+        update_s: spread(0.0625),
+        exchange: (devices > 1).then_some(exchange),
+        device_memory_bytes: (device != "cpu").then_some(1 << 20),
+    }
+}
+
+/// A run of (device, devices, batch size, seed), the first three of which are its axes, with so many
+/// images a second; pending without them.
+pub fn timed(
+    (device, devices, batch_size, seed, rate): (&str, u32, u32, u64, Option<f64>),
+) -> RunRow {
+    let number = |n: u32| AxisValue { label: n.to_string(), number: Some(f64::from(n)) };
+    let configuration = format!("device={device} devices={devices} batch_size={batch_size}");
+    let run = PlannedRun {
+        run_id: RunId::of(format!("{configuration} {seed}").as_bytes()),
+        configuration,
+        axes: vec![
+            AxisValue { label: device.to_owned(), number: None },
+            number(devices),
+            number(batch_size),
+        ],
+        seed,
+    };
+    let metric = Metric { name: MetricName::ImagesPerS, goal: Goal::Maximize, target: None };
+    let Some(rate) = rate else {
+        return RunRow::new(run, RunState::Pending { reason: None }, &metric);
+    };
+    let step_s = f64::from(batch_size) / rate;
+    let result = RunResult {
+        throughput: Some(throughput(device, devices, batch_size, step_s)),
+        images_per_s: Some(rate),
+        peak_memory_bytes: Some((100 << 20) + (u64::from(batch_size) << 20)),
+        ..RunResult::new(run.run_id, RunStatus::Finished)
+    };
+    RunRow::new(run, RunState::Ended(&result), &metric)
 }
 
 /// Claims about a small sweep.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::ids::RunId;
-use crate::spec::metric::Metric;
+use crate::spec::metric::{Metric, MetricName};
 
+use super::relative;
 use super::row::{PlannedRun, RunRow, RunState};
 
 /// All runs of a sweep, in the order of the plan.
@@ -14,6 +15,8 @@ pub struct SweepTable {
     metric: Metric,
     rows: Vec<RunRow>,
     place: BTreeMap<RunId, usize>,
+    /// Are there runs whose steps are timed?
+    timed: bool,
 }
 
 impl SweepTable {
@@ -33,7 +36,28 @@ impl SweepTable {
             let next = place.len();
             *place.entry(row.run.run_id).or_insert(next) == next
         });
-        Self { axes, metric, rows, place }
+        let timed = rows.iter().any(|row| row.metrics.throughput.is_some());
+        let mut table = Self { axes, metric, rows, place, timed };
+        table.relate();
+        table
+    }
+
+    /// Says that the sweep times the steps of runs, also while none has a result: its tables have the
+    /// columns for it from the first row on.
+    pub fn times_steps(&mut self) {
+        self.timed = true;
+    }
+
+    /// What is relative to other rows.
+    fn relate(&mut self) {
+        if self.timed {
+            relative::fill_in(&self.axes, &mut self.rows);
+        }
+    }
+
+    /// The metrics that the tables of the sweep have columns for, in their order.
+    pub fn metrics(&self) -> &'static [MetricName] {
+        MetricName::of_sweep(self.timed)
     }
 
     /// Sets how run `run_id` stands. False if it is not of this sweep.
@@ -42,6 +66,8 @@ impl SweepTable {
             return false;
         };
         *row = RunRow::new(row.run.clone(), state, &self.metric);
+        self.timed |= row.metrics.throughput.is_some();
+        self.relate();
         true
     }
 

@@ -14,7 +14,7 @@ use crate::aggregate::reader::{read_events, read_histories, read_planned, read_r
 use crate::aggregate::row::{PlannedRun, RunState};
 use crate::aggregate::{AggregateError, SweepTable};
 use crate::event::{AttemptEnd, SweepEvent};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::record::{Durability, RecordError, SweepFolder, atomic};
 use crate::report::claims::claims_csv;
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
@@ -58,6 +58,17 @@ fn measures(spec: &SweepSpec) -> bool {
     !spec.base.measure.is_empty() || keys.any(|key| key == Key::Measure)
 }
 
+/// Does any configuration of the plan time its steps?
+fn times_steps(plan: &Plan) -> bool {
+    match plan.axes.iter().find(|axis| axis.key == Key::Mode) {
+        Some(axis) => axis
+            .values
+            .iter()
+            .any(|value| value.runs > 0 && value.setting != Key::Mode.default_setting()),
+        None => plan.runs.first().is_some_and(|run| plan.config(run).mode.course().is_some()),
+    }
+}
+
 /// The claims, each with the rows that it is about.
 fn stated(claims: &[Claim], keys: &[Key], plan: &Plan) -> Vec<Stated> {
     if claims.is_empty() {
@@ -77,7 +88,15 @@ impl<'a> Boards<'a> {
         let runs = plan.runs.iter().map(|run| {
             PlannedRun::of(run.id, plan.configuration_name(run), &plan.config(run), &keys)
         });
-        let reading = read_planned(folder, axes, &spec.metric, runs.collect());
+        let mut reading = read_planned(folder, axes, &spec.metric, runs.collect());
+        if times_steps(plan) {
+            reading.table.times_steps();
+        }
+        for run in &plan.runs {
+            if let plan::RunState::Skipped { reason } = &run.state {
+                reading.table.update(run.id, RunState::Skipped { reason });
+            }
+        }
         Self {
             folder,
             plan,

@@ -13,6 +13,7 @@ use super::session::{Source, build, parsed};
 use super::terminal;
 use super::weights::WeightsFiles;
 use crate::ids::SweepName;
+use crate::plan::view::recorded_skips;
 use crate::record::{RecordError, SweepFolder, atomic};
 
 /// Prints a sweep's leaderboard and writes its CSVs.
@@ -33,7 +34,9 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     let (mut spec, _) = parsed(&source, &mut Folders::recorded(&folder)?)?;
     let folder = SweepFolder::new(&std::path::absolute(&runs)?, &spec.name);
     WeightsFiles::recall(&mut spec, &folder)?;
-    let plan = build(&spec, Some(&folder), &WeightsFiles::default())?;
+    let mut plan = build(&spec, Some(&folder), &WeightsFiles::default())?;
+    let skips = recorded_skips(&folder);
+    plan.skip(&|_, id| skips.get(&id).cloned());
     let mut boards = Boards::open(&spec, &folder, &plan);
     boards.write()?;
     for problem in &boards.problems {

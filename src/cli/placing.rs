@@ -13,10 +13,10 @@ use crate::dispatch::outlook::makespan;
 use crate::dispatch::work::Work;
 use crate::plan::lanes::{Hardware, fuse};
 use crate::plan::{
-    Basis, Expectations, Forecast, Group, Plan, Requirement, Requirements, RunState,
+    Basis, Expectations, Forecast, Group, Plan, Requirement, Requirements, Run, RunState,
 };
-use crate::spec::SweepSpec;
 use crate::spec::device::Device;
+use crate::spec::{Key, SweepSpec};
 
 /// The machine, and what of it each run takes.
 pub struct Placing {
@@ -25,6 +25,7 @@ pub struct Placing {
     /// The same as placement sees it.
     pub host: Host,
     requirements: Requirements,
+    skips: Skips,
     threads: u32,
 }
 
@@ -32,8 +33,9 @@ impl Placing {
     /// Looks at the machine, or at its description, and whether every run of the plan can train on it.
     ///
     /// # Errors
-    /// A device that is asked for and not there, with the configuration that asks.
-    pub fn new(args: &FileArgs, spec: &SweepSpec, plan: &Plan) -> Result<Self, CliError> {
+    /// A device that is asked for and not there, with the configuration that asks. Where the sweep
+    /// varies the device and others are there, such runs are left out of the plan instead.
+    pub fn new(args: &FileArgs, spec: &SweepSpec, plan: &mut Plan) -> Result<Self, CliError> {
         let mut inventory = match &args.inventory {
             Some(file) => Inventory::from_file(file).map_err(DispatchError::from)?,
             None => Inventory::of_this_machine(),
@@ -43,10 +45,13 @@ impl Placing {
         }
         let host = inventory.host(args.jobs, spec.run.threads);
         let requirements = Requirements::of(&plan.points)?;
-        for (configuration, requirement) in requirements.distinct() {
+        let skips = Skips::of(&inventory, &requirements, plan);
+        plan.skip(&|configuration, _| skips.reason(requirements.get(configuration)));
+        let executed = requirements.distinct().filter(|(_, r)| skips.reason(r).is_none());
+        for (configuration, requirement) in executed {
             check(&inventory, requirement, &|| plan.points.name(configuration))?;
         }
-        Ok(Self { inventory, host, requirements, threads: spec.run.threads })
+        Ok(Self { inventory, host, requirements, skips, threads: spec.run.threads })
     }
 
     /// On what a run trains.
@@ -75,7 +80,9 @@ impl Placing {
     /// When runs would be sent to GPUs that are not there, or one run to several of them: ranks
     /// exchange gradients in main memory.
     pub fn refuse_what_cannot_start(&self, plan: &Plan) -> Result<(), CliError> {
-        let gpu = |requirement: &Requirement| self.kind(requirement) == Kind::Gpu;
+        let gpu = |requirement: &Requirement| {
+            self.kind(requirement) == Kind::Gpu && self.skips.reason(requirement).is_none()
+        };
         let several = self.requirements.distinct().find(|(_, r)| gpu(r) && r.devices > 1);
         if let Some((configuration, Requirement { devices, .. })) = several
             && HAS_GPU_KERNELS
@@ -99,8 +106,13 @@ impl Placing {
 
     /// Runs that can go on at once, each on a device of its own.
     pub fn at_once(&self) -> usize {
-        let gpu = |(_, requirement): (usize, &Requirement)| self.kind(requirement) == Kind::Gpu;
-        let (kind, each) = match self.requirements.distinct().all(gpu) {
+        let executed = || self.requirements.distinct().map(|(_, requirement)| requirement);
+        let executed = || executed().filter(|requirement| self.skips.reason(requirement).is_none());
+        if executed().all(|requirement| requirement.exclusive) {
+            return 1;
+        }
+        let gpu = |requirement: &Requirement| self.kind(requirement) == Kind::Gpu;
+        let (kind, each) = match executed().all(gpu) {
             true => (Kind::Gpu, 1),
             false => (Kind::Core, self.threads as usize),
         };
@@ -139,6 +151,30 @@ impl Placing {
     }
 }
 
+/// Which runs this machine cannot execute though others of the sweep it can: those that ask for a GPU
+/// where the sweep varies the device.
+struct Skips {
+    why: Option<&'static str>,
+}
+
+impl Skips {
+    fn of(inventory: &Inventory, requirements: &Requirements, plan: &Plan) -> Self {
+        let varies = plan.axes.iter().any(|axis| axis.key == Key::Device);
+        let other = |(_, requirement): (usize, &Requirement)| requirement.device != Device::Cuda;
+        let why = match (inventory.gpus.is_empty(), inventory.has_gpus()) {
+            (true, _) => Some("no CUDA device"),
+            (false, false) => Some("built without CUDA"),
+            (false, true) => None,
+        };
+        Self { why: why.filter(|_| varies && requirements.distinct().any(other)) }
+    }
+
+    /// Why runs that take this are left out, if they are.
+    fn reason(&self, requirement: &Requirement) -> Option<String> {
+        self.why.filter(|_| requirement.device == Device::Cuda).map(str::to_owned)
+    }
+}
+
 /// Runs without a result, in the order of the plan.
 pub struct Works {
     /// Each with what it needs.
@@ -157,7 +193,8 @@ impl Session {
         let mut works =
             Works { list: Vec::new(), bases: BTreeMap::new(), expected_s: BTreeMap::new() };
         let mut singles: BTreeMap<Kind, Vec<Group>> = BTreeMap::new();
-        let missing = plan.runs.iter().enumerate().filter(|(_, run)| run.state != RunState::Done);
+        let is_left = |run: &Run| !matches!(run.state, RunState::Done | RunState::Skipped { .. });
+        let missing = plan.runs.iter().enumerate().filter(|(_, run)| is_left(run));
         for (place, run) in missing {
             let expected = expectations.of(run);
             *works.bases.entry(expected.basis).or_default() += 1;
@@ -170,9 +207,14 @@ impl Session {
                 runs: vec![place],
                 devices: requirement.devices,
                 memory: peak.copied().unwrap_or(requirement.memory),
+                exclusive: requirement.exclusive,
                 expected: Duration::try_from_secs_f64(expected.seconds).ok(),
             };
-            singles.entry(kind).or_default().push(group);
+            if requirement.exclusive {
+                works.list.push(Work { group, kind });
+            } else {
+                singles.entry(kind).or_default().push(group);
+            }
         }
         for (kind, singles) in singles {
             let groups = fuse(plan, singles, self.lanes, placing.hardware(kind));
@@ -251,7 +293,14 @@ mod tests {
     use crate::dispatch::inventory::described;
 
     fn refusal(machine: &str, device: Device, devices: u32) -> Option<String> {
-        let requirement = Requirement { device, devices, memory: 0, multiply_adds: 1.0, epochs: 1 };
+        let requirement = Requirement {
+            device,
+            devices,
+            memory: 0,
+            multiply_adds: 1.0,
+            epochs: 1,
+            exclusive: false,
+        };
         let error = check(&described(machine), &requirement, &|| "lr=0.1".to_owned()).err()?;
         let CliError::NoDevice { message, help } = error else { panic!("{error}") };
         Some(format!("{message} | {help}"))

@@ -63,11 +63,11 @@ impl Session {
         let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
         let sweeps = std::path::absolute(&args.runs)?;
         let folder = SweepFolder::new(&sweeps, &spec.name);
-        let plan = build(&spec, Some(&folder), &weights)?;
+        let mut plan = build(&spec, Some(&folder), &weights)?;
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
-        let placing = Placing::new(args, &spec, &plan)?;
+        let placing = Placing::new(args, &spec, &mut plan)?;
         Ok(Self {
             text,
             spec,

@@ -131,12 +131,24 @@ fn own_program() -> Result<std::path::PathBuf, DispatchError> {
     std::env::current_exe().map_err(DispatchError::NoProgram)
 }
 
+/// `, 8 skipped: no CUDA device`; nothing where no run is.
+fn skipped(session: &Session) -> String {
+    let reasons = session.plan.skipped().into_iter();
+    reasons.map(|(reason, count)| format!(", {count} skipped: {reason}")).collect()
+}
+
 fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, CliError> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     let done = session.plan.counts.done;
-    writeln!(out, "\nnothing to do: all {done} runs of `{}` are done", session.plan.name)?;
+    let skipped = skipped(session);
+    let all = if skipped.is_empty() { "all " } else { "" };
+    writeln!(
+        out,
+        "\nnothing to do: {all}{done} runs of `{}` are done{skipped}",
+        session.plan.name
+    )?;
     Ok(ExitCode::NothingToDo)
 }
 
@@ -161,6 +173,10 @@ fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std:
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     let folder = terminal::short_path(&session.folder.leaderboard_csv());
     writeln!(out, "\n{folder}  (beside it runs.csv and curves.csv)")?;
+    let skipped = skipped(session);
+    if let Some(skipped) = skipped.strip_prefix(", ") {
+        writeln!(out, "{skipped}; the same command executes them on a machine that has one")?;
+    }
     if outcome.failed > 0 {
         writeln!(
             out,

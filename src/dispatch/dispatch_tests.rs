@@ -39,7 +39,16 @@ fn record(run: usize) -> RunRecord {
 }
 
 fn work(runs: &[usize], devices: u32, kind: Kind) -> Work {
-    Work { group: Group { runs: runs.to_vec(), devices, memory: 1 << 20, expected: None }, kind }
+    Work {
+        group: Group {
+            runs: runs.to_vec(),
+            devices,
+            memory: 1 << 20,
+            exclusive: false,
+            expected: None,
+        },
+        kind,
+    }
 }
 
 /// Ends as messages.

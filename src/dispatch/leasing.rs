@@ -151,7 +151,13 @@ mod tests {
 
     fn machine(inventory: &Inventory, gangs: &[u32]) -> Machine {
         let work = |(run, devices): (usize, &u32)| Work {
-            group: Group { runs: vec![run], devices: *devices, memory: 0, expected: None },
+            group: Group {
+                runs: vec![run],
+                devices: *devices,
+                memory: 0,
+                exclusive: false,
+                expected: None,
+            },
             kind: Kind::Core,
         };
         let works: Vec<Work> = gangs.iter().enumerate().map(work).collect();

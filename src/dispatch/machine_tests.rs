@@ -27,7 +27,8 @@ fn on_cores(works: &[Work], cores: usize, policy: RunPolicy, fail_fast: bool) ->
 }
 
 fn group(runs: &[usize]) -> Work {
-    let group = Group { runs: runs.to_vec(), devices: 1, memory: 0, expected: None };
+    let group =
+        Group { runs: runs.to_vec(), devices: 1, memory: 0, exclusive: false, expected: None };
     Work { group, kind: Kind::Core }
 }
 

@@ -65,8 +65,11 @@ pub struct Demand {
     pub threads: u32,
     /// What a rank needs in memory, in bytes.
     pub memory: u64,
-    /// Must nothing else be beside it?
+    /// Must nothing else be beside it on its device?
     pub alone: bool,
+    /// Must nothing else run at all? On cores it takes all of them, so that no other sweep of the
+    /// machine has one.
+    pub exclusive: bool,
     /// How long it is expected to take, where anything is known.
     pub expected: Option<Duration>,
 }
@@ -94,6 +97,8 @@ pub struct Place {
     host_memory: u64,
     /// Bytes that are there, where it needs more: it was let in because nothing else was there.
     pub short_of: Option<u64>,
+    /// Is nothing else to start meanwhile?
+    exclusive: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +123,8 @@ pub struct Occupancy {
     free_memory: u64,
     jobs: usize,
     active: usize,
+    /// Is what runs not to be disturbed?
+    exclusive: bool,
 }
 
 impl Occupancy {
@@ -135,6 +142,7 @@ impl Occupancy {
             free_memory: host.memory,
             jobs: host.jobs.max(1),
             active: 0,
+            exclusive: false,
         }
     }
 
@@ -188,12 +196,17 @@ impl Occupancy {
 
     /// Is there no seat left on any leased slot of a kind, or no room for one more group?
     pub fn is_full(&self, kind: Kind) -> bool {
-        self.active >= self.jobs || self.of(kind).all(|(_, state)| !state.ours || state.seats == 0)
+        self.exclusive
+            || self.active >= self.jobs
+            || self.of(kind).all(|(_, state)| !state.ours || state.seats == 0)
     }
 
     /// Leased slots of a kind that a demand needs before it can start at all.
     pub fn slots_of(&self, demand: &Demand) -> usize {
         let total = self.of(demand.kind).count();
+        if demand.exclusive && demand.kind == Kind::Core {
+            return total;
+        }
         let seats = match demand.kind {
             Kind::Core => self.of(Kind::Core).map(|(_, state)| state.slot.seats).max(),
             Kind::Gpu => Some(1),
@@ -204,12 +217,14 @@ impl Occupancy {
 
     /// Every place that a demand could take now, the best first; none while it must wait.
     pub fn options(&self, demand: &Demand) -> Vec<Place> {
-        if self.active >= self.jobs {
+        if self.active >= self.jobs || self.exclusive || (demand.exclusive && self.active > 0) {
             return Vec::new();
         }
         match demand.kind {
             Kind::Core => self.cores(demand).into_iter().collect(),
-            Kind::Gpu if demand.ranks == 1 && !demand.alone => self.shared_gpus(demand),
+            Kind::Gpu if demand.ranks == 1 && !demand.alone && !demand.exclusive => {
+                self.shared_gpus(demand)
+            }
             Kind::Gpu => self.whole_gpus(demand).into_iter().collect(),
         }
     }
@@ -219,7 +234,7 @@ impl Occupancy {
     fn cores(&self, demand: &Demand) -> Option<Place> {
         let all: u64 = self.of(Kind::Core).map(|(_, state)| u64::from(state.slot.seats)).sum();
         let nothing_runs = self.of(Kind::Core).all(|(_, state)| state.is_empty());
-        let mut wanted = demand.seats().min(all);
+        let mut wanted = if demand.exclusive { all } else { demand.seats().min(all) };
         let need = demand.memory.saturating_mul(u64::from(demand.ranks));
         let short = need > self.free_memory;
         if (short || demand.alone) && !nothing_runs {
@@ -248,7 +263,14 @@ impl Occupancy {
         let shares = taken.into_iter().enumerate().filter(|(_, seats)| *seats > 0).collect();
         let host_memory = need.min(self.free_memory);
         let short_of = short.then_some(self.free_memory);
-        Some(Place { kind: Kind::Core, shares, slot_memory: 0, host_memory, short_of })
+        Some(Place {
+            kind: Kind::Core,
+            shares,
+            slot_memory: 0,
+            host_memory,
+            short_of,
+            exclusive: demand.exclusive,
+        })
     }
 
     /// GPUs that have a seat and the memory, the emptiest first; an empty one also without the memory,
@@ -272,6 +294,7 @@ impl Occupancy {
                 slot_memory: demand.memory.min(state.memory),
                 host_memory: 0,
                 short_of: short.then_some(state.memory),
+                exclusive: false,
             }
         };
         fitting.into_iter().map(place).collect()
@@ -298,6 +321,7 @@ impl Occupancy {
             slot_memory: need,
             host_memory: 0,
             short_of: (demand.memory > most).then_some(most),
+            exclusive: demand.exclusive,
         })
     }
 
@@ -317,6 +341,7 @@ impl Occupancy {
         }
         self.free_memory -= place.host_memory;
         self.active += 1;
+        self.exclusive |= place.exclusive;
     }
 
     /// Gives a place free.
@@ -328,6 +353,7 @@ impl Occupancy {
         }
         self.free_memory += place.host_memory;
         self.active -= 1;
+        self.exclusive &= !place.exclusive;
     }
 
     /// Memory of a slot of its own, free before anything of this sweep is on it; the host's for a core.
@@ -344,11 +370,27 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn on_gpus(ranks: u32, memory: u64) -> Demand {
-        Demand { kind: Kind::Gpu, ranks, threads: 1, memory, alone: false, expected: None }
+        Demand {
+            kind: Kind::Gpu,
+            ranks,
+            threads: 1,
+            memory,
+            alone: false,
+            exclusive: false,
+            expected: None,
+        }
     }
 
     fn on_cores(ranks: u32, threads: u32, memory: u64) -> Demand {
-        Demand { kind: Kind::Core, ranks, threads, memory, alone: false, expected: None }
+        Demand {
+            kind: Kind::Core,
+            ranks,
+            threads,
+            memory,
+            alone: false,
+            exclusive: false,
+            expected: None,
+        }
     }
 
     fn leased(host: &Host) -> Occupancy {
@@ -443,6 +485,33 @@ mod tests {
         let mut occupancy = leased(&host);
         let taken: Vec<_> = (0..5).map(|_| take(&mut occupancy, &on_cores(1, 1, 0))).collect();
         assert_eq!(taken, [Some(vec![0]), Some(vec![1]), Some(vec![0]), Some(vec![1]), None]);
+    }
+
+    #[test]
+    fn what_is_exclusive_runs_when_nothing_does_and_nothing_beside_it() {
+        let mut host = Host { jobs: 8, ..Host::cores(4) };
+        host.slots.push(Slot { kind: Kind::Gpu, seats: 4, memory: 10 * GIB });
+        let exclusive = Demand { exclusive: true, ..on_cores(1, 1, 0) };
+        let mut occupancy = Occupancy::new(&host);
+        (0..3).for_each(|core| occupancy.lease(core, 0));
+        occupancy.lease(4, 10 * GIB);
+        assert_eq!(occupancy.slots_of(&exclusive), 4);
+        assert!(occupancy.options(&exclusive).is_empty(), "another sweep may use the fourth");
+        occupancy.lease(3, 0);
+        let place = occupancy.options(&exclusive).remove(0);
+        occupancy.take(&place);
+        assert_eq!(place.shares.len(), 4);
+        assert!(occupancy.options(&on_gpus(1, GIB)).is_empty() && occupancy.is_full(Kind::Gpu));
+        occupancy.leave(&place);
+        let on_gpu = Demand { exclusive: true, ..on_gpus(1, GIB) };
+        let beside = occupancy.options(&on_cores(1, 1, 0)).remove(0);
+        occupancy.take(&beside);
+        assert!(occupancy.options(&exclusive).is_empty() && occupancy.options(&on_gpu).is_empty());
+        occupancy.leave(&beside);
+        let place = occupancy.options(&on_gpu).remove(0);
+        occupancy.take(&place);
+        assert_eq!(place.shares, [(4, 4)], "no other run shares the GPU");
+        assert!(occupancy.options(&on_cores(1, 1, 0)).is_empty());
     }
 
     #[test]

@@ -64,7 +64,10 @@ mod tests {
 
     fn work(run: usize, devices: u32, seconds: u64) -> Work {
         let expected = Some(Duration::from_secs(seconds));
-        Work { group: Group { runs: vec![run], devices, memory: 0, expected }, kind: Kind::Core }
+        Work {
+            group: Group { runs: vec![run], devices, memory: 0, exclusive: false, expected },
+            kind: Kind::Core,
+        }
     }
 
     fn total(works: &[Work], host: &Host) -> u64 {

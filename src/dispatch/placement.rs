@@ -17,6 +17,17 @@ const BACKFILL_DEPTH: usize = 1000;
 /// start in the order of the plan, every configuration before any gets its second seed.
 const EQUAL: f64 = 0.8;
 
+/// A demand for one seat and nothing else.
+const NOTHING: Demand = Demand {
+    kind: Kind::Core,
+    ranks: 1,
+    threads: 1,
+    memory: 0,
+    alone: false,
+    exclusive: false,
+    expected: None,
+};
+
 /// A group that waits.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
@@ -224,12 +235,17 @@ impl Placement {
         let of_kind = |demand: &&Demand| demand.kind == kind;
         let placed = self.placed.values().map(|holding| &holding.demand);
         let near = self.queue.iter().take(BACKFILL_DEPTH).map(|waiting| &waiting.demand);
+        let exclusive = |demand: &Demand| demand.exclusive && demand.kind == Kind::Core;
+        let mut every = placed.clone().chain(returning).chain(near.clone());
+        if kind == Kind::Core && every.any(exclusive) {
+            return self.occupancy.slots_of(&Demand { exclusive: true, ..NOTHING });
+        }
         let active = placed.clone().chain(returning).filter(of_kind).map(Demand::seats);
         let all = active.sum::<u64>() + self.asked.get(&kind).copied().unwrap_or(0);
         let largest = placed.chain(returning).chain(near).filter(of_kind).map(Demand::seats).max();
         let most = largest.unwrap_or(0).saturating_mul(self.occupancy.jobs() as u64);
         let ranks = u32::try_from(all.min(most)).unwrap_or(u32::MAX);
-        let demand = Demand { kind, ranks, threads: 1, memory: 0, alone: false, expected: None };
+        let demand = Demand { kind, ranks, ..NOTHING };
         self.occupancy.slots_of(&demand)
     }
 
@@ -253,6 +269,7 @@ fn asks_no_less(demand: &Demand, other: &Demand) -> bool {
     (demand.kind, demand.ranks, demand.threads) == (other.kind, other.ranks, other.threads)
         && demand.memory >= other.memory
         && demand.alone >= other.alone
+        && demand.exclusive >= other.exclusive
         && longer
 }
 
@@ -289,7 +306,7 @@ mod tests {
 
     fn demand(ranks: u32, expected: Option<u64>) -> Demand {
         let expected = expected.map(seconds);
-        Demand { kind: Kind::Core, ranks, threads: 1, memory: 0, alone: false, expected }
+        Demand { ranks, expected, ..NOTHING }
     }
 
     fn placement(cores: usize, demands: &[Demand]) -> Placement {
@@ -371,6 +388,26 @@ mod tests {
         assert_eq!(placement.missing(Kind::Core), 3);
         assert_eq!(placement.wanted(Kind::Core, &[]), 4);
         assert_eq!(started(&mut placement, 0), [1]);
+    }
+
+    #[test]
+    fn what_is_exclusive_is_started_alone_whatever_else_waits() {
+        let exclusive = |expected| Demand { exclusive: true, ..demand(1, expected) };
+        let demands =
+            [demand(1, Some(10)), exclusive(Some(5)), exclusive(Some(5)), demand(1, Some(10))];
+        let mut placement = placement(4, &demands);
+        assert_eq!(placement.wanted(Kind::Core, &[]), 4);
+        assert_eq!(started(&mut placement, 0), [0, 3], "those that are over when it starts");
+        placement.leave(0);
+        assert_eq!(started(&mut placement, 9), [0_usize; 0]);
+        placement.leave(3);
+        assert_eq!(started(&mut placement, 10), [1], "one of the two");
+        placement.append(4, demand(1, Some(1)));
+        assert_eq!(started(&mut placement, 11), [0_usize; 0]);
+        placement.leave(1);
+        assert_eq!(started(&mut placement, 15), [2]);
+        placement.leave(2);
+        assert_eq!(started(&mut placement, 20), [4]);
     }
 
     #[test]

@@ -74,7 +74,8 @@ fn instance(seed: u64, trouble: Trouble) -> Instance {
         let seconds = 10.0_f64.powf(3.0 * draw.unit());
         let memory = 1 + draw.below(GPU);
         let expected = Some(Duration::from_secs_f64(seconds));
-        let group = Group { runs: vec![run], devices: devices as u32, memory, expected };
+        let group =
+            Group { runs: vec![run], devices: devices as u32, memory, exclusive: false, expected };
         Work { group, kind }
     };
     let works = (0..groups).map(work).collect();
@@ -388,7 +389,10 @@ fn instance_of_many(count: usize) -> Vec<Work> {
     let work = |run| {
         let expected = Some(Duration::from_secs_f64(10.0_f64.powf(3.0 * draw.unit())));
         let devices = if draw.below(4) == 0 { 1 + draw.below(8) as u32 } else { 1 };
-        Work { group: Group { runs: vec![run], devices, memory: 1, expected }, kind: Kind::Core }
+        Work {
+            group: Group { runs: vec![run], devices, memory: 1, exclusive: false, expected },
+            kind: Kind::Core,
+        }
     };
     (0..count).map(work).collect()
 }

@@ -21,6 +21,7 @@ impl Work {
             threads: threads.max(1),
             memory: self.group.memory,
             alone: false,
+            exclusive: self.group.exclusive,
             expected: self.group.expected,
         }
     }

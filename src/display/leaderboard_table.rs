@@ -111,9 +111,12 @@ fn title(board: &Leaderboard) -> String {
     let sum = |of: fn(&Entry) -> usize| board.entries().iter().map(of).sum::<usize>();
     let mut title =
         format!("{count} configuration{plural} by {}, {better}", board.metric().name.as_str());
-    for (number, what) in
-        [(sum(|entry| entry.failed), "failed"), (sum(|entry| entry.unfinished), "unfinished")]
-    {
+    let counts = [
+        (sum(|entry| entry.failed), "failed"),
+        (sum(|entry| entry.unfinished), "unfinished"),
+        (sum(|entry| entry.skipped), "skipped"),
+    ];
+    for (number, what) in counts {
         if number > 0 {
             let plural = if number == 1 { "" } else { "s" };
             title.push_str(&format!("; {number} run{plural} {what}"));
@@ -189,7 +192,9 @@ fn difference(entry: &Entry, name: MetricName) -> String {
 /// A value with as many digits as one compares by.
 fn show(value: f64, name: MetricName) -> String {
     match name {
-        MetricName::PeakMemoryBytes => show_bytes(value.max(0.0) as u64),
+        MetricName::PeakMemoryBytes | MetricName::DeviceMemoryBytes => {
+            show_bytes(value.max(0.0) as u64)
+        }
         MetricName::ImagesPerS => format!("{value:.0}"),
         MetricName::EpochsToTarget | MetricName::SecondsToTarget | MetricName::WallS => {
             format!("{value:.1}")

@@ -54,11 +54,13 @@ fn header(plan: &Plan) -> String {
         (counts.failed, "failed", " (will be tried again)"),
         (counts.new, "new", ""),
     ];
-    let states: Vec<String> = states
+    let mut states: Vec<String> = states
         .iter()
         .filter(|(count, ..)| *count > 0)
         .map(|(count, state, note)| format!("{} {state}{note}", number(*count)))
         .collect();
+    let skipped = plan.skipped().into_iter();
+    states.extend(skipped.map(|(reason, count)| format!("{} skipped: {reason}", number(count))));
     let _ = writeln!(text, "{}", states.join(", "));
     text
 }
@@ -103,6 +105,7 @@ fn states(counts: &Counts) -> String {
         (counts.partial, "partial"),
         (counts.failed, "failed"),
         (counts.new, "new"),
+        (counts.skipped, "skipped"),
     ];
     let states: Vec<String> = states
         .iter()

@@ -4,6 +4,8 @@
 //! together. Out: the runs in the order in which they are started: all configurations with the
 //! first seed, then all with the second, so that a leaderboard compares everything early.
 
+use std::collections::BTreeMap;
+
 use super::error::PlanError;
 use super::expand::{ExcludedBy, expand};
 use super::identity::{DataPrints, Fingerprint, Identifier};
@@ -59,6 +61,8 @@ pub struct Counts {
     pub failed: usize,
     /// To be carried on.
     pub partial: usize,
+    /// Not to be executed on this machine.
+    pub skipped: usize,
 }
 
 impl Counts {
@@ -70,12 +74,13 @@ impl Counts {
                 RunState::Done => counts.done += 1,
                 RunState::Failed { .. } => counts.failed += 1,
                 RunState::Partial { .. } => counts.partial += 1,
+                RunState::Skipped { .. } => counts.skipped += 1,
             }
         }
         counts
     }
 
-    /// Runs that are still to be done.
+    /// Runs that are still to be done on this machine.
     pub fn missing(&self) -> usize {
         self.new + self.failed + self.partial
     }
@@ -175,6 +180,27 @@ impl Plan {
         self.finished = recorded.finished;
         self.counts = Counts::of(self.runs.iter());
         Ok(())
+    }
+
+    /// Leaves out the runs without a result of which `skips` says why, by their configuration and id.
+    pub fn skip(&mut self, skips: &dyn Fn(usize, RunId) -> Option<String>) {
+        for run in self.runs.iter_mut().filter(|run| run.state != RunState::Done) {
+            if let Some(reason) = skips(run.configuration, run.id) {
+                run.state = RunState::Skipped { reason };
+            }
+        }
+        self.counts = Counts::of(self.runs.iter());
+    }
+
+    /// The reasons for which runs are left out, each with how many.
+    pub fn skipped(&self) -> BTreeMap<&str, usize> {
+        let mut reasons = BTreeMap::new();
+        for run in &self.runs {
+            if let RunState::Skipped { reason } = &run.state {
+                *reasons.entry(reason.as_str()).or_default() += 1;
+            }
+        }
+        reasons
     }
 
     /// All that `run` computes.

@@ -11,6 +11,8 @@ pub struct Group {
     pub devices: u32,
     /// What a rank needs in memory, as forecast, in bytes.
     pub memory: u64,
+    /// Must nothing else run meanwhile? Two whose steps are timed would time each other.
+    pub exclusive: bool,
     /// How long it is expected to take, where anything is known.
     pub expected: Option<Duration>,
 }

@@ -85,7 +85,7 @@ pub fn fuse(plan: &Plan, singles: Vec<Group>, lanes: Lanes, hardware: Hardware) 
 fn epochs_done(run: &Run) -> u32 {
     match run.state {
         RunState::Partial { epochs_done } => epochs_done,
-        RunState::New | RunState::Done | RunState::Failed { .. } => 0,
+        RunState::New | RunState::Done | RunState::Failed { .. } | RunState::Skipped { .. } => 0,
     }
 }
 
@@ -187,6 +187,7 @@ mod tests {
             runs: vec![run],
             devices: 1,
             memory: need_of(&plan.config(&plan.runs[run])).total(),
+            exclusive: false,
             expected: Some(Duration::from_secs(1)),
         };
         (0..plan.runs.len()).map(single).collect()

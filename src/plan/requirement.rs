@@ -11,9 +11,9 @@ use crate::spec::device::Device;
 use crate::spec::{Key, RunConfig};
 
 /// The keys that decide on what a run takes.
-const DECIDING: [Key; 14] = {
+const DECIDING: [Key; 15] = {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = memory::DECIDING;
-    [a, b, c, d, e, f, g, h, i, j, k, l, Key::Epochs, Key::Device]
+    [a, b, c, d, e, f, g, h, i, j, k, l, Key::Epochs, Key::Mode, Key::Device]
 };
 
 /// What a run takes.
@@ -29,6 +29,8 @@ pub struct Requirement {
     pub multiply_adds: f64,
     /// Passes over the training images.
     pub epochs: u32,
+    /// Must nothing else run meanwhile?
+    pub exclusive: bool,
 }
 
 impl Requirement {
@@ -46,8 +48,15 @@ impl Requirement {
             device: config.device.clone(),
             devices: config.devices,
             memory: architecture.memory(config).total(),
-            multiply_adds: epoch * f64::from(config.epochs) + forward * parts.test as f64,
+            multiply_adds: match config.mode.course() {
+                None => epoch * f64::from(config.epochs) + forward * parts.test as f64,
+                Some(course) => {
+                    let images = course.total() as f64 * f64::from(config.batch_size);
+                    architecture.training_multiply_adds() as f64 * images
+                }
+            },
             epochs: config.epochs,
+            exclusive: config.mode.course().is_some(),
         })
     }
 }

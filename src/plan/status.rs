@@ -37,6 +37,11 @@ pub enum RunState {
         /// Complete epochs that its events tell of.
         epochs_done: u32,
     },
+    /// This machine cannot execute it; another one may.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl RunState {
@@ -47,6 +52,7 @@ impl RunState {
             Self::Done => "done",
             Self::Failed { .. } => "failed",
             Self::Partial { .. } => "partial",
+            Self::Skipped { .. } => "skipped",
         }
     }
 }

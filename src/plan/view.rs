@@ -4,6 +4,8 @@
 //! names are stable within a [`PLAN_FORMAT`]; fields may be added. Values stand in the canonical
 //! form that a sweep file would also accept.
 
+use std::collections::BTreeMap;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
@@ -12,6 +14,8 @@ use super::forecast::Forecast;
 use super::memory;
 use super::stale::StaleReason;
 use super::status::RunState;
+use crate::ids::RunId;
+use crate::record::{SweepFolder, atomic};
 
 /// Version of both documents' format.
 pub const PLAN_FORMAT: u32 = 1;
@@ -27,7 +31,8 @@ pub const PLAN_FORMAT: u32 = 1;
 pub struct PlanView<'a>(pub &'a Plan, pub Option<&'a Forecast>);
 
 /// What stays true while the plan is carried out: `format`, `name`, `description`, `axes`, `seeds`,
-/// `counts` and `configurations` (`name`, `settings` and `run_ids` in the order of the seeds).
+/// `counts`, `configurations` (`name`, `settings` and `run_ids` in the order of the seeds) and, by the
+/// reason, the ids of the runs that are `skipped` on the machine of the last invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanSummary<'a>(pub &'a Plan);
 
@@ -68,8 +73,33 @@ impl Serialize for PlanSummary<'_> {
         head(self.0, &mut map)?;
         let configurations = Configurations { plan: self.0, ids: Ids::Listed };
         map.serialize_entry("configurations", &configurations)?;
+        map.serialize_entry("skipped", &skipped_runs(self.0))?;
         map.end()
     }
+}
+
+/// The runs that are left out, by the reason.
+fn skipped_runs(plan: &Plan) -> BTreeMap<&str, Vec<RunId>> {
+    let mut reasons: BTreeMap<&str, Vec<RunId>> = BTreeMap::new();
+    for run in &plan.runs {
+        if let RunState::Skipped { reason } = &run.state {
+            reasons.entry(reason).or_default().push(run.id);
+        }
+    }
+    reasons
+}
+
+/// The runs that the last sweep left out, each with the reason, from the `plan.json` that it wrote;
+/// none where that cannot be read: then they are pending.
+pub fn recorded_skips(folder: &SweepFolder) -> BTreeMap<RunId, String> {
+    #[derive(serde::Deserialize)]
+    struct Skips {
+        #[serde(default)]
+        skipped: BTreeMap<String, Vec<RunId>>,
+    }
+    let read: Option<Skips> = atomic::read_json(&folder.plan(), PLAN_FORMAT).ok().flatten();
+    let reasons = read.into_iter().flat_map(|read| read.skipped);
+    reasons.flat_map(|(reason, ids)| ids.into_iter().map(move |id| (id, reason.clone()))).collect()
 }
 
 /// What both documents begin with.
@@ -86,6 +116,7 @@ fn head<M: SerializeMap>(plan: &Plan, map: &mut M) -> Result<(), M::Error> {
         "done": plan.counts.done,
         "failed": plan.counts.failed,
         "partial": plan.counts.partial,
+        "skipped": plan.counts.skipped,
         "stale": plan.stale_runs(),
     });
     map.serialize_entry("counts", &counts)
@@ -214,7 +245,9 @@ impl Serialize for RunView<'_> {
         map.serialize_entry("seed", &run.seed)?;
         map.serialize_entry("state", run.state.as_str())?;
         match &run.state {
-            RunState::Failed { reason } => map.serialize_entry("reason", reason)?,
+            RunState::Failed { reason } | RunState::Skipped { reason } => {
+                map.serialize_entry("reason", reason)?;
+            }
             RunState::Partial { epochs_done } => map.serialize_entry("epochs_done", epochs_done)?,
             RunState::New | RunState::Done => {}
         }

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod lines;
 pub mod lock;
 pub mod result;
+pub mod throughput;
 
 pub use atomic::Durability;
 pub use error::RecordError;
@@ -16,3 +17,4 @@ pub use layout::{RunFolder, SweepFolder};
 pub use lines::{LineFollower, LineWriter};
 pub use lock::Lock;
 pub use result::{RECORD_FORMAT, RunRecord, RunResult, RunStatus};
+pub use throughput::{Spread, Throughput};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::throughput::Throughput;
 use crate::event::EpochRecord;
 use crate::ids::RunId;
 
@@ -100,6 +101,10 @@ pub struct RunResult {
     /// Runs that were trained together with this one when it ended, itself included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fused_lanes: Option<u32>,
+    /// What its steps took, of a run with `mode = "throughput"`. Programs that know no such mode have
+    /// no such runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throughput: Option<Throughput>,
 }
 
 impl RunResult {
@@ -119,6 +124,7 @@ impl RunResult {
             wall_s: None,
             peak_memory_bytes: None,
             fused_lanes: None,
+            throughput: None,
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::aggregate::leaderboard::{Entry, Leaderboard};
 use crate::aggregate::row::{AxisValue, RunRow};
 use crate::aggregate::statistics::{PairedTest, Summary};
 use crate::aggregate::table::SweepTable;
-use crate::spec::metric::MetricName;
 
 use super::cell;
 
@@ -25,6 +24,15 @@ pub const TIMING_COLUMNS: &[&str] = &[
     "wall_s",
     "peak_memory_bytes",
     "fused_lanes",
+    "data_s",
+    "forward_s",
+    "backward_s",
+    "update_s",
+    "step_s",
+    "device_memory_bytes",
+    "speed_up",
+    "efficiency",
+    "wait_share",
     "step_compute_s",
     "step_communication_s",
     "step_wait_s",
@@ -63,11 +71,11 @@ pub fn runs_csv(table: &SweepTable) -> Vec<u8> {
         csv.texts(NAME_COLUMNS)?;
         csv.texts(table.axes())?;
         csv.texts(STATE_COLUMNS)?;
-        csv.texts(MetricName::ALL.iter().map(|name| name.as_str()))?;
+        csv.texts(table.metrics().iter().map(|name| name.as_str()))?;
         csv.texts(["parameters", "fused_lanes"])?;
         csv.texts(STEP_COLUMNS)?;
         csv.end_row()?;
-        table.rows().iter().try_for_each(|row| run_row(csv, table.axes().len(), row))
+        table.rows().iter().try_for_each(|row| run_row(csv, table, row))
     })
 }
 
@@ -76,13 +84,13 @@ pub fn leaderboard_csv(board: &Leaderboard) -> Vec<u8> {
     in_memory(|csv| {
         csv.texts(["rank", "configuration"])?;
         csv.texts(board.axes())?;
-        csv.texts(["n", "failed"])?;
-        for name in MetricName::ALL {
+        csv.texts(["n", "failed", "skipped"])?;
+        for name in board.metrics() {
             csv.texts(SUMMARY_SUFFIXES.map(|suffix| format!("{}{suffix}", name.as_str())))?;
         }
         csv.texts(COMPARISON_COLUMNS)?;
         csv.end_row()?;
-        board.entries().iter().try_for_each(|entry| entry_row(csv, board.axes().len(), entry))
+        board.entries().iter().try_for_each(|entry| entry_row(csv, board, entry))
     })
 }
 
@@ -140,15 +148,15 @@ impl<W: io::Write> CurvesCsv<W> {
     }
 }
 
-fn run_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, row: &RunRow) -> io::Result<()> {
+fn run_row(csv: &mut CsvRows<Vec<u8>>, table: &SweepTable, row: &RunRow) -> io::Result<()> {
     csv.text(&row.run.run_id.to_string())?;
     csv.text(&row.run.configuration)?;
-    csv.axes(axes, &row.run.axes)?;
+    csv.axes(table.axes().len(), &row.run.axes)?;
     csv.text(row.status.as_str())?;
     csv.text(row.reason.as_deref().unwrap_or_default())?;
     csv.integer(Some(row.run.seed))?;
     csv.integer(row.metrics.epochs_done.map(u64::from))?;
-    for name in MetricName::ALL {
+    for name in table.metrics() {
         csv.number(row.metrics.get(*name))?;
     }
     csv.integer(row.metrics.parameters)?;
@@ -157,14 +165,16 @@ fn run_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, row: &RunRow) -> io::Result<
     csv.end_row()
 }
 
-fn entry_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, entry: &Entry) -> io::Result<()> {
+fn entry_row(csv: &mut CsvRows<Vec<u8>>, board: &Leaderboard, entry: &Entry) -> io::Result<()> {
     csv.integer(entry.rank.map(|rank| rank as u64))?;
     csv.text(&entry.configuration)?;
-    csv.axes(axes, &entry.axes)?;
+    csv.axes(board.axes().len(), &entry.axes)?;
     csv.integer(Some(entry.n as u64))?;
     csv.integer(Some(entry.failed as u64))?;
-    for Summary { mean, std, ci95, .. } in &entry.summaries {
-        for value in [*mean, *std, ci95.map(|ci| ci.low), ci95.map(|ci| ci.high)] {
+    csv.integer(Some(entry.skipped as u64))?;
+    for name in board.metrics() {
+        let Summary { mean, std, ci95, .. } = entry.summary(*name);
+        for value in [mean, std, ci95.map(|ci| ci.low), ci95.map(|ci| ci.high)] {
             csv.number(value)?;
         }
     }
@@ -263,6 +273,7 @@ mod tests {
     use crate::ids::RunId;
     use crate::record::{RunResult, RunStatus};
     use crate::spec::Key;
+    use crate::spec::metric::MetricName;
     use crate::spec::run_policy::CurveDetail;
     use proptest::prelude::*;
     use std::time::Instant;

@@ -18,6 +18,7 @@ use super::evaluation::Views;
 use super::init::Init;
 use super::lr_scaling::LrScaling;
 use super::measure::Measurements;
+use super::mode::Mode;
 use super::model::Model;
 use super::node::{Node, Raw};
 use super::optimizer::{DecayOn, Optimizer};
@@ -186,6 +187,8 @@ config_keys! {
     batch_size/BatchSize: u32 = 128, Interval::closed(1.0, 1_048_576.0);
     /// Passes over the training images.
     epochs/Epochs: u32 = 10, Interval::closed(1.0, 1_000_000.0);
+    /// Is the run trained, or are its steps timed?
+    mode/Mode: Mode = Mode::Train, ();
     /// Devices that train one run together, each on a part of every batch.
     devices/Devices: u32 = 1, Interval::closed(1.0, 1024.0);
     /// Whether batch normalisation looks at the whole batch of several devices, as one device would,

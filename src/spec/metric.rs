@@ -45,6 +45,25 @@ pub enum MetricName {
     WallS,
     /// Largest resident memory.
     PeakMemoryBytes,
+    /// Seconds of a step in which its batch is made: gathered, augmented, copied; the median.
+    DataS,
+    /// Seconds of a step for outputs and loss, the median.
+    ForwardS,
+    /// Seconds of a step for the gradients, their sum over several devices among them; the median.
+    BackwardS,
+    /// Seconds of a step for the update, the median.
+    UpdateS,
+    /// Seconds of a step, the median.
+    StepS,
+    /// Memory that was allocated on the GPU.
+    DeviceMemoryBytes,
+    /// `images_per_s` over that of the reference: the run with the first `device` of the sweep and
+    /// the fewest `devices` that agrees in all else.
+    SpeedUp,
+    /// `speed_up` over how many times as many devices there are.
+    Efficiency,
+    /// Part of a step for which the first of several devices waited for the others.
+    WaitShare,
 }
 
 impl MetricName {
@@ -61,7 +80,37 @@ impl MetricName {
         Self::ImagesPerS,
         Self::WallS,
         Self::PeakMemoryBytes,
+        Self::DataS,
+        Self::ForwardS,
+        Self::BackwardS,
+        Self::UpdateS,
+        Self::StepS,
+        Self::DeviceMemoryBytes,
+        Self::SpeedUp,
+        Self::Efficiency,
+        Self::WaitShare,
     ];
+
+    /// How many of [`ALL`](Self::ALL), the first, every sweep has; the others are those of runs whose
+    /// steps are timed.
+    const COMMON: usize = 11;
+
+    /// The metrics of a sweep, in the order of the columns: those of timed steps only where there are
+    /// `timed` runs.
+    pub fn of_sweep(timed: bool) -> &'static [Self] {
+        if timed { Self::ALL } else { &Self::ALL[..Self::COMMON] }
+    }
+
+    /// Is it known only of runs whose steps are timed?
+    pub fn is_of_throughput(self) -> bool {
+        Self::ALL[Self::COMMON..].contains(&self)
+    }
+
+    /// Is it known only of runs that are trained?
+    pub fn is_of_training(self) -> bool {
+        let everywhere = [Self::ImagesPerS, Self::WallS, Self::PeakMemoryBytes];
+        !self.is_of_throughput() && !everywhere.contains(&self)
+    }
 
     /// As the sweep file and the CSVs spell it.
     pub const fn as_str(self) -> &'static str {
@@ -77,13 +126,26 @@ impl MetricName {
             Self::ImagesPerS => "images_per_s",
             Self::WallS => "wall_s",
             Self::PeakMemoryBytes => "peak_memory_bytes",
+            Self::DataS => "data_s",
+            Self::ForwardS => "forward_s",
+            Self::BackwardS => "backward_s",
+            Self::UpdateS => "update_s",
+            Self::StepS => "step_s",
+            Self::DeviceMemoryBytes => "device_memory_bytes",
+            Self::SpeedUp => "speed_up",
+            Self::Efficiency => "efficiency",
+            Self::WaitShare => "wait_share",
         }
     }
 
     /// The direction that is better.
     pub fn natural_goal(self) -> Goal {
         match self {
-            Self::ValAccuracy | Self::TestAccuracy | Self::ImagesPerS => Goal::Maximize,
+            Self::ValAccuracy
+            | Self::TestAccuracy
+            | Self::ImagesPerS
+            | Self::SpeedUp
+            | Self::Efficiency => Goal::Maximize,
             _ => Goal::Minimize,
         }
     }

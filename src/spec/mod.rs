@@ -26,6 +26,7 @@ pub mod layers;
 pub mod lr_scaling;
 pub mod measure;
 pub mod metric;
+pub mod mode;
 pub mod model;
 pub mod node;
 pub mod operation;

@@ -11,6 +11,7 @@ use super::config::{Key, RunConfig};
 use super::dataset_fit;
 use super::evaluation;
 use super::layers::{Entry, LayerWord, Probability};
+use super::mode;
 use super::model::Model;
 use super::optimizer::Optimizer;
 use super::schedule_fit;
@@ -47,6 +48,7 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     found.extend(nesterov(config));
     found.extend(evaluation::misfit(config));
     found.extend(augmentation_fit::misfit(config));
+    found.extend(mode::misfit(config));
     let (train, validation) = split(config);
     if let Some(misfit) = empty_part(config, train, validation) {
         found.push(misfit);

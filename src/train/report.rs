@@ -1,7 +1,7 @@
 //! What a trainer tells.
 
 use super::data::{DataSplits, Images};
-use super::measure::Measured;
+use super::measure::{Measured, PhaseSeconds};
 use super::parallel::StepTimes;
 
 /// Which images are measured on.
@@ -43,6 +43,8 @@ pub struct StepReport<'a> {
     pub lanes: &'a [Option<LaneStep>],
     /// What was measured in its gradients and its update, of the same lanes.
     pub measured: &'a [Measured],
+    /// Where its time went, if that is measured.
+    pub seconds: Option<PhaseSeconds>,
 }
 
 /// One lane in one step.

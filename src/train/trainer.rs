@@ -18,7 +18,7 @@ use super::measure::{At, Label, Measures, Phase};
 use super::model::{self, Network};
 use super::optim::clip::{self, GradientNorms};
 use super::optim::{LaneUpdate, Optimizer};
-use super::parallel::Ranks;
+use super::parallel::{Ranks, StepTimes};
 use super::progress::Progress;
 use super::report::{EpochEnd, EpochStats, LaneEpoch, LaneStep, StepReport};
 use super::schedule::{self, Timeline};
@@ -234,11 +234,13 @@ impl<T: Real> Trainer<T> {
             if !self.step(epoch)? {
                 return Ok(EpochEnd::Diverged);
             }
+            let seconds = self.measures.lap();
             let report = StepReport {
                 step,
                 epoch,
                 lanes: &self.step_lanes,
                 measured: self.measures.of_step(),
+                seconds,
             };
             self.ranks.computing(false);
             let stop = after_step(&report).is_break();
@@ -412,6 +414,16 @@ impl<T: Real> Trainer<T> {
     /// configuration asks for it.
     pub fn wind_clock(&mut self, now: Box<dyn Fn() -> f64 + Send>) {
         self.measures.wind_clock(now);
+    }
+
+    /// Keeps where the time of each of the next `steps` steps goes, on several ranks.
+    pub fn keep_rank_times(&mut self, steps: usize) {
+        self.ranks.keep_times(steps);
+    }
+
+    /// What was kept, step by step; nothing of one rank.
+    pub fn kept_rank_times(&mut self) -> Vec<StepTimes> {
+        self.ranks.kept_times()
     }
 
     /// Lets `now` tell how long each layer takes, too.

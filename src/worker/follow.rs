@@ -9,10 +9,11 @@ use super::open::known;
 use super::order::{self, Order};
 use super::ranks::Seat;
 use super::run::Assignment;
+use super::throughput;
 use crate::event::WorkerExit;
 use crate::record::RunFolder;
 use crate::spec::RunConfig;
-use crate::train::data::{self, DataSplits};
+use crate::train::data::DataSplits;
 use crate::train::parallel::Member;
 use crate::train::{Part, Trainer};
 
@@ -23,8 +24,8 @@ use crate::train::{Part, Trainer};
 pub fn follow(assignment: &Assignment, seat: Seat) -> Result<WorkerExit, WorkerError> {
     let config = any_config(assignment)?;
     let member = seat.take(config.devices)?;
-    let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
-    let follower = Follower { assignment, member, data: Arc::new(splits) };
+    let data = throughput::load(&config, &assignment.data)?;
+    let follower = Follower { assignment, member, data };
     let mut trainer = None;
     loop {
         let order = Order::hear(follower.member.orders())?;
@@ -76,11 +77,9 @@ impl Follower<'_> {
             .filter_map(|&place| self.assignment.folders.get(place as usize))
             .map(|path| RunFolder::at(path))
             .collect();
-        let configs = folders
-            .iter()
-            .map(|folder| known(folder).map(|(_, config)| config))
-            .collect::<Result<Vec<_>, _>>()?;
         let data = Arc::clone(&self.data);
+        let config = |folder| known(folder).map(|(_, config)| throughput::trained(&config, &data));
+        let configs = folders.iter().map(config).collect::<Result<Vec<_>, _>>()?;
         let mut trainer = Trainer::of_rank(&configs, data, self.member.ranks())?;
         if resumes {
             let checkpoints =

@@ -12,6 +12,7 @@ mod pages;
 mod ranks;
 pub mod run;
 mod steps;
+mod throughput;
 
 pub use clock::peak_memory_bytes;
 pub use error::WorkerError;

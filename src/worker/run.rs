@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -13,10 +12,11 @@ use super::cohort::{self, Cohort, Leg, Setting};
 use super::error::WorkerError;
 use super::open::Standing;
 use super::ranks::Gang;
+use super::throughput;
 use crate::event::WorkerExit;
 use crate::spec::device::DeviceId;
+use crate::train::TrainError;
 use crate::train::device::Device;
-use crate::train::{TrainError, data};
 
 /// What a worker is started with.
 #[derive(Debug, Clone)]
@@ -39,22 +39,30 @@ pub struct Assignment {
 pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, WorkerError> {
     let started = Instant::now();
     let mut lost = Vec::new();
-    let waiting = open(assignment, started, &mut lost)?;
+    let mut waiting = open(assignment, started, &mut lost)?;
     let Some(first) = waiting.first().map(|standing| &standing.lane.config) else {
         return first_of(lost);
     };
     let gang = Rc::new(Gang::start(first.devices, assignment)?);
-    let splits = data::load(&first.dataset, first.validation_fraction, &assignment.data)?;
+    let course = first.mode.course();
+    let data = throughput::load(first, &assignment.data)?;
     let device = Device::open(assignment.device).map_err(TrainError::from)?;
     let setting = Setting {
         device,
         folders: assignment.folders.clone(),
         gang: Rc::clone(&gang),
-        data: Arc::new(splits),
+        data,
         started,
         attempt: assignment.attempt,
     };
-    let end = train(waiting, &setting, stop, lost);
+    let end = match (course, waiting.pop()) {
+        // Steps are timed one run at a time: a group has no other.
+        (Some(course), Some(standing)) => throughput::measure(standing, course, &setting, stop),
+        (_, last) => {
+            waiting.extend(last);
+            train(waiting, &setting, stop, lost)
+        }
+    };
     gang.part(&end);
     end
 }

@@ -9,6 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::exit_code::ExitCode;
 use crate::display::profile_table::profile_table;
 use crate::spec::architecture::Architecture;
+use crate::spec::mode::Course;
 use crate::spec::validate::misfits;
 use crate::spec::{RunConfig, SweepSpec};
 use crate::train::bench::profile::gemm_peak_flops;
@@ -28,8 +29,8 @@ const EMPTY: &[u8] = b"schema = 1\nname = \"bench\"\n";
 pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
     let config = configuration(&args.settings)?;
     use_small_pages();
-    let steps = args.steps as usize;
-    let warm_up = args.warm_up.map_or((steps / 5).max(3), |warm_up| warm_up as usize);
+    let steps = args.steps;
+    let course = Course { steps, warm_up: args.warm_up.unwrap_or((steps / 5).max(3)) };
     let threads = args.threads as usize;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| CliError::Bench {
@@ -37,7 +38,7 @@ pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
         help: "take fewer `--threads`".to_owned(),
     })?;
     let device = Device::open(args.device).map_err(TrainError::from)?;
-    let setting = Setting { device: &device, warm_up, steps, profiles: args.profile };
+    let setting = Setting { device: &device, course, profiles: args.profile };
     let times = pool.install(|| time_steps(&config, &setting))?;
     let arithmetic = args.profile.then(|| Arithmetic::of(&config)).flatten();
     let figures = Figures { config: &config, times: &times, device: &device, threads, arithmetic };

@@ -11,6 +11,7 @@ mod document;
 pub(crate) mod generator;
 mod hints;
 mod layer;
+mod mode;
 mod overrides;
 mod rules;
 pub(crate) mod settings;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::mode::Modes;
 use crate::spec::config::Key;
 use crate::spec::diagnostics::{Diagnostics, nearest, suggest};
 use crate::spec::metric::{Goal, Metric, MetricName};
@@ -93,7 +94,7 @@ pub const SECTIONS: &[Section] = &[
         fields: &[
             field(
                 "name",
-                "A result of every run. Rank on validation: a test metric as a criterion makes the test set a validation set.",
+                "A result of every run. Rank on validation: a test metric as a criterion makes the test set a validation set. Where no run is trained, the default is `images_per_s`.",
                 "\"val_accuracy\"",
                 || json!({ "enum": names(METRICS) }),
             ),
@@ -452,9 +453,13 @@ fn distinct_seeds(items: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<u
     good.then_some(seeds)
 }
 
-/// Reads `[metric]`.
-pub fn metric(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Option<Metric> {
-    let default = MetricName::ValAccuracy;
+/// Reads `[metric]` of a sweep whose runs are executed in these `modes`.
+pub(super) fn metric(
+    node: Option<&Node>,
+    modes: Modes,
+    diagnostics: &mut Diagnostics,
+) -> Option<Metric> {
+    let default = modes.default_metric();
     let Some(node) = node else {
         return Some(Metric { name: default, goal: default.natural_goal(), target: None });
     };
@@ -472,6 +477,8 @@ pub fn metric(node: Option<&Node>, diagnostics: &mut Diagnostics) -> Option<Metr
     if named && read.is_none() {
         return None;
     }
+    let span = settings.get("name").map_or(node.span, |node| node.span);
+    modes.refuse_unmeasured(name, span, diagnostics);
     match target {
         Some((target, span)) if share && !(target > 0.0 && target <= 1.0) => {
             let message =

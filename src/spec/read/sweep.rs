@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::axis::{axis, find_key, single};
 use super::claim;
 use super::hints::{key_help, top_level_help};
+use super::mode::Modes;
 use super::rules::{self, Written};
 use super::settings::{self, Settings};
 use super::{document, layer, overrides, text};
@@ -121,14 +122,20 @@ impl<'a> Reader<'a> {
         let excludes = self.tables(get("exclude"));
         let excludes = excludes.into_iter().filter_map(|node| self.exclude(node, &keys)).collect();
         let includes = self.tables(get("include"));
-        let includes = includes.into_iter().filter_map(|node| self.include(node)).collect();
+        let includes: Vec<Include> =
+            includes.into_iter().filter_map(|node| self.include(node)).collect();
         let seeds = self.seeds(get("repeats"), &keys);
-        let metric = settings::metric(get("metric").map(|(_, node)| node), self.diagnostics);
+        let modes = self.modes(&keys, &includes);
+        let metric = get("metric").map(|(_, node)| node);
+        let metric = settings::metric(metric, modes, self.diagnostics);
         let run = settings::run(get("run").map(|(_, node)| node), self.diagnostics);
         let target = metric.as_ref().is_some_and(|metric| metric.target.is_some());
         let claims = self.tables(get("claim"));
-        let claims =
-            claims.into_iter().filter_map(|node| self.stated(node, &keys, target)).collect();
+        let stated = |node| Some((self.stated(node, &keys, target)?, node.span));
+        let claims: Vec<(Claim, Span)> = claims.into_iter().filter_map(stated).collect();
+        for (claim, span) in &claims {
+            modes.refuse_unmeasured(claim.metric, *span, self.diagnostics);
+        }
         let mut base = keys.base;
         let seeds = seeds?;
         base.seed = seeds.first().copied().unwrap_or_default();
@@ -145,8 +152,17 @@ impl<'a> Reader<'a> {
             seeds,
             metric: metric?,
             run,
-            claims,
+            claims: claims.into_iter().map(|(claim, _)| claim).collect(),
         })
+    }
+
+    /// How the runs are executed, as far as that is known.
+    fn modes(&self, keys: &Keys, includes: &[Include]) -> Modes {
+        let included = includes.iter().flat_map(|include| &include.settings);
+        let included = included.map(|choice| choice.setting.clone());
+        let included = included.filter(|setting| setting.key() == Key::Mode);
+        let values = keys.domain(Key::Mode, &self.unsure);
+        Modes::of(values.map(|values| values.into_iter().chain(included).collect()))
     }
 
     /// Checks `schema = 1`. What another version means, this one cannot say: then nothing else is

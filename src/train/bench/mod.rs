@@ -1,6 +1,7 @@
-//! Times the engine by itself: no worker, no record, images made up in memory. What `gridlane bench`
-//! prints and what is compared with other engines.
+//! Times the engine: by itself on images made up in memory, which `gridlane bench` prints and which is
+//! compared with other engines; and, of it, the course of steps that runs in mode "throughput" take.
 
 pub mod augment;
+pub mod course;
 pub mod profile;
 pub mod step;

@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
-use crate::train::error::TrainError;
+use super::course::StepSeconds;
 use crate::train::kernel::gemm::{Matrix, Output, product};
+use crate::train::measure::PhaseSeconds;
 use crate::train::trainer::Trainer;
 
 /// Rows and columns of the product that shows what a core can do.
@@ -23,30 +24,28 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Winds the clocks.
+    /// Winds the clock of the layers.
     pub(super) fn begin(trainer: &mut Trainer) {
-        let clock = || {
-            let start = Instant::now();
-            Box::new(move || start.elapsed().as_secs_f64())
-        };
-        trainer.wind_clock(clock());
-        trainer.wind_layer_clock(clock());
+        let start = Instant::now();
+        trainer.wind_layer_clock(Box::new(move || start.elapsed().as_secs_f64()));
     }
 
-    /// Reads them after `steps` steps.
-    pub(super) fn end(trainer: &mut Trainer, steps: usize) -> Result<Self, TrainError> {
-        let each = |seconds: f64| seconds / steps as f64;
-        let phases = trainer.measure()?;
+    /// Of the steps since then.
+    pub(super) fn of(trainer: &mut Trainer, steps: &[StepSeconds]) -> Self {
+        let each = |seconds: f64| seconds / steps.len() as f64;
+        let phase = |name: &str, of: fn(&PhaseSeconds) -> f64| {
+            (name.to_owned(), each(steps.iter().map(|step| of(&step.phases)).sum()))
+        };
         let layers = trainer.take_layer_seconds().into_iter();
-        Ok(Self {
-            phases: phases
-                .iter()
-                .filter_map(|phase| Some((phase.measurement, phase.lanes[0].as_ref()?.values[0])))
-                .filter(|(name, _)| *name != "evaluation_s")
-                .map(|(name, seconds)| (name.trim_end_matches("_s").to_owned(), each(seconds)))
-                .collect(),
+        Self {
+            phases: vec![
+                phase("data", |phases| phases.data),
+                phase("forward", |phases| phases.forward),
+                phase("backward", |phases| phases.backward),
+                phase("update", |phases| phases.update),
+            ],
             layers: layers.map(|(label, s)| (label.name.clone(), s.map(each))).collect(),
-        })
+        }
     }
 }
 

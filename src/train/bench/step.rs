@@ -3,16 +3,14 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
 
+use super::course::{StepSeconds, StepsEnd, take_steps, timed_config, wind};
 use super::profile::Profile;
 use crate::spec::RunConfig;
-use crate::spec::init::Init;
-use crate::spec::measure::{Measurement, Measurements};
+use crate::spec::mode::Course;
 use crate::train::data::{DataSplits, Images};
 use crate::train::device::Device;
 use crate::train::error::TrainError;
-use crate::train::report::{EpochEnd, StepReport};
 use crate::train::rng::{Purpose, Stream};
 use crate::train::trainer::Trainer;
 
@@ -47,68 +45,48 @@ impl StepTimes {
 pub struct Setting<'a> {
     /// Where they are done.
     pub device: &'a Device,
-    /// Steps before the first that is timed.
-    pub warm_up: usize,
-    /// Steps to time; at least one.
-    pub steps: usize,
-    /// Are phases and layers timed apart?
+    /// How many.
+    pub course: Course,
+    /// Are the layers timed apart?
     pub profiles: bool,
 }
 
-/// Trains `config` for `warm_up` and then `steps` steps of a whole batch each, on the current
-/// thread and its thread pool, or on an accelerator.
+/// Trains `config` for the steps of a course, of a whole batch each, on the current thread and its
+/// thread pool, or on an accelerator.
 ///
 /// # Errors
 /// When the configuration cannot be trained, or its loss is no number.
 ///
 /// # Panics
-/// If `steps` is 0.
+/// If there is no step to time.
 pub fn time_steps(config: &RunConfig, setting: &Setting<'_>) -> Result<StepTimes, TrainError> {
-    let &Setting { device, warm_up, steps, profiles } = setting;
-    assert!(steps > 0, "invariant: a step to time");
-    let wanted = warm_up + steps;
-    // One epoch more than needed: a schedule may bring the rate to 0 at the end.
-    let epochs = wanted.div_ceil(BATCHES) as u32 + 1;
-    let mut config = RunConfig { epochs, ..config.clone() };
-    if matches!(config.init, Init::From { .. }) {
-        // What the weights are changes no time, and drawn ones need no file.
-        config.init = Init::Pytorch;
-    }
-    if profiles {
-        config.measure = Measurements::new(vec![Measurement::Time]);
-    }
-    let data = noise(&config, BATCHES * config.batch_size as usize);
-    let mut trainer = Trainer::on(&[config], Arc::new(data), device)?;
-    let mut seconds = Vec::with_capacity(wanted);
-    take_steps(&mut trainer, warm_up, &mut seconds)?;
+    let &Setting { device, course, profiles } = setting;
+    assert!(course.steps > 0, "invariant: a step to time");
+    let images = BATCHES * config.batch_size as usize;
+    let timed = timed_config(config, images, course);
+    let data = noise(&timed, images);
+    let mut trainer = Trainer::on(&[timed], Arc::new(data), device)?;
+    wind(&mut trainer, device);
+    all_steps(&mut trainer, course.warm_up)?;
     if profiles {
         Profile::begin(&mut trainer);
     }
-    take_steps(&mut trainer, wanted, &mut seconds)?;
-    let profile = if profiles { Some(Profile::end(&mut trainer, steps)?) } else { None };
-    let mut seconds = seconds.split_off(warm_up);
+    let steps = all_steps(&mut trainer, course.steps)?;
+    let profile = profiles.then(|| Profile::of(&mut trainer, &steps));
+    let mut seconds: Vec<f64> = steps.iter().map(|step| step.whole).collect();
     seconds.sort_by(f64::total_cmp);
     Ok(StepTimes { seconds, parameters: trainer.parameters(0), profile })
 }
 
-/// Trains until `seconds` has the time of `wanted` steps.
-fn take_steps(
-    trainer: &mut Trainer,
-    wanted: usize,
-    seconds: &mut Vec<f64>,
-) -> Result<(), TrainError> {
-    while seconds.len() < wanted {
-        let mut begun = Instant::now();
-        let mut count = |_: &StepReport<'_>| {
-            seconds.push(begun.elapsed().as_secs_f64());
-            begun = Instant::now();
-            if seconds.len() < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        if trainer.train_epoch(&mut count)? == EpochEnd::Diverged {
-            return Err(TrainError::BenchDiverged { step: trainer.steps_done() });
+/// Takes so many steps.
+fn all_steps(trainer: &mut Trainer, wanted: u32) -> Result<Vec<StepSeconds>, TrainError> {
+    let mut begin = || Ok::<(), TrainError>(());
+    match take_steps(trainer, wanted, &mut begin, &mut |_| ControlFlow::Continue(()))? {
+        StepsEnd::Done(steps) => Ok(steps),
+        StepsEnd::Stopped | StepsEnd::Diverged => {
+            Err(TrainError::BenchDiverged { step: trainer.steps_done() })
         }
     }
-    Ok(())
 }
 
 /// `count` training images of noise in the shape of the configuration's data set, and no others.
@@ -139,19 +117,21 @@ mod tests {
 
     fn timed(
         config: &RunConfig,
-        warm_up: usize,
-        steps: usize,
+        warm_up: u32,
+        steps: u32,
         profiles: bool,
     ) -> Result<StepTimes, TrainError> {
-        time_steps(config, &Setting { device: &Device::Cpu, warm_up, steps, profiles })
+        let course = Course { warm_up, steps };
+        time_steps(config, &Setting { device: &Device::Cpu, course, profiles })
     }
     use crate::spec::dataset::Dataset;
+    use crate::spec::init::Init;
     use crate::spec::weights::WeightsFile;
 
     #[test]
     fn every_step_but_the_warm_up_is_timed() {
         let config = RunConfig { dataset: Dataset::Mnist, batch_size: 4, ..RunConfig::default() };
-        let times = timed(&config, 3, 2 * BATCHES, false).unwrap();
+        let times = timed(&config, 3, 2 * BATCHES as u32, false).unwrap();
         assert_eq!((times.seconds.len(), times.parameters), (2 * BATCHES, 567_434));
         assert!(times.seconds.is_sorted() && times.least_s() > 0.0);
         assert!(times.least_s() <= times.median_s());
@@ -169,7 +149,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_step_add_up_to_it() {
         let config = RunConfig { dataset: Dataset::Mnist, batch_size: 64, ..RunConfig::default() };
-        let times = timed(&config, 2, 3 * BATCHES, true).unwrap();
+        let times = timed(&config, 2, 3 * BATCHES as u32, true).unwrap();
         let profile = times.profile.unwrap();
         let phases: Vec<&str> = profile.phases.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(phases, ["data", "forward", "backward", "update"]);

@@ -1,6 +1,7 @@
 //! An accelerator as the engine sees it, and memory on it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
@@ -20,6 +21,24 @@ struct Open {
     backend: Box<dyn Backend>,
     /// Memory that means nothing between two operations: place and bytes.
     scratch: Mutex<(Address, usize)>,
+    /// Bytes that are allocated, and the most that ever were.
+    bytes: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+impl Open {
+    /// Memory of that size, all of it 0.
+    fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
+        let address = self.backend.allocate(bytes)?;
+        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(bytes, Ordering::Relaxed);
+        Ok(address)
+    }
+
+    fn release(&self, address: Address, bytes: usize) {
+        self.backend.release(address);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Open {
@@ -40,7 +59,12 @@ impl fmt::Debug for Accelerator {
 impl Accelerator {
     /// What drives it.
     pub fn new(backend: Box<dyn Backend>) -> Self {
-        Self(Arc::new(Open { backend, scratch: Mutex::new((Address::NONE, 0)) }))
+        Self(Arc::new(Open {
+            backend,
+            scratch: Mutex::new((Address::NONE, 0)),
+            bytes: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+        }))
     }
 
     /// What it is called.
@@ -53,8 +77,7 @@ impl Accelerator {
     /// # Errors
     /// When there is not so much left.
     pub fn zeros<T: Pod>(&self, len: usize) -> Result<Memory, DeviceError> {
-        let bytes = (len * size_of::<T>()).max(1);
-        let address = self.0.backend.allocate(bytes)?;
+        let address = self.0.allocate(held(len * size_of::<T>()))?;
         Ok(Memory { accelerator: self.clone(), address, bytes: len * size_of::<T>() })
     }
 
@@ -76,10 +99,10 @@ impl Accelerator {
         let mut scratch = self.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if scratch.1 < bytes {
             if scratch.0 != Address::NONE {
-                self.0.backend.release(scratch.0);
+                self.0.release(scratch.0, scratch.1);
             }
             *scratch = (Address::NONE, 0);
-            *scratch = (self.0.backend.allocate(bytes)?, bytes);
+            *scratch = (self.0.allocate(bytes)?, bytes);
         }
         Ok(scratch.0)
     }
@@ -115,6 +138,12 @@ impl Accelerator {
         self.0.backend.multiply(product)
     }
 
+    /// The most bytes that were ever allocated here; what libraries allocate for themselves is not
+    /// among them.
+    pub fn peak_bytes(&self) -> usize {
+        self.0.peak.load(Ordering::Relaxed)
+    }
+
     /// Waits for all that is queued.
     ///
     /// # Errors
@@ -136,6 +165,11 @@ pub fn counted(what: &'static str, found: usize) -> Result<u32, DeviceError> {
     fits.ok_or(DeviceError::TooLarge { what, found, limit: LIMIT })
 }
 
+/// Bytes that are allocated for memory of a size: nothing has no address.
+fn held(bytes: usize) -> usize {
+    bytes.max(1)
+}
+
 /// Memory of an accelerator, given back when this goes.
 #[derive(Debug)]
 pub struct Memory {
@@ -146,7 +180,7 @@ pub struct Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.accelerator.0.backend.release(self.address);
+        self.accelerator.0.release(self.address, held(self.bytes));
     }
 }
 

@@ -23,7 +23,7 @@ pub use label::{Label, NETWORK};
 pub use memory::Memory;
 pub use probe::Probe;
 pub(super) use probe::from_validation;
-pub use time::{Clock, LayerClock, Phase, Way};
+pub use time::{Clock, LayerClock, Phase, PhaseSeconds, Way};
 
 use super::error::TrainError;
 use super::kernel::Real;
@@ -179,6 +179,11 @@ impl<T: Real> Measures<T> {
         if let Some(clock) = &mut self.time {
             clock.enter(phase);
         }
+    }
+
+    /// The seconds of the phases since the last time, if they are measured.
+    pub fn lap(&mut self) -> Option<PhaseSeconds> {
+        self.time.as_mut()?.lap()
     }
 
     /// Lets `now` tell how long the phases take, if that is asked for.

@@ -27,12 +27,27 @@ pub enum Phase {
 /// Names of the phases that are reported, in the order of [`Phase`].
 const NAMES: [&str; 5] = ["data_s", "forward_s", "backward_s", "update_s", "evaluation_s"];
 
+/// Seconds of one step, by what they went into; what is left of the step is none of these.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PhaseSeconds {
+    /// [`Phase::Data`].
+    pub data: f64,
+    /// [`Phase::Forward`].
+    pub forward: f64,
+    /// [`Phase::Backward`].
+    pub backward: f64,
+    /// [`Phase::Update`].
+    pub update: f64,
+}
+
 /// Adds up the seconds of the phases.
 pub struct Clock {
     now: Option<Box<dyn Fn() -> f64 + Send>>,
     since: f64,
     phase: Phase,
     seconds: [f64; 6],
+    /// The seconds when the last lap was taken.
+    lap: [f64; 6],
     lanes: usize,
     network: Arc<[Label]>,
 }
@@ -45,6 +60,7 @@ impl Clock {
             since: 0.0,
             phase: Phase::Other,
             seconds: [0.0; 6],
+            lap: [0.0; 6],
             lanes,
             network: Arc::new([Label::network()]),
         }
@@ -66,10 +82,25 @@ impl Clock {
         self.phase = phase;
     }
 
+    /// The seconds of the phases that have ended since the last lap, or since [`take`](Self::take);
+    /// `None` from a clock that stands.
+    pub fn lap(&mut self) -> Option<PhaseSeconds> {
+        self.now.as_ref()?;
+        let before = std::mem::replace(&mut self.lap, self.seconds);
+        let of = |phase: Phase| self.seconds[phase as usize] - before[phase as usize];
+        Some(PhaseSeconds {
+            data: of(Phase::Data),
+            forward: of(Phase::Forward),
+            backward: of(Phase::Backward),
+            update: of(Phase::Update),
+        })
+    }
+
     /// The seconds since the last time, the same for all lanes, which share every pass; nothing from
     /// a clock that stands.
     pub fn take(&mut self) -> Vec<Measured> {
         let seconds = std::mem::take(&mut self.seconds);
+        self.lap = [0.0; 6];
         if self.now.is_none() {
             return Vec::new();
         }
@@ -138,6 +169,29 @@ mod tests {
         assert_eq!(clock.take(), [[1.0, 0.0], [5.0, 9.0]]);
         assert_eq!(clock.take(), [[0.0; 2]; 2]);
         assert_eq!(LayerClock::time(&mut None, (5, Way::Forward), || 3), 3);
+    }
+
+    #[test]
+    fn a_lap_has_the_seconds_since_the_one_before() {
+        let mut clock = Clock::new(1);
+        assert_eq!(clock.lap(), None, "a clock that stands knows nothing");
+        let ticks = AtomicU32::new(0);
+        clock.wind(Box::new(move || f64::from(ticks.fetch_add(1, Ordering::Relaxed)).powi(2)));
+        let mut step = || {
+            for phase in [Phase::Data, Phase::Forward, Phase::Backward, Phase::Update, Phase::Other]
+            {
+                clock.enter(phase);
+            }
+            clock.lap().unwrap()
+        };
+        let first = PhaseSeconds { data: 3.0, forward: 5.0, backward: 7.0, update: 9.0 };
+        assert_eq!(step(), first);
+        let second = PhaseSeconds { data: 13.0, forward: 15.0, backward: 17.0, update: 19.0 };
+        assert_eq!(step(), second, "the tick between two laps is no part of a phase");
+        let whole: Vec<f64> =
+            clock.take().iter().map(|m| m.lanes[0].as_ref().unwrap().values[0]).collect();
+        assert_eq!(whole, [16.0, 20.0, 24.0, 28.0, 0.0], "laps take nothing from the epoch");
+        assert_eq!(clock.lap(), Some(PhaseSeconds::default()));
     }
 
     #[test]

@@ -20,6 +20,10 @@ struct Gang<T> {
     pulse: Option<Arc<Pulse>>,
     step: Option<Instant>,
     times: Times,
+    /// The same when the step before was done.
+    before: Times,
+    /// Each of the steps that are kept, while there is room.
+    kept: Vec<StepTimes>,
 }
 
 /// The way that gradients go; a thread needs to know them before it can sum them.
@@ -35,6 +39,29 @@ struct Times {
     whole: Duration,
     communication: Duration,
     waited: Duration,
+}
+
+impl Times {
+    /// The mean over the steps, of which there is one at least.
+    fn mean(&self) -> StepTimes {
+        let mean = |time: Duration| time.as_secs_f64() / f64::from(self.steps);
+        StepTimes {
+            compute_s: mean(self.whole.saturating_sub(self.waited)),
+            communication_s: mean(self.communication),
+            wait_s: mean(self.waited),
+        }
+    }
+
+    /// The mean over the steps since `before`.
+    fn since(&self, before: &Self) -> StepTimes {
+        let steps = Self {
+            steps: self.steps - before.steps,
+            whole: self.whole - before.whole,
+            communication: self.communication - before.communication,
+            waited: self.waited - before.waited,
+        };
+        steps.mean()
+    }
 }
 
 /// Where the time of a step goes, the mean over some of them, in seconds of this rank.
@@ -64,6 +91,8 @@ impl<T: Real> Ranks<T> {
                 pulse: None,
                 step: None,
                 times: Times::default(),
+                before: Times::default(),
+                kept: Vec::new(),
             }),
         }
     }
@@ -165,16 +194,30 @@ impl<T: Real> Ranks<T> {
         gang.times.steps += 1;
         gang.times.whole += begun.elapsed();
         gang.times.waited += gang.peers.take_waited();
+        let step = gang.times.since(&gang.before);
+        gang.before = gang.times;
+        if gang.kept.len() < gang.kept.capacity() {
+            gang.kept.push(step);
+        }
+    }
+
+    /// Keeps the times of each of the next `steps` steps.
+    pub fn keep_times(&mut self, steps: usize) {
+        if let Some(gang) = &mut self.gang {
+            gang.kept = Vec::with_capacity(steps);
+        }
+    }
+
+    /// What was kept, step by step; nothing of one rank.
+    pub fn kept_times(&mut self) -> Vec<StepTimes> {
+        self.gang.as_mut().map(|gang| std::mem::take(&mut gang.kept)).unwrap_or_default()
     }
 
     /// Where the time of the steps since the last call went; `None` of one rank, or of no step.
     pub fn take_times(&mut self) -> Option<StepTimes> {
-        let times = std::mem::take(&mut self.gang.as_mut()?.times);
-        let mean = |time: Duration| time.as_secs_f64() / f64::from(times.steps);
-        (times.steps > 0).then(|| StepTimes {
-            compute_s: mean(times.whole.saturating_sub(times.waited)),
-            communication_s: mean(times.communication),
-            wait_s: mean(times.waited),
-        })
+        let gang = self.gang.as_mut()?;
+        gang.before = Times::default();
+        let times = std::mem::take(&mut gang.times);
+        (times.steps > 0).then(|| times.mean())
     }
 }

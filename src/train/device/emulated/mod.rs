@@ -189,6 +189,17 @@ fn memory_is_written_and_read_back_and_starts_at_0() {
 }
 
 #[test]
+fn the_most_memory_that_was_held_at_a_time_is_known() {
+    let Some(accelerator) = accelerator() else { return };
+    let before = accelerator.peak_bytes();
+    let kept = accelerator.zeros::<f32>(1 << 20).unwrap();
+    drop(accelerator.zeros::<f32>(1 << 20).unwrap());
+    let again = accelerator.zeros::<f32>(1 << 20).unwrap();
+    assert_eq!(accelerator.peak_bytes() - before, 8 << 20, "two at a time, never three");
+    drop((kept, again));
+}
+
+#[test]
 fn products_follow_their_definition() {
     let Some(accelerator) = accelerator() else { return };
     // Two products of (2, 3) and (3, 2), the second stored transposed.

@@ -1,0 +1,140 @@
+//! What a run's speed is worth beside that of a reference: the run of the same sweep that agrees in
+//! seed and all varied keys but `device` and `devices`, in which it has the first value of the sweep
+//! and the fewest.
+//!
+//! Timed runs only: how fast training runs went depends on what else ran beside them.
+
+use std::collections::BTreeMap;
+
+use super::row::{RowStatus, RunRow};
+
+/// Fills in `speed_up` and `efficiency` of all rows.
+pub(super) fn fill_in(axes: &[String], rows: &mut [RunRow]) {
+    let found = {
+        let references = References::of(axes, rows);
+        let relative = |row: &RunRow| {
+            let own = rate(row)?;
+            let reference = references.of_row(row)?;
+            let (times, devices) = (own / rate(reference)?, devices(row)? / devices(reference)?);
+            (times.is_finite() && devices > 0.0).then_some((times, times / devices))
+        };
+        rows.iter().map(relative).collect::<Vec<_>>()
+    };
+    for (row, found) in rows.iter_mut().zip(found) {
+        row.metrics.speed_up = found.map(|(times, _)| times);
+        row.metrics.efficiency = found.map(|(_, efficiency)| efficiency);
+    }
+}
+
+/// Images per second of a run whose steps were timed.
+fn rate(row: &RunRow) -> Option<f64> {
+    row.metrics.throughput.as_ref()?;
+    row.metrics.images_per_s.filter(|rate| *rate > 0.0 && row.status == RowStatus::Finished)
+}
+
+fn devices(row: &RunRow) -> Option<f64> {
+    Some(f64::from(row.metrics.throughput.as_ref()?.devices))
+}
+
+/// The reference of every group of rows that agree in all else.
+struct References<'a> {
+    /// Which axes are not agreed in.
+    compared: Vec<usize>,
+    found: BTreeMap<Group<'a>, (Order, usize)>,
+    rows: &'a [RunRow],
+}
+
+/// What the runs of one group agree in: the seed, and the other axes.
+type Group<'a> = (u64, Vec<&'a str>);
+
+/// Which of several runs is the reference, the least: by its device, its devices, its row.
+type Order = (usize, u64, usize);
+
+impl<'a> References<'a> {
+    fn of(axes: &[String], rows: &'a [RunRow]) -> Self {
+        let place = |name: &str| axes.iter().position(|axis| axis == name);
+        let [device, devices] = ["device", "devices"].map(place);
+        // Nothing is relative in a sweep that varies neither.
+        let compared: Vec<usize> = device.into_iter().chain(devices).collect();
+        let label = |row: &'a RunRow, axis: Option<usize>| {
+            axis.and_then(|axis| row.run.axes.get(axis)).map(|value| value.label.as_str())
+        };
+        let mut kinds: Vec<Option<&str>> = Vec::new();
+        let mut references = Self { compared, found: BTreeMap::new(), rows };
+        if references.compared.is_empty() {
+            return references;
+        }
+        for (number, row) in rows.iter().enumerate() {
+            let kind = label(row, device);
+            let at = kinds.iter().position(|known| *known == kind).unwrap_or_else(|| {
+                kinds.push(kind);
+                kinds.len() - 1
+            });
+            let count = devices.and_then(|axis| row.run.axes.get(axis)?.number).unwrap_or(1.0);
+            let order = (at, count as u64, number);
+            let key = references.key(row);
+            let best = references.found.entry(key).or_insert((order, number));
+            if order < best.0 {
+                *best = (order, number);
+            }
+        }
+        references
+    }
+
+    /// What rows of one group have in common.
+    fn key(&self, row: &'a RunRow) -> Group<'a> {
+        let axes = row.run.axes.iter().enumerate();
+        let others = axes.filter(|(axis, _)| !self.compared.contains(axis));
+        (row.run.seed, others.map(|(_, value)| value.label.as_str()).collect())
+    }
+
+    fn of_row(&self, row: &'a RunRow) -> Option<&'a RunRow> {
+        self.found.get(&self.key(row)).map(|(_, number)| &self.rows[*number])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample::timed;
+
+    /// Runs of (device, devices, batch size, seed) with so many images a second.
+    fn filled(rows: &[(&str, u32, u32, u64, Option<f64>)]) -> Vec<Option<(f64, f64)>> {
+        let axes = ["device", "devices", "batch_size"].map(str::to_owned);
+        let mut rows: Vec<RunRow> = rows.iter().map(|row| timed(*row)).collect();
+        fill_in(&axes, &mut rows);
+        rows.iter().map(|row| row.metrics.speed_up.zip(row.metrics.efficiency)).collect()
+    }
+
+    #[test]
+    fn a_run_is_held_against_the_first_device_and_the_fewest_at_the_same_batch_and_seed() {
+        let found = filled(&[
+            ("cpu", 2, 32, 0, Some(150.0)),
+            ("cpu", 1, 32, 0, Some(100.0)),
+            ("cuda", 1, 32, 0, Some(1000.0)),
+            ("cuda", 1, 64, 0, Some(2000.0)),
+            ("cpu", 1, 64, 0, Some(80.0)),
+            ("cpu", 1, 32, 1, Some(50.0)),
+            ("cuda", 1, 32, 1, Some(1000.0)),
+        ]);
+        let expected = [
+            (1.5, 0.75),
+            (1.0, 1.0),
+            (10.0, 10.0),
+            (25.0, 25.0),
+            (1.0, 1.0),
+            (1.0, 1.0),
+            (20.0, 20.0),
+        ];
+        assert_eq!(found, expected.map(Some));
+    }
+
+    #[test]
+    fn without_its_reference_nothing_is_known() {
+        let found = filled(&[("cpu", 1, 32, 0, None), ("cuda", 1, 32, 0, Some(1000.0))]);
+        assert_eq!(found, [None, None], "the reference has not run");
+        let mut rows = vec![timed(("cpu", 1, 32, 0, Some(9.0)))];
+        fill_in(&["a".to_owned(), "b".to_owned(), "c".to_owned()], &mut rows);
+        assert_eq!(rows[0].metrics.speed_up, None, "the sweep varies no device");
+    }
+}
