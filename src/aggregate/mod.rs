@@ -11,14 +11,17 @@ pub mod effects;
 pub mod error;
 pub mod layers;
 pub mod leaderboard;
+pub mod link;
 pub mod metrics;
 pub mod reader;
 mod relative;
 pub mod row;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod scaling;
 pub mod statistics;
 pub mod table;
+pub mod timings;
 
 pub use error::AggregateError;
 pub use leaderboard::Leaderboard;

@@ -139,6 +139,13 @@ pub fn timed(
     RunRow::new(run, RunState::Ended(&result), &metric)
 }
 
+/// The table of runs as [`timed`] has them.
+pub fn timed_table(runs: &[(&str, u32, u32, u64, Option<f64>)]) -> SweepTable {
+    let axes = ["device", "devices", "batch_size"].map(str::to_owned).to_vec();
+    let metric = Metric { name: MetricName::ImagesPerS, goal: Goal::Maximize, target: None };
+    SweepTable::from_rows(axes, metric, runs.iter().map(|run| timed(*run)).collect())
+}
+
 /// Claims about a small sweep.
 pub mod claims {
     use super::*;

@@ -48,6 +48,11 @@ impl SweepTable {
         self.timed = true;
     }
 
+    /// Are there runs whose steps are timed?
+    pub fn has_timed_steps(&self) -> bool {
+        self.timed
+    }
+
     /// What is relative to other rows.
     fn relate(&mut self) {
         if self.timed {

@@ -5,6 +5,7 @@
 //! at most a twentieth of its time on CSVs. The last state is always written.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::aggregate::claims::{ClaimResult, Stated, judge};
@@ -12,6 +13,8 @@ use crate::aggregate::effects::Effects;
 use crate::aggregate::leaderboard::Leaderboard;
 use crate::aggregate::reader::{read_events, read_histories, read_planned, read_result};
 use crate::aggregate::row::{PlannedRun, RunState};
+use crate::aggregate::scaling::ScalingTable;
+use crate::aggregate::timings::timings;
 use crate::aggregate::{AggregateError, SweepTable};
 use crate::event::{AttemptEnd, SweepEvent};
 use crate::plan::{self, Plan};
@@ -20,6 +23,7 @@ use crate::report::claims::claims_csv;
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
 use crate::report::effects::effects_csv;
 use crate::report::long::{LayersCsv, StepsCsv};
+use crate::report::throughput::{scaling_csv, scaling_fit_csv, throughput_csv};
 use crate::spec::claim::Claim;
 use crate::spec::run_policy::CurveDetail;
 use crate::spec::{Key, RunConfig, SweepSpec};
@@ -164,6 +168,11 @@ impl<'a> Boards<'a> {
         Leaderboard::of(&self.table)
     }
 
+    /// The runs as they stand.
+    pub fn table(&self) -> &SweepTable {
+        &self.table
+    }
+
     /// What the claims of the sweep have come to so far.
     pub fn claims(&self) -> Vec<ClaimResult> {
         judge(&self.claims, &self.table)
@@ -185,6 +194,7 @@ impl<'a> Boards<'a> {
         let effects = effects_csv(self.table.axes(), &Effects::of(&self.table));
         atomic::replace(&self.folder.effects_csv(), &effects, derived)?;
         self.write_claims(derived)?;
+        self.write_throughput(derived)?;
         atomic::replace_with(&self.folder.curves_csv(), derived, &mut |out| self.curves(out))?;
         self.write_long(derived)?;
         self.written = Some(Written { at: Instant::now(), cost: begun.elapsed() });
@@ -199,6 +209,22 @@ impl<'a> Boards<'a> {
             true => atomic::remove(&path),
             false => atomic::replace(&path, &claims_csv(&self.claims()), derived),
         }
+    }
+
+    /// Writes what steps took, where any are timed, and how that scales, where any are on several
+    /// devices; takes away what an earlier sweep had of these.
+    fn write_throughput(&self, derived: Durability) -> Result<(), RecordError> {
+        let (axes, timings) = (self.table.axes(), timings(&self.table));
+        let scaling = ScalingTable::of(&self.table, &timings);
+        let write = |path: PathBuf, bytes: Option<Vec<u8>>| match bytes {
+            Some(bytes) => atomic::replace(&path, &bytes, derived),
+            None => atomic::remove(&path),
+        };
+        let scales = !scaling.rows.is_empty();
+        let times = self.table.has_timed_steps();
+        write(self.folder.throughput_csv(), times.then(|| throughput_csv(axes, &timings)))?;
+        write(self.folder.scaling_csv(), scales.then(|| scaling_csv(axes, &scaling)))?;
+        write(self.folder.scaling_fit_csv(), scales.then(|| scaling_fit_csv(axes, &scaling)))
     }
 
     /// Writes the tables that are not always asked for; takes away those of an earlier sweep that did.

@@ -44,6 +44,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     }
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
+    write!(out, "{}", terminal::throughput(boards.table()))?;
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     writeln!(out, "\n{}", terminal::short_path(&folder.leaderboard_csv()))?;
     Ok(ExitCode::Ok)

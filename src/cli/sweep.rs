@@ -140,6 +140,7 @@ fn skipped(session: &Session) -> String {
 fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, CliError> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
+    write!(out, "{}", terminal::throughput(boards.table()))?;
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     let done = session.plan.counts.done;
     let skipped = skipped(session);
@@ -170,6 +171,7 @@ fn print_outcome(
 fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
+    write!(out, "{}", terminal::throughput(boards.table()))?;
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     let folder = terminal::short_path(&session.folder.leaderboard_csv());
     writeln!(out, "\n{folder}  (beside it runs.csv and curves.csv)")?;

@@ -5,10 +5,14 @@ use std::path::Path;
 
 use console::Term;
 
+use crate::aggregate::SweepTable;
 use crate::aggregate::claims::ClaimResult;
 use crate::aggregate::leaderboard::Leaderboard;
+use crate::aggregate::scaling::ScalingTable;
+use crate::aggregate::timings::timings;
 use crate::display::claims_table::claims_table;
 use crate::display::leaderboard_table::{Colour, Symbols, TableStyle, leaderboard_table};
+use crate::display::throughput_table::{scaling_table, throughput_table};
 
 /// Width of a table where there is no terminal to fit it into.
 const UNBOUNDED: usize = 160;
@@ -36,6 +40,12 @@ fn speaks_unicode() -> bool {
 /// The head of a leaderboard, as this terminal shows it.
 pub fn leaderboard(board: &Leaderboard) -> String {
     leaderboard_table(board, &table_style())
+}
+
+/// What steps took and how that scales; nothing where none are timed.
+pub fn throughput(table: &SweepTable) -> String {
+    let timings = timings(table);
+    throughput_table(&timings) + &scaling_table(&ScalingTable::of(table, &timings))
 }
 
 /// What claims came to, as this terminal shows it; nothing without claims.

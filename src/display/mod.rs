@@ -8,5 +8,6 @@ pub mod network_table;
 pub mod plan_table;
 pub mod profile_table;
 pub mod progress;
+pub mod throughput_table;
 
 pub use progress::Progress;

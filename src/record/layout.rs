@@ -71,6 +71,21 @@ impl SweepFolder {
         self.root.join("claims.csv")
     }
 
+    /// A row for every configuration whose steps are timed; only where there are any.
+    pub fn throughput_csv(&self) -> PathBuf {
+        self.root.join("throughput.csv")
+    }
+
+    /// Speed-ups over devices, measured and forecast; only where steps on several are timed.
+    pub fn scaling_csv(&self) -> PathBuf {
+        self.root.join("scaling.csv")
+    }
+
+    /// The fitted link between ranks and what follows; only where there is `scaling.csv`.
+    pub fn scaling_fit_csv(&self) -> PathBuf {
+        self.root.join("scaling_fit.csv")
+    }
+
     /// A row for every run, epoch and metric.
     pub fn curves_csv(&self) -> PathBuf {
         self.root.join("curves.csv")

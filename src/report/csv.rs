@@ -321,7 +321,8 @@ mod tests {
 
     #[test]
     fn no_key_of_a_sweep_file_is_called_like_another_column() {
-        let empty = SweepTable::new(vec![], sample::metric(), vec![]);
+        let mut empty = SweepTable::new(vec![], sample::metric(), vec![]);
+        empty.times_steps();
         let curves = CurvesCsv::new(Vec::new(), &[]).unwrap().finish().unwrap();
         let board = leaderboard_csv(&Leaderboard::of(&empty));
         for header in [runs_csv(&empty), board, curves].map(|bytes| parse(&bytes).0) {
@@ -334,7 +335,8 @@ mod tests {
     #[test]
     fn every_column_is_documented() {
         let reference = include_str!("../../docs/reference/csv.md");
-        let empty = SweepTable::new(vec![], sample::metric(), vec![]);
+        let mut empty = SweepTable::new(vec![], sample::metric(), vec![]);
+        empty.times_steps();
         let curves = CurvesCsv::new(Vec::new(), &[]).unwrap().finish().unwrap();
         let board = leaderboard_csv(&Leaderboard::of(&empty));
         for column in [runs_csv(&empty), board, curves].iter().flat_map(|bytes| parse(bytes).0) {

@@ -6,3 +6,4 @@ pub mod claims;
 pub mod csv;
 pub mod effects;
 pub mod long;
+pub mod throughput;
