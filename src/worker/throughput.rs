@@ -181,3 +181,119 @@ impl Found<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::AtomicBool;
+
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::ids::RunId;
+    use crate::record::result::RECORD_FORMAT;
+    use crate::record::{RunFolder, RunRecord, lines};
+    use crate::spec::config::ENGINE_NUMERICS;
+    use crate::spec::device::DeviceId;
+    use crate::worker::run::{Assignment, work};
+
+    /// A run of 7 timed steps of 16 images, after 2 that are not, on 40 images; with changes.
+    fn run(changes: serde_json::Value) -> (TempDir, RunFolder) {
+        let root = tempfile::tempdir().unwrap();
+        let mut config = json!({
+            "dataset": { "kind": "synthetic", "train": 40, "val": 8, "test": 8, "shape": [1, 8, 8] },
+            "model": { "kind": "mlp", "hidden": [16] },
+            "mode": { "kind": "throughput", "steps": 7, "warm_up": 2 },
+            "batch_size": 16,
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let record = RunRecord {
+            format: RECORD_FORMAT,
+            run_id: RunId::of(b"timed"),
+            configuration: "base".to_owned(),
+            config: serde_json::from_value(config).unwrap(),
+            engine: ENGINE_NUMERICS,
+            data: "synthetic-1".to_owned(),
+            checkpoint_every_epochs: 1,
+            checkpoint_keep: 1,
+        };
+        let folder = root.path().join("run");
+        fs::create_dir(&folder).unwrap();
+        let folder = RunFolder::at(&folder);
+        atomic::replace_json(&folder.run(), &record, Durability::Derived).unwrap();
+        (root, folder)
+    }
+
+    fn attempt(folder: &RunFolder, stop: bool) -> Result<WorkerExit, WorkerError> {
+        let assignment = Assignment {
+            folders: vec![folder.path().to_owned()],
+            data: folder.path().to_owned(),
+            attempt: 1,
+            device: DeviceId::Cpu,
+        };
+        work(&assignment, &AtomicBool::new(stop))
+    }
+
+    fn result(folder: &RunFolder) -> Option<RunResult> {
+        atomic::read_json(&folder.result(), RECORD_FORMAT).unwrap()
+    }
+
+    fn steps_written(folder: &RunFolder) -> usize {
+        let events: Vec<RunEvent> = lines::read(&folder.events()).unwrap();
+        let steps = events.iter().map(|event| match event {
+            RunEvent::Steps { loss, .. } => loss.len(),
+            _ => 0,
+        });
+        steps.sum()
+    }
+
+    #[test]
+    fn the_result_says_what_the_steps_took_and_nothing_else_is_done() {
+        let (_root, folder) = run(json!({}));
+        assert_eq!(attempt(&folder, false).unwrap(), WorkerExit::Done);
+        let result = result(&folder).unwrap();
+        assert_eq!((result.status, result.epochs.len()), (RunStatus::Finished, 0));
+        assert_eq!((result.test_accuracy, result.test_loss), (None, None));
+        assert!(result.wall_s.unwrap() > 0.0 && result.peak_memory_bytes.unwrap() > 1 << 20);
+        let timed = result.throughput.unwrap();
+        assert_eq!((timed.batch_size, timed.warm_up, timed.steps), (16, 2, 7));
+        assert_eq!((timed.device.as_str(), timed.devices, &timed.exchange), ("cpu", 1, &None));
+        assert_eq!(result.images_per_s, Some(16.0 / timed.step_s.median));
+        for spread in [timed.data_s, timed.forward_s, timed.backward_s, timed.update_s] {
+            assert!(spread.p10 > 0.0 && spread.p10 <= spread.median && spread.median <= spread.p90);
+            assert!(spread.median < timed.step_s.median);
+        }
+        assert_eq!(steps_written(&folder), 9, "losses of all steps, as ever");
+        assert!(!folder.checkpoints().exists());
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_data_set_is_as_large_as_asked_for() {
+        let (_root, folder) = run(json!({ "batch_size": 100 }));
+        assert_eq!(attempt(&folder, false).unwrap(), WorkerExit::Done);
+        let timed = result(&folder).unwrap().throughput.unwrap();
+        assert_eq!((timed.batch_size, timed.steps), (100, 7));
+    }
+
+    #[test]
+    fn one_that_was_stopped_begins_anew() {
+        let (_root, folder) = run(json!({}));
+        assert_eq!(attempt(&folder, true).unwrap(), WorkerExit::Interrupted);
+        assert_eq!((result(&folder), steps_written(&folder)), (None, 1));
+        assert_eq!(attempt(&folder, false).unwrap(), WorkerExit::Done);
+        assert_eq!(steps_written(&folder), 9);
+        assert_eq!(result(&folder).unwrap().throughput.unwrap().steps, 7);
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_is_a_result() {
+        let (_root, folder) = run(json!({ "lr": 1e30 }));
+        assert_eq!(attempt(&folder, false).unwrap(), WorkerExit::Done);
+        let result = result(&folder).unwrap();
+        assert_eq!((result.status, &result.throughput), (RunStatus::Diverged, &None));
+        assert!(result.reason.is_some());
+    }
+}

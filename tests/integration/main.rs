@@ -17,3 +17,4 @@ mod ranks;
 mod sandbox;
 mod signals;
 mod slots;
+mod throughput;
