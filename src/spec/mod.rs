@@ -45,4 +45,5 @@ pub(crate) mod word;
 
 pub use config::{Key, RunConfig, Setting};
 pub use diagnostics::{Sources, SpecError};
+pub use read::SHORT;
 pub use sweep::SweepSpec;

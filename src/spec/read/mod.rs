@@ -14,9 +14,11 @@ mod layer;
 mod overrides;
 mod rules;
 pub(crate) mod settings;
+mod short;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub(crate) use hints::key_help;
+pub use sweep::SHORT;

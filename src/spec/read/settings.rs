@@ -285,7 +285,7 @@ pub fn table_schema(fields: &[Field]) -> Json {
 }
 
 /// Sections of keys, which are no settings.
-pub const KEY_SECTIONS: &[&str] = &["base", "grid", "zip", "when", "exclude", "include"];
+pub const KEY_SECTIONS: &[&str] = &["base", "grid", "zip", "when", "exclude", "include", "short"];
 
 /// Sections of settings that may stand several times.
 pub const REPEATED: &[&str] = &["claim"];
