@@ -12,6 +12,7 @@ pub mod error;
 pub mod layers;
 pub mod leaderboard;
 pub mod metrics;
+pub mod quantities;
 pub mod reader;
 pub mod row;
 #[cfg(test)]

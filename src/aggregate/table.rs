@@ -45,6 +45,12 @@ impl SweepTable {
         true
     }
 
+    /// Adds to a run what was read from its course. False if it is not of this sweep.
+    pub fn set_quantities(&mut self, run_id: RunId, quantities: Vec<Option<f64>>) -> bool {
+        let row = self.place.get(&run_id).map(|place| &mut self.rows[*place]);
+        row.map(|row| row.quantities = quantities).is_some()
+    }
+
     /// Names of the varied keys.
     pub fn axes(&self) -> &[String] {
         &self.axes

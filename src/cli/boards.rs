@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 use crate::aggregate::claims::{ClaimResult, Stated, judge};
 use crate::aggregate::effects::Effects;
 use crate::aggregate::leaderboard::Leaderboard;
-use crate::aggregate::reader::{read_events, read_histories, read_planned, read_result};
+use crate::aggregate::quantities::Quantities;
+use crate::aggregate::reader::{
+    read_events, read_histories, read_history, read_planned, read_result,
+};
 use crate::aggregate::row::{PlannedRun, RunState};
 use crate::aggregate::{AggregateError, SweepTable};
 use crate::event::{AttemptEnd, SweepEvent};
+use crate::ids::RunId;
 use crate::plan::Plan;
-use crate::record::{Durability, RecordError, SweepFolder, atomic};
+use crate::record::{Durability, RecordError, RunResult, SweepFolder, atomic};
 use crate::report::claims::claims_csv;
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
 use crate::report::effects::effects_csv;
@@ -36,6 +40,7 @@ pub struct Boards<'a> {
     measured: bool,
     table: SweepTable,
     claims: Vec<Stated>,
+    quantities: Quantities,
     /// Files that could not be read when the sweep was opened.
     pub problems: Vec<AggregateError>,
     written: Option<Written>,
@@ -65,8 +70,7 @@ fn stated(claims: &[Claim], keys: &[Key], plan: &Plan) -> Vec<Stated> {
     }
     // Runs of one configuration differ in the seed only, which no condition tests.
     let configs: Vec<RunConfig> = (0..plan.points.len()).map(|n| plan.points.config(n)).collect();
-    let of_runs = || plan.runs.iter().map(|run| &configs[run.configuration]);
-    claims.iter().map(|claim| Stated::of(claim, keys, of_runs())).collect()
+    Stated::all(claims, keys, || plan.runs.iter().map(|run| &configs[run.configuration]))
 }
 
 impl<'a> Boards<'a> {
@@ -77,7 +81,16 @@ impl<'a> Boards<'a> {
         let runs = plan.runs.iter().map(|run| {
             PlannedRun::of(run.id, plan.configuration_name(run), &plan.config(run), &keys)
         });
-        let reading = read_planned(folder, axes, &spec.metric, runs.collect());
+        let mut reading = read_planned(folder, axes, &spec.metric, runs.collect());
+        let quantities = Quantities::of(&spec.claims);
+        if !quantities.is_empty() {
+            let read: Vec<(RunId, Vec<Option<f64>>)> = read_events(folder, reading.table.rows())
+                .map(|(row, history)| (row.run.run_id, quantities.read(&history)))
+                .collect();
+            for (run_id, values) in read {
+                reading.table.set_quantities(run_id, values);
+            }
+        }
         Self {
             folder,
             plan,
@@ -85,6 +98,7 @@ impl<'a> Boards<'a> {
             measured: measures(spec),
             table: reading.table,
             claims: stated(&spec.claims, &keys, plan),
+            quantities,
             problems: reading.problems,
             written: None,
             stale: true,
@@ -113,7 +127,10 @@ impl<'a> Boards<'a> {
         match end {
             AttemptEnd::Result | AttemptEnd::Failed(_) => {
                 match read_result(&self.folder.run(id), id) {
-                    Ok(Some(result)) => self.update(run, RunState::Ended(&result)),
+                    Ok(Some(result)) => {
+                        self.update(run, RunState::Ended(&result));
+                        self.read_quantities(run, result);
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         let reason = error.reason(self.folder.path());
@@ -133,6 +150,16 @@ impl<'a> Boards<'a> {
                 self.update(run, RunState::Pending { reason: Some(&reason) });
             }
         }
+    }
+
+    /// Reads what claims take from the course of a run that has ended.
+    fn read_quantities(&mut self, run: usize, result: RunResult) {
+        if self.quantities.is_empty() {
+            return;
+        }
+        let id = self.plan.runs[run].id;
+        let history = read_history(&self.folder.run(id), result);
+        self.table.set_quantities(id, self.quantities.read(&history));
     }
 
     fn update(&mut self, run: usize, state: RunState<'_>) {

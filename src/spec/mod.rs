@@ -31,6 +31,7 @@ pub mod node;
 pub mod operation;
 pub mod optimizer;
 pub mod pair;
+pub mod quantity;
 pub(crate) mod read;
 pub mod reference;
 pub mod run_policy;

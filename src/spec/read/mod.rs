@@ -12,6 +12,7 @@ pub(crate) mod generator;
 mod hints;
 mod layer;
 mod overrides;
+mod quantity;
 mod rules;
 pub(crate) mod settings;
 mod short;
