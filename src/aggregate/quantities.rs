@@ -228,7 +228,7 @@ mod tests {
         let noise = |step: usize| 1.0 + 0.1 * ((step * 7919 % 101) as f64 / 101.0 - 0.5);
         let calm: Vec<f64> = (0..200).map(noise).collect();
         assert_eq!(spikes(&calm), Some(0));
-        let mut wild = calm.clone();
+        let mut wild = calm;
         (wild[50], wild[120]) = (2.0, 1.6);
         assert_eq!(spikes(&wild), Some(2));
         let falling: Vec<f64> = (0..200).map(|step| 1.0 - step as f64 / 400.0).collect();

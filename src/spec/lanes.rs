@@ -8,9 +8,10 @@ use super::{Key, RunConfig};
 
 /// What all lanes of a network share: they decide on shapes, on how many steps there are, and on
 /// what is looked at.
-const SHARED: [Key; 9] = [
+const SHARED: [Key; 10] = [
     Key::Dataset,
     Key::ValidationFraction,
+    Key::TrainFraction,
     Key::Model,
     Key::Width,
     Key::BatchSize,
@@ -22,9 +23,9 @@ const SHARED: [Key; 9] = [
 
 /// The keys that can keep two runs apart: where configurations agree in all of them, they may be
 /// lanes of one network.
-pub const DECIDING: [Key; 11] = {
-    let [a, b, c, d, e, f, g, h, i] = SHARED;
-    [a, b, c, d, e, f, g, h, i, Key::Activation, Key::Augmentation]
+pub const DECIDING: [Key; 12] = {
+    let [a, b, c, d, e, f, g, h, i, j] = SHARED;
+    [a, b, c, d, e, f, g, h, i, j, Key::Activation, Key::Augmentation]
 };
 
 /// The key that keeps `other` from being a lane beside `first`; `None` where nothing does. They may

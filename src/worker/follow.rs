@@ -23,7 +23,7 @@ use crate::train::{Part, Trainer};
 pub fn follow(assignment: &Assignment, seat: Seat) -> Result<WorkerExit, WorkerError> {
     let config = any_config(assignment)?;
     let member = seat.take(config.devices)?;
-    let splits = data::load(&config.dataset, config.validation_fraction, &assignment.data)?;
+    let splits = data::load_parts(&config, &assignment.data)?;
     let follower = Follower { assignment, member, data: Arc::new(splits) };
     let mut trainer = None;
     loop {

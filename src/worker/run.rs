@@ -44,7 +44,7 @@ pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, Wo
         return first_of(lost);
     };
     let gang = Rc::new(Gang::start(first.devices, assignment)?);
-    let splits = data::load(&first.dataset, first.validation_fraction, &assignment.data)?;
+    let splits = data::load_parts(first, &assignment.data)?;
     let device = Device::open(assignment.device).map_err(TrainError::from)?;
     let setting = Setting {
         device,
