@@ -18,11 +18,13 @@
 
 use std::collections::BTreeMap;
 
+use super::quantities::Quantities;
 use super::row::{RowStatus, RunRow};
 use super::statistics::{Ci95, SIGNIFICANCE, Summary, holm, student_above};
 use super::table::SweepTable;
 use crate::spec::claim::{Claim, Relation};
 use crate::spec::metric::MetricName;
+use crate::spec::quantity::Quantity;
 use crate::spec::{Key, RunConfig};
 
 /// No more seeds than this are ever advised.
@@ -36,9 +38,24 @@ pub struct Stated {
     groups: [Vec<usize>; 2],
     /// Axes that the claim tests, by their place: pairs need not agree in them.
     tested: Vec<usize>,
+    /// Where the rows have the metric, if it is from a run's course.
+    quantity: Option<usize>,
 }
 
 impl Stated {
+    /// All claims of a sweep, in their order; `configs` as for [`of`](Self::of).
+    pub fn all<'a, I>(claims: &[Claim], axes: &[Key], configs: impl Fn() -> I) -> Vec<Self>
+    where
+        I: IntoIterator<Item = &'a RunConfig>,
+    {
+        let quantities = Quantities::of(claims);
+        let stated = claims.iter().map(|claim| Self {
+            quantity: quantities.position(&claim.metric),
+            ..Self::of(claim, axes, configs())
+        });
+        stated.collect()
+    }
+
     /// `claim`, about the runs of `configs`, in the order of the table's rows, of a sweep that varies
     /// `axes`.
     pub fn of<'a>(
@@ -59,7 +76,7 @@ impl Stated {
             tests.any(|(tested, _)| tested == key)
         };
         let tested = (0..axes.len()).filter(|axis| tests(&axes[*axis])).collect();
-        Self { claim: claim.clone(), groups, tested }
+        Self { claim: claim.clone(), groups, tested, quantity: None }
     }
 }
 
@@ -325,11 +342,10 @@ impl Sample {
 fn matched(stated: &Stated, table: &SweepTable) -> BTreeMap<u64, Vec<(f64, f64)>> {
     let rows = table.rows();
     let lengths = Lengths::of(stated, rows);
-    let metric = stated.claim.metric;
     let [subjects, references] = stated.groups.each_ref().map(|group| {
         let mut found: BTreeMap<(u64, Vec<&str>), Vec<f64>> = BTreeMap::new();
         for row in group.iter().filter_map(|row| rows.get(*row)) {
-            if let Some(value) = lengths.value(row, metric) {
+            if let Some(value) = lengths.value(row, stated) {
                 let axes = row.run.axes.iter().enumerate();
                 let others = axes.filter(|(axis, _)| !stated.tested.contains(axis));
                 let others = others.map(|(_, value)| value.label.as_str()).collect();
@@ -368,18 +384,25 @@ impl Lengths {
     }
 
     /// The metric of a run. One that diverged has none, but for the time to a target that it never
-    /// reached.
-    fn value(&self, row: &RunRow, metric: MetricName) -> Option<f64> {
-        let length = match metric {
-            MetricName::EpochsToTarget => self.epochs,
-            MetricName::SecondsToTarget => row.metrics.wall_s.or(self.seconds),
-            _ => None,
-        };
-        match row.status {
-            RowStatus::Finished => row.metrics.get(metric).or(length),
-            RowStatus::Diverged => length,
-            RowStatus::Failed | RowStatus::Skipped | RowStatus::Pending | RowStatus::Running => {
-                None
+    /// reached, and that it diverged.
+    fn value(&self, row: &RunRow, stated: &Stated) -> Option<f64> {
+        let finished = row.status == RowStatus::Finished;
+        let ended = finished || row.status == RowStatus::Diverged;
+        match &stated.claim.metric {
+            _ if !ended => None,
+            Quantity::Diverged => Some(if finished { 0.0 } else { 1.0 }),
+            Quantity::Result(metric) => {
+                let length = match metric {
+                    MetricName::EpochsToTarget => self.epochs,
+                    MetricName::SecondsToTarget => row.metrics.wall_s.or(self.seconds),
+                    _ => None,
+                };
+                let known = row.metrics.get(*metric).filter(|_| finished);
+                known.or(length)
+            }
+            Quantity::Layer(_) | Quantity::Curve(_) => {
+                let place = stated.quantity.filter(|_| finished)?;
+                row.quantities.get(place).copied().flatten()
             }
         }
     }

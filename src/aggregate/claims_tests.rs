@@ -4,18 +4,22 @@ use super::*;
 use crate::aggregate::row::{AxisValue, PlannedRun, RunState};
 use crate::aggregate::sample::{self, claims::activation};
 use crate::ids::RunId;
+use crate::record::{RunResult, RunStatus};
 use crate::spec::activation::Activation::{Relu, Tanh};
 use crate::spec::metric::{Goal, Metric};
+use crate::spec::quantity::{CurveName, CurveQuantity, Take};
 
 /// A run: is it of the subject, the value of the other axis, seed, accuracies by epoch; none of a run
-/// that failed.
+/// that failed, NaN of one that diverged.
 type Run<'a> = (bool, &'a str, u64, &'a [f64]);
 
 /// What a claim comes to about these runs.
-fn judged(metric: MetricName, relation: Relation, runs: &[Run<'_>]) -> ClaimResult {
+fn judged(metric: impl Into<Quantity>, relation: Relation, runs: &[Run<'_>]) -> ClaimResult {
+    let metric = metric.into();
+    let name = metric.result().unwrap_or(MetricName::ValAccuracy);
     let claim = Claim { metric, ..sample::claims::claim("claimed", relation, [Relu, Tanh]) };
     let axes = [Key::Activation, Key::Lr];
-    let ranked = Metric { name: metric, goal: Goal::Maximize, target: Some(0.9) };
+    let ranked = Metric { name, goal: Goal::Maximize, target: Some(0.9) };
     let rows = runs.iter().map(|(subject, other, seed, accuracies)| {
         let name = if *subject { "relu" } else { "tanh" };
         let label = |label: &str| AxisValue { label: label.to_owned(), number: None };
@@ -25,20 +29,29 @@ fn judged(metric: MetricName, relation: Relation, runs: &[Run<'_>]) -> ClaimResu
             axes: vec![label(name), label(other)],
             seed: *seed,
         };
-        let result = match accuracies.is_empty() {
-            true => sample::failed("gone"),
-            false => sample::result(accuracies),
+        let result = match accuracies.last() {
+            None => sample::failed("gone"),
+            Some(last) if last.is_nan() => {
+                RunResult { status: RunStatus::Diverged, ..sample::result(accuracies) }
+            }
+            Some(_) => sample::result(accuracies),
         };
         RunRow::new(planned, RunState::Ended(&result), &ranked)
     });
     let rows = rows.collect();
-    let table = SweepTable::from_rows(vec!["activation".into(), "lr".into()], ranked.clone(), rows);
+    let mut table =
+        SweepTable::from_rows(vec!["activation".into(), "lr".into()], ranked.clone(), rows);
     let config = |(subject, ..): &Run<'_>| RunConfig {
         activation: if *subject { Relu } else { Tanh },
         ..RunConfig::default()
     };
     let configs: Vec<RunConfig> = runs.iter().map(config).collect();
-    judge(&[Stated::of(&claim, &axes, &configs)], &table).remove(0)
+    // What the courses of these runs have to say is ten times their accuracy.
+    let ids: Vec<RunId> = table.rows().iter().map(|row| row.run.run_id).collect();
+    for (run_id, (.., accuracies)) in ids.into_iter().zip(runs) {
+        table.set_quantities(run_id, vec![accuracies.last().map(|accuracy| 10.0 * accuracy)]);
+    }
+    judge(&Stated::all(&[claim], &axes, || &configs), &table).remove(0)
 }
 
 /// Of accuracies of subject and reference by seed.
@@ -129,6 +142,34 @@ fn a_run_that_never_came_to_the_target_counts_with_its_length() {
     assert_eq!((result.n, result.pairs), (6, 6));
     assert_eq!(result.subject_mean, Some((3.0 + 5.0) / 6.0));
     assert_eq!(result.reference_mean, Some((3.0 * 4.0 + 3.0 * 3.0) / 6.0));
+    assert_eq!(result.verdict, Verdict::Confirmed);
+}
+
+#[test]
+fn that_a_run_diverged_can_be_claimed_and_a_failed_one_says_nothing() {
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for seed in 0..6 {
+        runs.push((true, "", seed, &[f64::NAN]));
+        runs.push((false, "", seed, if seed == 5 { &[] } else { &[0.9] }));
+    }
+    let result = judged(Quantity::Diverged, Relation::Larger, &runs);
+    assert_eq!((result.n, result.subject_mean, result.reference_mean), (5, Some(1.0), Some(0.0)));
+    assert_eq!(result.test, Some(TestName::SignFlip));
+    assert_eq!(result.verdict, Verdict::Undecided { more_seeds: Some(1) }, "2 / 2^6 is below 5 %");
+}
+
+#[test]
+fn what_the_course_of_a_run_has_is_compared_as_its_results_are() {
+    let curve = CurveQuantity { curve: CurveName::StepLoss, take: Take::Spikes };
+    let runs: Vec<Run<'_>> = (0..4_u8)
+        .flat_map(|seed| {
+            let high: &[f64] = [&[0.9], &[0.91], &[0.92], &[0.9]][usize::from(seed)];
+            let low: &[f64] = if seed == 3 { &[f64::NAN] } else { &[0.2] };
+            [(true, "", u64::from(seed), high), (false, "", u64::from(seed), low)]
+        })
+        .collect();
+    let result = judged(Quantity::Curve(curve), Relation::LargerBy(2.0), &runs);
+    assert_eq!((result.n, result.reference_mean), (3, Some(2.0)), "what diverged has no number");
     assert_eq!(result.verdict, Verdict::Confirmed);
 }
 

@@ -13,6 +13,7 @@ pub mod layers;
 pub mod leaderboard;
 pub mod link;
 pub mod metrics;
+pub mod quantities;
 pub mod reader;
 mod relative;
 pub mod row;

@@ -108,6 +108,11 @@ pub fn read_events<'a>(
     read_histories(folder, rows, CurveDetail::Step)
 }
 
+/// All that is recorded of a run with this result, as far as it can be read.
+pub fn read_history(folder: &RunFolder, result: RunResult) -> RunHistory {
+    with_steps(RunHistory::of_result(result), folder, CurveDetail::Step)
+}
+
 /// The steps of a run beside its epochs, as far as they can be read.
 fn with_steps(history: RunHistory, run: &RunFolder, detail: CurveDetail) -> RunHistory {
     match detail {

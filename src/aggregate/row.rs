@@ -123,6 +123,9 @@ pub struct RunRow {
     pub reason: Option<String>,
     /// What came of it so far.
     pub metrics: RunMetrics,
+    /// Of a run that has ended, the quantities that claims take from its course; in the order of
+    /// [`Quantities`](super::quantities::Quantities), empty where they have not been read.
+    pub quantities: Vec<Option<f64>>,
 }
 
 impl RunRow {
@@ -142,7 +145,7 @@ impl RunRow {
                 (result.status.into(), result.reason.clone(), RunMetrics::of_result(result, metric))
             }
         };
-        Self { run, status, reason, metrics }
+        Self { run, status, reason, metrics, quantities: Vec::new() }
     }
 }
 

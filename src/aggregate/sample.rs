@@ -165,7 +165,7 @@ pub mod claims {
     pub fn claim(text: &str, relation: Relation, [of, to]: [Activation; 2]) -> Claim {
         Claim {
             text: text.to_owned(),
-            metric: MetricName::ValAccuracy,
+            metric: MetricName::ValAccuracy.into(),
             subject: activation(of),
             reference: activation(to),
             relation,

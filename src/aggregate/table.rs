@@ -71,9 +71,17 @@ impl SweepTable {
             return false;
         };
         *row = RunRow::new(row.run.clone(), state, &self.metric);
-        self.timed |= row.metrics.throughput.is_some();
-        self.relate();
+        if row.metrics.throughput.is_some() {
+            self.timed = true;
+            self.relate();
+        }
         true
+    }
+
+    /// Adds to a run what was read from its course. False if it is not of this sweep.
+    pub fn set_quantities(&mut self, run_id: RunId, quantities: Vec<Option<f64>>) -> bool {
+        let row = self.place.get(&run_id).map(|place| &mut self.rows[*place]);
+        row.map(|row| row.quantities = quantities).is_some()
     }
 
     /// Names of the varied keys.

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::dispatch::inventory::DeviceChoice;
 use crate::plan::Lanes;
+use crate::spec::SHORT;
 use crate::spec::device::DeviceId;
 
 /// Declarative sweeps for deep-learning ablations: a TOML grid in, CSV leaderboards out.
@@ -63,6 +64,9 @@ pub struct FileArgs {
     /// Changes to it: `key=value` fixes a key, `key=a,b,c` makes it an axis.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// The size that the file's [short] gives it: minutes, not a night. Its name is then NAME-short.
+    #[arg(long)]
+    pub short: bool,
     /// Runs at a time; what the cores and GPUs take where not said. More than there are cores share
     /// them.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -83,6 +87,12 @@ pub struct FileArgs {
     /// Folder of the data sets.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+}
+
+/// What the command line changes of a sweep file, in one list.
+pub fn changes(short: bool, overrides: &[String]) -> Vec<String> {
+    let switch = short.then(|| SHORT.to_owned());
+    switch.into_iter().chain(overrides.iter().cloned()).collect()
 }
 
 /// `gridlane sweep`.
@@ -118,6 +128,9 @@ pub struct ModelArgs {
     /// Changes to it, as for `sweep`.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// The size that the file's [short] gives it.
+    #[arg(long)]
+    pub short: bool,
     /// Folder of the data sets; only folders of images are looked into.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,

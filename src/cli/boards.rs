@@ -11,14 +11,18 @@ use std::time::{Duration, Instant};
 use crate::aggregate::claims::{ClaimResult, Stated, judge};
 use crate::aggregate::effects::Effects;
 use crate::aggregate::leaderboard::Leaderboard;
-use crate::aggregate::reader::{read_events, read_histories, read_planned, read_result};
+use crate::aggregate::quantities::Quantities;
+use crate::aggregate::reader::{
+    read_events, read_histories, read_history, read_planned, read_result,
+};
 use crate::aggregate::row::{PlannedRun, RunState};
 use crate::aggregate::scaling::ScalingTable;
 use crate::aggregate::timings::timings;
 use crate::aggregate::{AggregateError, SweepTable};
 use crate::event::{AttemptEnd, SweepEvent};
+use crate::ids::RunId;
 use crate::plan::{self, Plan};
-use crate::record::{Durability, RecordError, SweepFolder, atomic};
+use crate::record::{Durability, RecordError, RunResult, SweepFolder, atomic};
 use crate::report::claims::claims_csv;
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
 use crate::report::effects::effects_csv;
@@ -40,6 +44,7 @@ pub struct Boards<'a> {
     measured: bool,
     table: SweepTable,
     claims: Vec<Stated>,
+    quantities: Quantities,
     /// Files that could not be read when the sweep was opened.
     pub problems: Vec<AggregateError>,
     written: Option<Written>,
@@ -80,8 +85,7 @@ fn stated(claims: &[Claim], keys: &[Key], plan: &Plan) -> Vec<Stated> {
     }
     // Runs of one configuration differ in the seed only, which no condition tests.
     let configs: Vec<RunConfig> = (0..plan.points.len()).map(|n| plan.points.config(n)).collect();
-    let of_runs = || plan.runs.iter().map(|run| &configs[run.configuration]);
-    claims.iter().map(|claim| Stated::of(claim, keys, of_runs())).collect()
+    Stated::all(claims, keys, || plan.runs.iter().map(|run| &configs[run.configuration]))
 }
 
 impl<'a> Boards<'a> {
@@ -101,6 +105,15 @@ impl<'a> Boards<'a> {
                 reading.table.update(run.id, RunState::Skipped { reason });
             }
         }
+        let quantities = Quantities::of(&spec.claims);
+        if !quantities.is_empty() {
+            let read: Vec<(RunId, Vec<Option<f64>>)> = read_events(folder, reading.table.rows())
+                .map(|(row, history)| (row.run.run_id, quantities.read(&history)))
+                .collect();
+            for (run_id, values) in read {
+                reading.table.set_quantities(run_id, values);
+            }
+        }
         Self {
             folder,
             plan,
@@ -108,6 +121,7 @@ impl<'a> Boards<'a> {
             measured: measures(spec),
             table: reading.table,
             claims: stated(&spec.claims, &keys, plan),
+            quantities,
             problems: reading.problems,
             written: None,
             stale: true,
@@ -136,7 +150,10 @@ impl<'a> Boards<'a> {
         match end {
             AttemptEnd::Result | AttemptEnd::Failed(_) => {
                 match read_result(&self.folder.run(id), id) {
-                    Ok(Some(result)) => self.update(run, RunState::Ended(&result)),
+                    Ok(Some(result)) => {
+                        self.update(run, RunState::Ended(&result));
+                        self.read_quantities(run, result);
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         let reason = error.reason(self.folder.path());
@@ -156,6 +173,16 @@ impl<'a> Boards<'a> {
                 self.update(run, RunState::Pending { reason: Some(&reason) });
             }
         }
+    }
+
+    /// Reads what claims take from the course of a run that has ended.
+    fn read_quantities(&mut self, run: usize, result: RunResult) {
+        if self.quantities.is_empty() {
+            return;
+        }
+        let id = self.plan.runs[run].id;
+        let history = read_history(&self.folder.run(id), result);
+        self.table.set_quantities(id, self.quantities.read(&history));
     }
 
     fn update(&mut self, run: usize, state: RunState<'_>) {

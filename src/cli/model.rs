@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::args::ModelArgs;
+use super::args::{ModelArgs, changes};
 use super::error::CliError;
 use super::exit_code::ExitCode;
 use super::folders::Folders;
@@ -17,7 +17,8 @@ use crate::plan::networks::networks;
 /// A bad sweep file, or one that gives no plan.
 pub fn model(args: &ModelArgs) -> Result<ExitCode, CliError> {
     let text = read_sweep_file(&args.file)?;
-    let source = Source { path: &args.file, text: &text, overrides: &args.overrides };
+    let changes = changes(args.short, &args.overrides);
+    let source = Source { path: &args.file, text: &text, overrides: &changes };
     let mut folders = Folders::on_disk(&std::path::absolute(&args.data)?);
     let (spec, _) = parsed(&source, &mut folders)?;
     let plan = build(&spec, None, &WeightsFiles::default())?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::FileArgs;
+use super::args::{FileArgs, changes};
 use super::error::CliError;
 use super::folders::Folders;
 use super::placing::Placing;
@@ -36,6 +36,8 @@ pub struct Session {
     pub lanes: Lanes,
     /// The folders of images that were looked into.
     pub folders: Folders,
+    /// What the command line changes of the file.
+    pub changes: Vec<String>,
 }
 
 /// A sweep file with what the command line changes of it.
@@ -57,7 +59,8 @@ impl Session {
         let text = read_sweep_file(&args.file)?;
         let data = std::path::absolute(&args.data)?;
         let mut folders = Folders::on_disk(&data);
-        let source = Source { path: &args.file, text: &text, overrides: &args.overrides };
+        let changes = changes(args.short, &args.overrides);
+        let source = Source { path: &args.file, text: &text, overrides: &changes };
         let (mut spec, sources) = parsed(&source, &mut folders)?;
         let beside = args.file.parent().unwrap_or(Path::new(""));
         let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
@@ -79,6 +82,7 @@ impl Session {
             placing,
             lanes: args.lanes,
             folders,
+            changes,
         })
     }
 }

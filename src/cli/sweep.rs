@@ -47,7 +47,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     }
     atomic::remove_litter(folder);
     strays::kill_strays(&session.folder)?;
-    write_sources(&session, &args.file.overrides)?;
+    write_sources(&session)?;
     session.weights.keep(&session.folder)?;
     let mut boards = Boards::open(&session.spec, &session.folder, &session.plan);
     boards.write()?;
@@ -65,10 +65,10 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
 }
 
 /// What the record needs to be read without the command line that made it.
-fn write_sources(session: &Session, overrides: &[String]) -> Result<(), RecordError> {
+fn write_sources(session: &Session) -> Result<(), RecordError> {
     let folder = &session.folder;
     atomic::replace(&folder.sweep_file(), &session.text, Durability::Derived)?;
-    atomic::replace_json(&folder.overrides(), &overrides, Durability::Derived)?;
+    atomic::replace_json(&folder.overrides(), &session.changes, Durability::Derived)?;
     session.folders.write(folder)?;
     atomic::replace_json(&folder.plan(), &PlanSummary(&session.plan), Durability::Derived)
 }

@@ -81,7 +81,7 @@ fn network_table(plan: &Plan, network: &PlannedNetwork) -> String {
 /// What a run of the example needs.
 fn memory_table(architecture: &Architecture, config: &RunConfig) -> String {
     let memory = architecture.memory(config);
-    let parts = config.dataset.parts(config.validation_fraction);
+    let parts = config.parts();
     let evaluated = architecture.images_at_once(config, parts);
     let mut rows: Vec<[String; 2]> = memory
         .kinds()

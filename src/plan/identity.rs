@@ -254,7 +254,7 @@ mod tests {
         let base = RunConfig::default();
         let mut ids = vec![run_id(&base, "a"), run_id(&base, "b")];
         let other = json!({
-            "dataset": "mnist", "validation_fraction": 0.2, "model": "alexnet32", "width": 0.5,
+            "dataset": "mnist", "validation_fraction": 0.2, "train_fraction": 0.5, "model": "alexnet32", "width": 0.5,
             "activation": "tanh", "batch_norm": true, "dropout": 0.5, "init": "kaiming_normal",
             "augmentation": "basic", "evaluation": { "kind": "ten_crop", "padding": 2 },
             "optimizer": "adam", "lr": 0.1, "schedule": "cosine",

@@ -40,7 +40,7 @@ impl Requirement {
     /// When a layer does not fit what arrives at it.
     pub fn of(config: &RunConfig) -> Result<Self, Unfit> {
         let architecture = Architecture::of(config)?;
-        let parts = config.dataset.parts(config.validation_fraction);
+        let parts = config.parts();
         let forward = architecture.forward_multiply_adds() as f64;
         let epoch = architecture.training_multiply_adds() as f64 * parts.train as f64
             + forward * parts.validation as f64;

@@ -1,7 +1,7 @@
 //! `[[claim]]`: a hypothesis about the sweep, stated before it is run and tested when it has been.
 
 use super::condition::Condition;
-use super::metric::MetricName;
+use super::quantity::Quantity;
 
 /// A hypothesis that compares two groups of configurations in one metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,7 +9,7 @@ pub struct Claim {
     /// `text`: the claim in words.
     pub text: String,
     /// What is compared.
-    pub metric: MetricName,
+    pub metric: Quantity,
     /// The group that the claim is about: `smaller`, `larger` or `equal`.
     pub subject: Condition,
     /// The group that it is compared with: `than` or `to`.
@@ -39,7 +39,7 @@ impl Claim {
     /// The comparison as a line: `epochs_to_target of schedule=cosine < lr=0.1`.
     pub fn comparison(&self) -> String {
         let [subject, reference] = [&self.subject, &self.reference].map(Condition::label);
-        let metric = self.metric.as_str();
+        let metric = self.metric.label();
         match self.relation {
             Relation::Smaller => format!("{metric}: {subject} < {reference}"),
             Relation::Larger => format!("{metric}: {subject} > {reference}"),

@@ -142,6 +142,9 @@ config_keys! {
     /// Part of the training images that is set aside for validation, the same part for every seed;
     /// a data set with a validation part of its own ignores it.
     validation_fraction/ValidationFraction: f64 = 0.1, Interval::above_up_to(0.0, 0.9);
+    /// Part of the training images, validation set aside, that is trained on: the same part for every
+    /// seed, and a smaller one is part of a larger one.
+    train_fraction/TrainFraction: f64 = 1.0, Interval::above_up_to(0.0, 1.0);
     /// The network.
     model/Model: Model = Model::Mlp { hidden: vec![512, 256, 128] }, ();
     /// Factor on every hidden width and channel count (at least 8 channels, 16 units remain).

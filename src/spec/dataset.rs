@@ -1,5 +1,6 @@
 //! `dataset`: the images a run trains on.
 
+use super::RunConfig;
 use super::catalogue::{CanonicalFile, Content, Part};
 use super::folder::{Folder, FolderFacts};
 use super::value::{Interval, ListLimits};
@@ -50,6 +51,15 @@ words! {
             /// Number of classes.
             classes: u32 = 10, Interval::closed(2.0, 65_536.0);
         },
+    }
+}
+
+impl RunConfig {
+    /// Images of the three parts that a run of this configuration has.
+    pub fn parts(&self) -> Parts {
+        let published = self.dataset.parts(self.validation_fraction);
+        let train = (self.train_fraction * published.train as f64).round() as usize;
+        Parts { train, ..published }
     }
 }
 

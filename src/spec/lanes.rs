@@ -11,6 +11,7 @@ use super::{Key, RunConfig};
 const SHARED: [Key; 10] = [
     Key::Dataset,
     Key::ValidationFraction,
+    Key::TrainFraction,
     Key::Model,
     Key::Width,
     Key::BatchSize,

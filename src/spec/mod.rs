@@ -32,6 +32,7 @@ pub mod node;
 pub mod operation;
 pub mod optimizer;
 pub mod pair;
+pub mod quantity;
 pub(crate) mod read;
 pub mod reference;
 pub mod run_policy;
@@ -46,4 +47,5 @@ pub(crate) mod word;
 
 pub use config::{Key, RunConfig, Setting};
 pub use diagnostics::{Sources, SpecError};
+pub use read::SHORT;
 pub use sweep::SweepSpec;

@@ -19,6 +19,7 @@ pub fn json_schema() -> Json {
     for (name, schema) in key_sections() {
         properties.insert(name.to_owned(), schema);
     }
+    properties.insert("short".to_owned(), short());
     for section in &SECTIONS[1..] {
         let mut schema = table_schema(section.fields);
         if REPEATED.contains(&section.name) {
@@ -55,6 +56,29 @@ fn key_sections() -> [(&'static str, Json); 6] {
         ("exclude", list(json!({ "$ref": "#/$defs/condition" }), "Points to leave out.")),
         ("include", list(table("key", varying(), 1), "Points beside the grid.")),
     ]
+}
+
+/// What is other in the sweep's short size: keys with a value or a list of them, and settings.
+fn short() -> Json {
+    let either = |key: &Key| match varying().contains(key) {
+        true => json!({ "anyOf": [
+            { "$ref": format!("#/$defs/key.{key}") }, { "$ref": format!("#/$defs/axis.{key}") },
+        ] }),
+        false => json!({ "$ref": format!("#/$defs/key.{key}") }),
+    };
+    let mut properties: Map<String, Json> =
+        Key::ALL.iter().map(|key| (key.name().to_owned(), either(key))).collect();
+    let settings = SECTIONS[1..].iter().filter(|section| !REPEATED.contains(&section.name));
+    properties.extend(settings.map(|s| (s.name.to_owned(), table_schema(s.fields))));
+    for field in SECTIONS[0].fields.iter().filter(|field| field.name != "schema") {
+        properties.insert(field.name.to_owned(), (field.schema)());
+    }
+    json!({
+        "type": "object",
+        "description": "What is other in the sweep's short size, `--short`.",
+        "properties": properties,
+        "additionalProperties": false,
+    })
 }
 
 fn described(mut schema: Json, description: &str) -> Json {

@@ -59,14 +59,12 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     found
 }
 
-/// Training and validation images. What is set aside is rounded to whole images.
+/// Training and validation images. What is set aside, and what is trained on of the rest, is rounded to
+/// whole images.
 fn split(config: &RunConfig) -> (u64, u64) {
-    let all = config.dataset.training_images() as u64;
-    if config.dataset.has_validation() {
-        return (all, 1);
-    }
-    let validation = (config.validation_fraction * all as f64).round() as u64;
-    (all - validation.min(all), validation)
+    let parts = config.parts();
+    let validation = if config.dataset.has_validation() { 1 } else { parts.validation };
+    (parts.train as u64, validation as u64)
 }
 
 /// An axis of `sync_batch_norm` over a network without batch norm would train everything twice.
@@ -144,6 +142,15 @@ fn nesterov(config: &RunConfig) -> Option<Misfit> {
 }
 
 fn empty_part(config: &RunConfig, train: u64, validation: u64) -> Option<Misfit> {
+    let rest = config.dataset.parts(config.validation_fraction).train;
+    if train == 0 && rest > 0 {
+        let message = format!(
+            "train_fraction = {} of {rest} images leaves no training image",
+            config.train_fraction
+        );
+        let help = "take a fraction that leaves some, such as 0.2".to_owned();
+        return Some(Misfit::new(&[Key::TrainFraction, Key::Dataset], message, help));
+    }
     (train == 0 || validation == 0).then(|| {
         let part = if train == 0 { "training" } else { "validation" };
         let message = format!(
@@ -242,6 +249,7 @@ mod tests {
             found(|c| (c.model, c.dataset) = (Model::Alexnet32, synthetic(64, 6))),
             found(|c| c.optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: true }),
             found(|c| c.validation_fraction = 1e-5),
+            found(|c| c.train_fraction = 1e-5),
             found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 1)),
             found(|c| (c.batch_norm, c.batch_size) = (BatchNorm::ON, 8999)),
             found(|c| (c.batch_norm, c.dataset) = (BatchNorm::ON, synthetic(1, 28))),
@@ -256,6 +264,7 @@ mod tests {
         pool2 (2 x 2, stride 2) needs at least 2 x 2 pixels, found 192 x 1 x 1 from relu2 | take images of at least 7 x 7 px, or another model
         nesterov without momentum is plain SGD | write optimizer = { kind = "sgd", momentum = 0.9, nesterov = true }
         validation_fraction = 0.00001 of 10000 images leaves no validation image | take a fraction that leaves images in both parts, such as 0.1
+        train_fraction = 0.00001 of 9000 images leaves no training image | take a fraction that leaves some, such as 0.2
         batch_norm cannot normalise batches of one image | take batch_size = 2, or batch_norm = false
         with batch_norm, 9000 training images in batches of 8999 leave a last batch of one image | take batch_size = 9000, or batch_norm = false
         batch_norm cannot normalise a single training image | take more training images, or batch_norm = false

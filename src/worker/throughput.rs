@@ -30,7 +30,7 @@ const NUMBER: u64 = 4;
 
 /// The data set of a run: all of it, or whole batches of its training part where steps are timed.
 pub(super) fn load(config: &RunConfig, folder: &Path) -> Result<Arc<DataSplits>, WorkerError> {
-    let splits = data::load(&config.dataset, config.validation_fraction, folder)?;
+    let splits = data::load_parts(config, folder)?;
     Ok(Arc::new(match config.mode.course() {
         None => splits,
         Some(_) => whole_batches(splits, config.batch_size),

@@ -91,7 +91,7 @@ impl Memory {
 impl Architecture {
     /// What a run of `config` on this network needs, or each rank of one on several devices.
     pub fn memory(&self, config: &RunConfig) -> Memory {
-        let parts = config.dataset.parts(config.validation_fraction);
+        let parts = config.parts();
         let learnt = self.parameter_count().saturating_mul(NUMBER);
         let states = self.states().map(|(_, shape)| shape[0] as u64 * NUMBER).sum::<u64>();
         let room = self.images_at_once(config, parts);
@@ -214,11 +214,12 @@ fn data(config: &RunConfig, parts: Parts) -> u64 {
         Supply::Embedded => dataset.files().iter().map(|file| file.bytes).sum(),
         _ => 0,
     };
-    // What is set aside of published images leaves a gap behind.
-    let gap = match dataset.supply() {
+    // What is set aside of published images leaves a gap behind, and what is not trained on.
+    let aside = match dataset.supply() {
         Supply::Embedded | Supply::Cached(_) => parts.validation,
         Supply::Generated | Supply::Folder => 0,
     };
+    let gap = aside + dataset.parts(config.validation_fraction).train - parts.train;
     let images = (parts.train + parts.validation + parts.test + gap) as u64;
     images.saturating_mul(image) + parts.train as u64 * 4 + packed
 }
@@ -269,7 +270,7 @@ mod tests {
     fn evaluation_takes_256_images_or_what_fits_into_its_budget() {
         let small = RunConfig { batch_size: 16, ..RunConfig::default() };
         let images = |config: &RunConfig| {
-            let parts = config.dataset.parts(config.validation_fraction);
+            let parts = config.parts();
             Architecture::of(config).unwrap().images_at_once(config, parts)
         };
         assert_eq!(images(&small), 256);

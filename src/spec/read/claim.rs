@@ -1,12 +1,13 @@
 //! Reading `[[claim]]`.
 
+use super::quantity;
 use super::rules::{self, Written};
-use super::settings::{METRICS, Settings, field_names};
+use super::settings::{Settings, field_names};
 use crate::spec::claim::{Claim, Relation};
 use crate::spec::config::{Key, Setting};
 use crate::spec::diagnostics::Diagnostics;
-use crate::spec::metric::MetricName;
 use crate::spec::node::{Node, Raw};
+use crate::spec::quantity::Quantity;
 use crate::spec::value::{Interval, Value};
 
 /// The settings of `compare`.
@@ -34,7 +35,9 @@ pub(super) fn read(
         return None;
     };
     let parts = Settings::open(compare, "compare", COMPARE, diagnostics)?;
-    let metric = metric(&parts, compare, target, diagnostics);
+    let metric = quantity::read(&parts, compare, &domain, diagnostics)
+        .filter(|(node, metric)| target || !targetless(node, metric, diagnostics))
+        .map(|(_, metric)| metric);
     let (verb, [subject, reference]) = groups(&parts, compare, diagnostics)?;
     let relation = relation(verb, &parts, compare, diagnostics);
     let before = diagnostics.count();
@@ -54,6 +57,17 @@ pub(super) fn read(
     Some(Claim { text: text?, metric: metric?, subject, reference, relation: relation?, line })
 }
 
+/// Notes a metric that needs the target that the sweep has not.
+fn targetless(node: &Node, metric: &Quantity, diagnostics: &mut Diagnostics) -> bool {
+    let needed = metric.needs_target();
+    if needed {
+        let message = format!("`{}` needs a target to reach", metric.label());
+        let help = "add `target = 0.95` to [metric]";
+        diagnostics.error_with_help(node.span, message, "no target", help);
+    }
+    needed
+}
+
 fn text(settings: &Settings<'_>, node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
     let help = "write text = \"batch normalisation reaches a higher accuracy\"";
     match settings.get("text").map(|node| (node, &node.raw)) {
@@ -69,29 +83,6 @@ fn text(settings: &Settings<'_>, node: &Node, diagnostics: &mut Diagnostics) -> 
             None
         }
     }
-}
-
-fn metric(
-    parts: &Settings<'_>,
-    compare: &Node,
-    target: bool,
-    diagnostics: &mut Diagnostics,
-) -> Option<MetricName> {
-    let Some(node) = parts.get("metric") else {
-        let message = "`compare` needs `metric`, what is compared";
-        let help = "write metric = \"val_accuracy\", or another column of runs.csv";
-        diagnostics.error_with_help(compare.span, message, "no `metric` here", help);
-        return None;
-    };
-    let metric = parts.word("metric", METRICS, diagnostics)?;
-    let timed = matches!(metric, MetricName::EpochsToTarget | MetricName::SecondsToTarget);
-    if timed && !target {
-        let message = format!("`{}` needs a target to reach", metric.as_str());
-        let help = "add `target = 0.95` to [metric]";
-        diagnostics.error_with_help(node.span, message, "no target", help);
-        return None;
-    }
-    Some(metric)
 }
 
 /// The verb of a claim and its two groups.

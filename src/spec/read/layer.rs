@@ -77,7 +77,7 @@ fn refuse(change: &Override, names: &[&str], diagnostics: &mut Diagnostics) {
     let path = change.path_text();
     let help = match names {
         ["schema"] => "the schema's number belongs to the file's text".to_owned(),
-        ["grid" | "base" | "zip" | "when" | "exclude" | "include"] => {
+        ["grid" | "base" | "zip" | "when" | "exclude" | "include" | "short"] => {
             "override one key at a time, such as `lr=0.1,0.01`".to_owned()
         }
         [section] if settings::is_section(section) => {

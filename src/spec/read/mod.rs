@@ -13,11 +13,14 @@ mod hints;
 mod layer;
 mod mode;
 mod overrides;
+mod quantity;
 mod rules;
 pub(crate) mod settings;
+mod short;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub(crate) use hints::key_help;
+pub use sweep::SHORT;

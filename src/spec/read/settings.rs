@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::mode::Modes;
+use super::quantity;
 use crate::spec::config::Key;
 use crate::spec::diagnostics::{Diagnostics, nearest, suggest};
 use crate::spec::metric::{Goal, Metric, MetricName};
@@ -174,7 +175,12 @@ pub const SECTIONS: &[Section] = &[
 
 /// What a claim compares.
 const COMPARE: &[Field] = &[
-    field("metric", "A result of every run.", "", || json!({ "enum": names(METRICS) })),
+    field(
+        "metric",
+        "A result of every run; `\"diverged\"`, 1 for a run that did and 0 for one that did not; or a number from the course of a run: `{ measurement = \"gradient_norm_mean\", layer = \"first\", over = \"last\", epoch = 1 }`, `{ curve = \"step_loss\", take = \"spikes\" }`.",
+        "",
+        quantity::schema,
+    ),
     field("smaller", "The group whose metric is said to be smaller, with `than`.", "", condition),
     field("larger", "The group whose metric is said to be larger, with `than`.", "", condition),
     field(
@@ -286,7 +292,7 @@ pub fn table_schema(fields: &[Field]) -> Json {
 }
 
 /// Sections of keys, which are no settings.
-pub const KEY_SECTIONS: &[&str] = &["base", "grid", "zip", "when", "exclude", "include"];
+pub const KEY_SECTIONS: &[&str] = &["base", "grid", "zip", "when", "exclude", "include", "short"];
 
 /// Sections of settings that may stand several times.
 pub const REPEATED: &[&str] = &["claim"];

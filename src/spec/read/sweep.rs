@@ -8,17 +8,22 @@ use super::hints::{key_help, top_level_help};
 use super::mode::Modes;
 use super::rules::{self, Written};
 use super::settings::{self, Settings};
-use super::{document, layer, overrides, text};
+use super::{document, layer, overrides, short, text};
 use crate::ids::SweepName;
 use crate::spec::claim::Claim;
 use crate::spec::condition::Condition;
 use crate::spec::config::{Key, RunConfig, Setting};
 use crate::spec::diagnostics::{Diagnostics, Sources, SpecError};
 use crate::spec::node::{Name, Node, Raw, Span};
+use crate::spec::quantity::Quantity;
 use crate::spec::sweep::{Axis, Choice, Exclude, Include, SweepSpec, When, Zip};
 
+/// The word on the command line for a sweep's short size.
+pub const SHORT: &str = "--short";
+
 impl SweepSpec {
-    /// Reads a sweep file from its text, with command-line overrides laid over it.
+    /// Reads a sweep file from its text, with command-line overrides laid over it; [`SHORT`] among
+    /// them stands for what the file itself has in `[short]`, whatever its place.
     ///
     /// `file_name` is shown in messages. The [`Sources`] hold the texts that the spec's spans point
     /// into, for problems that show only once the sweep is expanded.
@@ -33,16 +38,31 @@ impl SweepSpec {
         let text = text::normalise(text);
         let mut diagnostics = Diagnostics::new();
         let file = diagnostics.add_source(file_name, &text);
-        let changes: Vec<_> = overrides
-            .iter()
+        let (switches, changes): (Vec<&String>, Vec<&String>) =
+            overrides.iter().partition(|change| *change == SHORT);
+        let changes: Vec<_> = changes
+            .into_iter()
             .filter_map(|change| {
                 let source = diagnostics.add_source("command line", change);
                 overrides::parse(change, source, &mut diagnostics)
             })
             .collect();
         let spec = document::parse(&text, file, &mut diagnostics).and_then(|mut tree| {
-            let overridden = layer::apply(&mut tree, changes, &mut diagnostics);
-            Reader::new(overridden, &mut diagnostics).sweep(&tree, file_name)
+            let short = short::take(&mut tree);
+            // What is wrong with the other size of the sweep is better known now than in the night.
+            let other =
+                (switches.is_empty() && short.is_some()).then(|| (tree.clone(), short.clone()));
+            let mut touched = match switches.is_empty() {
+                true => BTreeSet::new(),
+                false => short::apply(&mut tree, short, &mut diagnostics),
+            };
+            touched.extend(layer::apply(&mut tree, changes, &mut diagnostics));
+            let spec = Reader::new(touched, &mut diagnostics).sweep(&tree, file_name);
+            if let Some((mut tree, short)) = other.filter(|_| diagnostics.count() == 0) {
+                let touched = short::apply(&mut tree, short, &mut diagnostics);
+                Reader::new(touched, &mut diagnostics).sweep(&tree, file_name);
+            }
+            spec
         });
         let sources = diagnostics.sources().clone();
         diagnostics.finish(spec).map(|spec| (spec, sources))
@@ -134,7 +154,9 @@ impl<'a> Reader<'a> {
         let stated = |node| Some((self.stated(node, &keys, target)?, node.span));
         let claims: Vec<(Claim, Span)> = claims.into_iter().filter_map(stated).collect();
         for (claim, span) in &claims {
-            modes.refuse_unmeasured(claim.metric, *span, self.diagnostics);
+            if let Quantity::Result(metric) = claim.metric {
+                modes.refuse_unmeasured(metric, *span, self.diagnostics);
+            }
         }
         let mut base = keys.base;
         let seeds = seeds?;

@@ -58,7 +58,7 @@ fn every_section_is_read() {
     assert_eq!(spec.name.as_str(), "everything");
     assert_eq!(spec.base.optimizer, Optimizer::Sgd { momentum: 0.9, nesterov: false });
     assert_eq!(spec.base.epochs, 12);
-    assert_eq!(spec.base_spans.len(), 5);
+    assert_eq!(spec.base_spans.len(), 6);
     let (key, span) = spec.base_spans[4];
     assert_eq!((key, sources.text(span), sources.line(span)), (Key::Lr, "0.05", 10));
     let grid: Vec<Key> = spec.grid.iter().map(|axis| axis.key).collect();
@@ -69,7 +69,7 @@ fn every_section_is_read() {
     assert_eq!(spec.whens.len(), 2);
     assert_eq!(spec.excludes[0].condition.tests[1], (Key::Dropout, Test::Above(0.3)));
     assert_eq!(sources.text(spec.whens[0].span), "[[when]]");
-    assert_eq!(spec.excludes[0].line, 30);
+    assert_eq!(spec.excludes[0].line, 31);
     assert_eq!(spec.includes[0].settings.len(), 2);
     assert_eq!(spec.seeds, [0, 1, 2]);
     assert_eq!((spec.metric.goal, spec.metric.target), (Goal::Maximize, Some(0.95)));
@@ -162,7 +162,7 @@ fn an_override_wins_wherever_the_key_stands() {
     assert_eq!(spec.zips[0].axes.len(), 1, "what is left of the zip still moves");
     assert_eq!(spec.includes[0].settings.len(), 1);
     assert_eq!(spec.excludes.len(), 2);
-    assert_eq!(spec.excludes[0].line, 30);
+    assert_eq!(spec.excludes[0].line, 31);
 
     let spec = read(GOOD, &["width=1,2,4", "~weight_decay", "batch_size=[32]"]).unwrap();
     let grid: Vec<Key> = spec.grid.iter().map(|axis| axis.key).collect();

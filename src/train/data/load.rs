@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::spec::RunConfig;
 use crate::spec::catalogue::{CanonicalFile, Content, Download, Part, Supply};
 use crate::spec::dataset::Dataset;
 
@@ -49,6 +50,17 @@ pub fn load(
         .unwrap_or_else(|| statistics::measure(&train.pixels, dataset.image_shape()));
     let (shape, classes) = (dataset.image_shape(), dataset.classes());
     Ok(DataSplits { shape, classes, mean, std, train, val, test })
+}
+
+/// Loads what a run of `config` trains on, validates on and tests on: as [`load`], with the part of
+/// the training images that `train_fraction` leaves.
+///
+/// # Errors
+/// As [`load`], and if no training image is left.
+pub fn load_parts(config: &RunConfig, data_dir: &Path) -> Result<DataSplits, DataError> {
+    let mut splits = load(&config.dataset, config.validation_fraction, data_dir)?;
+    split::thin(&mut splits.train, config.train_fraction)?;
+    Ok(splits)
 }
 
 /// Looks whether every file of a data set is where [`load`] would read it, without reading any.

@@ -17,5 +17,5 @@ mod synthetic;
 
 pub use error::{Damage, DataError};
 pub use folder::ImageFolder;
-pub use load::{check_present, check_unchanged, load};
+pub use load::{check_present, check_unchanged, load, load_parts};
 pub use splits::{DataSplits, Images};

@@ -17,6 +17,8 @@ pub enum Cut {
     Validation,
     /// To be measured once; in an image folder without a test part.
     Test,
+    /// To be trained on, where that is not all of the training part.
+    Training,
 }
 
 impl Cut {
@@ -25,12 +27,13 @@ impl Cut {
         match self {
             Self::Validation => "validation_fraction",
             Self::Test => "test_fraction",
+            Self::Training => "train_fraction",
         }
     }
 }
 
-/// Which of `total` images are set aside, `fraction` of them (rounded). The two cuts have nothing to
-/// do with each other.
+/// Which of `total` images are set aside, `fraction` of them (rounded). The cuts have nothing to do
+/// with each other.
 ///
 /// # Errors
 /// If either part would be empty.
@@ -52,31 +55,55 @@ pub fn aside(total: usize, fraction: f64, cut: Cut) -> Result<Vec<bool>, DataErr
 /// # Errors
 /// If either part would be empty.
 pub fn set_aside(images: &mut Images, fraction: f64) -> Result<Images, DataError> {
-    let total = images.len();
-    let aside = aside(total, fraction, Cut::Validation)?;
+    let aside = aside(images.len(), fraction, Cut::Validation)?;
     let validation = aside.iter().filter(|aside| **aside).count();
-
-    let size = images.pixels.len() / total;
+    let size = images.pixels.len() / images.len();
     let mut taken = Images {
         pixels: Vec::with_capacity(validation * size),
         labels: Vec::with_capacity(validation),
     };
-    // The rest moves up in place: a copy of a large training part would double the memory.
+    keep(
+        images,
+        |image| !aside[image],
+        |label, pixels| {
+            taken.labels.push(label);
+            taken.pixels.extend_from_slice(pixels);
+        },
+    );
+    Ok(taken)
+}
+
+/// Leaves `fraction` of the images (rounded) in `images`, in the published order.
+///
+/// # Errors
+/// If none would be left.
+pub fn thin(images: &mut Images, fraction: f64) -> Result<(), DataError> {
+    let total = images.len();
+    if (fraction * total as f64).round() as usize == total {
+        return Ok(());
+    }
+    let kept = aside(total, fraction, Cut::Training)?;
+    keep(images, |image| kept[image], |_, _| {});
+    Ok(())
+}
+
+/// Keeps the images that `wanted` names by their number, and hands the others on. What is kept moves
+/// up in place: a copy of a large training part would double the memory.
+fn keep(images: &mut Images, wanted: impl Fn(usize) -> bool, mut other: impl FnMut(u16, &[u8])) {
+    let size = images.pixels.len() / images.len();
     let mut kept = 0;
-    for (image, aside) in aside.into_iter().enumerate() {
+    for image in 0..images.len() {
         let pixels = image * size..(image + 1) * size;
-        if aside {
-            taken.labels.push(images.labels[image]);
-            taken.pixels.extend_from_slice(&images.pixels[pixels]);
-        } else {
+        if wanted(image) {
             images.labels[kept] = images.labels[image];
             images.pixels.copy_within(pixels, kept * size);
             kept += 1;
+        } else {
+            other(images.labels[image], &images.pixels[pixels]);
         }
     }
     images.labels.truncate(kept);
     images.pixels.truncate(kept * size);
-    Ok(taken)
 }
 
 #[cfg(test)]
@@ -93,6 +120,21 @@ mod tests {
 
     fn numbers(images: &Images) -> Vec<u16> {
         images.pixels.chunks(2).map(|two| u16::from_be_bytes([two[0], two[1]])).collect()
+    }
+
+    #[test]
+    fn a_part_of_the_training_images_is_part_of_every_larger_one() {
+        let part = |fraction| {
+            let mut images = numbered(500);
+            thin(&mut images, fraction).unwrap();
+            assert!(images.labels.iter().zip(numbers(&images)).all(|(l, n)| *l == n % 10));
+            numbers(&images)
+        };
+        let (small, large) = (part(0.1), part(0.3));
+        assert_eq!((small.len(), large.len(), part(1.0).len()), (50, 150, 500));
+        assert!(small.is_sorted() && small.iter().all(|image| large.contains(image)));
+        let error = thin(&mut numbered(10), 0.01).unwrap_err().to_string();
+        assert!(error.contains("train_fraction"), "{error}");
     }
 
     #[test]
