@@ -40,43 +40,29 @@ fn devices(row: &RunRow) -> Option<f64> {
 struct References<'a> {
     /// Which axes are not agreed in.
     compared: Vec<usize>,
-    found: BTreeMap<Group<'a>, (Order, usize)>,
-    rows: &'a [RunRow],
+    found: BTreeMap<Group<'a>, &'a RunRow>,
 }
 
 /// What the runs of one group agree in: the seed, and the other axes.
 type Group<'a> = (u64, Vec<&'a str>);
 
-/// Which of several runs is the reference, the least: by its device, its devices, its row.
-type Order = (usize, u64, usize);
-
 impl<'a> References<'a> {
     fn of(axes: &[String], rows: &'a [RunRow]) -> Self {
         let place = |name: &str| axes.iter().position(|axis| axis == name);
         let [device, devices] = ["device", "devices"].map(place);
-        // Nothing is relative in a sweep that varies neither.
         let compared: Vec<usize> = device.into_iter().chain(devices).collect();
-        let label = |row: &'a RunRow, axis: Option<usize>| {
-            axis.and_then(|axis| row.run.axes.get(axis)).map(|value| value.label.as_str())
-        };
-        let mut kinds: Vec<Option<&str>> = Vec::new();
-        let mut references = Self { compared, found: BTreeMap::new(), rows };
+        let mut references = Self { compared, found: BTreeMap::new() };
+        // Nothing is relative in a sweep that varies neither.
         if references.compared.is_empty() {
             return references;
         }
-        for (number, row) in rows.iter().enumerate() {
-            let kind = label(row, device);
-            let at = kinds.iter().position(|known| *known == kind).unwrap_or_else(|| {
-                kinds.push(kind);
-                kinds.len() - 1
-            });
-            let count = devices.and_then(|axis| row.run.axes.get(axis)?.number).unwrap_or(1.0);
-            let order = (at, count as u64, number);
+        let label = |row: &'a RunRow| Some(row.run.axes.get(device?)?.label.as_str());
+        let count = |row: &RunRow| row.run.axes.get(devices?)?.number;
+        let first = rows.first().and_then(label);
+        let fewest = rows.iter().filter_map(count).reduce(f64::min);
+        for row in rows.iter().filter(|row| label(row) == first && count(row) == fewest) {
             let key = references.key(row);
-            let best = references.found.entry(key).or_insert((order, number));
-            if order < best.0 {
-                *best = (order, number);
-            }
+            references.found.entry(key).or_insert(row);
         }
         references
     }
@@ -89,7 +75,7 @@ impl<'a> References<'a> {
     }
 
     fn of_row(&self, row: &'a RunRow) -> Option<&'a RunRow> {
-        self.found.get(&self.key(row)).map(|(_, number)| &self.rows[*number])
+        self.found.get(&self.key(row)).copied()
     }
 }
 
@@ -133,6 +119,13 @@ mod tests {
     fn without_its_reference_nothing_is_known() {
         let found = filled(&[("cpu", 1, 32, 0, None), ("cuda", 1, 32, 0, Some(1000.0))]);
         assert_eq!(found, [None, None], "the reference has not run");
+        let found = filled(&[
+            ("cpu", 1, 32, 0, Some(100.0)),
+            ("cpu", 2, 64, 0, Some(180.0)),
+            ("cuda", 1, 64, 0, Some(900.0)),
+        ]);
+        let expected = [Some((1.0, 1.0)), None, None];
+        assert_eq!(found, expected, "nothing was measured on one core at that batch");
         let mut rows = vec![timed(("cpu", 1, 32, 0, Some(9.0)))];
         fill_in(&["a".to_owned(), "b".to_owned(), "c".to_owned()], &mut rows);
         assert_eq!(rows[0].metrics.speed_up, None, "the sweep varies no device");

@@ -41,7 +41,8 @@ pub struct Found {
     pub efficiency: Summary,
     /// Largest resident memory of any of them, in bytes.
     pub peak_memory_bytes: Option<u64>,
-    /// Images per second over those at the smallest batch that agrees in all other keys.
+    /// Images per second over those at the smallest batch that agrees in all other keys; `None` where
+    /// there is no other batch.
     pub rate_to_smallest_batch: Option<f64>,
     /// The same at the largest: how much of what the device can do this batch gets out of it.
     pub rate_to_largest_batch: Option<f64>,
@@ -177,7 +178,9 @@ fn compare_batches(table: &SweepTable, timings: &mut [Timing]) {
         let more = found.steps.batch_size.saturating_sub(smallest.steps.batch_size);
         let bytes = found.memory_bytes().zip(smallest.memory_bytes());
         let per_more = bytes.map(|(own, least)| (own - least) / f64::from(more));
-        let [to_smallest, to_largest] = [smallest, largest].map(to);
+        let several = smallest.steps.batch_size < largest.steps.batch_size;
+        let [to_smallest, to_largest] =
+            [smallest, largest].map(|other| to(other).filter(|_| several));
         found.bytes_per_more_image = per_more.filter(|_| more > 0);
         found.rate_to_smallest_batch = to_smallest;
         found.rate_to_largest_batch = to_largest;
@@ -213,7 +216,7 @@ mod tests {
         assert_eq!(found[0].images_per_s.mean, Some(120.0));
         assert_eq!(found[2].rate_to_smallest_batch, Some(125.0 / 120.0));
         assert_eq!(found[0].rate_to_largest_batch, Some(120.0 / 125.0));
-        assert_eq!(found[3].rate_to_smallest_batch, Some(1.0), "another device");
+        assert_eq!(found[3].rate_to_smallest_batch, None, "the only batch on its device");
         assert_eq!(found[3].speed_up.mean, Some(10.0));
         let mib = f64::from(1 << 20);
         assert_eq!(

@@ -8,7 +8,7 @@ use super::{Key, RunConfig};
 
 /// What all lanes of a network share: they decide on shapes, on how many steps there are, and on
 /// what is looked at.
-const SHARED: [Key; 10] = [
+const SHARED: [Key; 11] = [
     Key::Dataset,
     Key::ValidationFraction,
     Key::TrainFraction,
@@ -24,9 +24,9 @@ const SHARED: [Key; 10] = [
 
 /// The keys that can keep two runs apart: where configurations agree in all of them, they may be
 /// lanes of one network.
-pub const DECIDING: [Key; 12] = {
-    let [a, b, c, d, e, f, g, h, i, j] = SHARED;
-    [a, b, c, d, e, f, g, h, i, j, Key::Activation, Key::Augmentation]
+pub const DECIDING: [Key; 13] = {
+    let [a, b, c, d, e, f, g, h, i, j, k] = SHARED;
+    [a, b, c, d, e, f, g, h, i, j, k, Key::Activation, Key::Augmentation]
 };
 
 /// The key that keeps `other` from being a lane beside `first`; `None` where nothing does. They may
