@@ -64,7 +64,7 @@ pub struct FileArgs {
     /// Changes to it: `key=value` fixes a key, `key=a,b,c` makes it an axis.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// The size that the file's [short] gives it: minutes, not a night. Its name is then NAME-short.
+    /// The size that the file's `[short]` gives it: minutes, not a night. Its name is then NAME-short.
     #[arg(long)]
     pub short: bool,
     /// Runs at a time; what the cores and GPUs take where not said. More than there are cores share
@@ -128,7 +128,7 @@ pub struct ModelArgs {
     /// Changes to it, as for `sweep`.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// The size that the file's [short] gives it.
+    /// The size that the file's `[short]` gives it.
     #[arg(long)]
     pub short: bool,
     /// Folder of the data sets; only folders of images are looked into.

@@ -46,7 +46,7 @@ fn the_columns_bear_the_promised_names() {
     let board = header("leaderboard.csv");
     assert!(
         board.starts_with(
-            "rank,configuration,lr,n,failed,val_accuracy_mean,val_accuracy_std,\
+            "rank,configuration,lr,n,failed,skipped,val_accuracy_mean,val_accuracy_std,\
              val_accuracy_ci95_low,val_accuracy_ci95_high,"
         ),
         "{board}"
