@@ -6,6 +6,7 @@
 //! only file here that touches a disk, rebuilds it from the run folders.
 
 pub mod claims;
+pub mod compare;
 pub mod curves;
 pub mod effects;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod scaling;
 pub mod statistics;
 pub mod table;
 pub mod timings;
+pub mod welch;
 
 pub use error::AggregateError;
 pub use leaderboard::Leaderboard;

@@ -3,7 +3,17 @@
 
 pub mod cell;
 pub mod claims;
+pub mod compare;
 pub mod csv;
 pub mod effects;
+pub mod json;
+pub mod leaderboard;
 pub mod long;
+pub mod markdown;
+pub mod plain;
+pub mod runs;
+pub mod select;
+pub mod table;
+pub mod tensorboard;
 pub mod throughput;
+pub mod xlsx;
