@@ -158,7 +158,7 @@ pub mod claims {
     /// The condition that the activation is this one.
     pub fn activation(activation: Activation) -> Condition {
         let value = Setting::Activation(activation);
-        Condition { tests: vec![(Key::Activation, Test::Equals(value))] }
+        Condition { tests: vec![(Key::Activation, Test::Equals(value.into()))] }
     }
 
     /// A claim about the validation accuracies of two activations.
@@ -167,7 +167,7 @@ pub mod claims {
             text: text.to_owned(),
             metric: MetricName::ValAccuracy.into(),
             subject: activation(of),
-            reference: activation(to),
+            reference: activation(to).into(),
             relation,
             line: 1,
         }
