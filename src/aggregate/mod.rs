@@ -5,6 +5,7 @@
 //! the curves of every run. The dispatcher builds it row by row as runs finish; [`reader`], the
 //! only file here that touches a disk, rebuilds it from the run folders.
 
+pub mod bands;
 pub mod claims;
 pub mod curves;
 pub mod effects;

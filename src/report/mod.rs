@@ -6,4 +6,7 @@ pub mod claims;
 pub mod csv;
 pub mod effects;
 pub mod long;
+pub mod number;
+pub mod page;
+pub mod plots;
 pub mod throughput;
