@@ -1,0 +1,209 @@
+// Curves over epochs or steps: a line for the mean over the seeds, a band from the smallest to the largest seed.
+
+const MANY_POINTS = 80;
+const SYMBOLS_ON_A_LINE = 12;
+const NAMED_AT_THEIR_ENDS = 6;
+
+function curvesSection(report) {
+  const curves = report.curves.filter(({ metric, series }) => metric !== "lr" && metric !== "step_lr" && series.length > 0);
+  if (curves.length === 0) return null;
+  const first = curves.find(({ metric }) => metric === report.metric.name) ?? curves.find(({ metric }) => metric.startsWith("val_")) ?? curves[0];
+  const members = [...new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))].sort((one, other) => one - other);
+  const selection = selectionOf(members.map((at) => ({ at, name: report.labels[at] })));
+  const left = report.curves_left_out > 0
+    ? h("p", { class: "note" }, `Curves of the ${number(members.length)} best configurations and of those that claims are about; those of ${number(report.curves_left_out)} more are in curves.csv.`)
+    : null;
+  return section("curves", "Curves", curvesFigure(report, curves, first, selection, "configurations"), left);
+}
+
+function ratesSection(report) {
+  const curve = report.curves.find(({ metric }) => metric === "lr");
+  if (curve === undefined || curve.series.length === 0) return null;
+  const { series, members } = alike(report, curve.series);
+  const selection = selectionOf(members);
+  const all = members.length === 1 ? h("p", { class: "lead" }, "Every configuration has this course of the learning rate.") : null;
+  return section("rates", "Learning rates", all, curvesFigure(report, [{ ...curve, series }], { ...curve, series }, selection, "courses"));
+}
+
+// Configurations with the same course are one line, named by what they have in common.
+function alike(report, series) {
+  const groups = new Map();
+  for (const one of series) {
+    const key = JSON.stringify([one.x, one.mean]);
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(one);
+  }
+  const members = [...groups.values()].map((group) => ({ at: group[0].configuration, name: commonName(report, group.map(({ configuration }) => configuration)) }));
+  return { series: [...groups.values()].map(([first]) => first), members };
+}
+
+function commonName(report, group) {
+  if (group.length === 1) return report.labels[group[0]];
+  const values = group.map((at) => report.configurations[at]?.axes ?? []);
+  const shared = report.axes.map(({ key }, at) => [key, at]).filter(([, at]) => values.every((axes) => axes[at] === values[0][at]));
+  const name = shared.map(([key, at]) => `${key}=${values[0][at]}`).join(" ");
+  return name === "" ? `${report.labels[group[0]]} and ${group.length - 1} more` : `${name} (${group.length})`;
+}
+
+function curvesFigure(report, curves, first, selection, noun) {
+  const state = { curve: first, log: false, xs: first.x };
+  const caption = h("span");
+  const numbers = numbersTable("Curves in numbers", () => curveColumns(state.curve), () => curveRows(report, state.curve, selection));
+  const chart = lazyChart({
+    option: (width) => curveOption(report, state, selection, width),
+    height: (width) => (width < 520 ? 300 : 420),
+    describe: () => curveWords(report, state.curve, selection),
+  });
+  const logBox = toggle("Logarithmic", false, (on) => changed({ log: on }));
+  const changed = (change) => {
+    Object.assign(state, change);
+    caption.replaceChildren(...curveCaption(state.curve));
+    const able = curveValues(state.curve).some((value) => value > 0);
+    logBox.querySelector("input").disabled = !able;
+    chart.update();
+    numbers.refill();
+  };
+  const metrics = [...new Map(curves.map((curve) => [curve.metric, curve])).values()];
+  const xChooser = h("span", { class: "slot" });
+  const offerXs = () => {
+    const same = curves.filter(({ metric }) => metric === state.curve.metric);
+    xChooser.replaceChildren(...[chooser("By", same.map(({ x }) => [x, `${x}s`]), state.curve.x, (x) => changed({ curve: same.find((curve) => curve.x === x) }))].filter(Boolean));
+  };
+  const controls = [
+    chooser("Show", metrics.map(({ metric, label }) => [metric, label]), first.metric, (metric) => {
+      const same = curves.filter((curve) => curve.metric === metric);
+      changed({ curve: same.find(({ x }) => x === state.curve.x) ?? same[0] });
+      offerXs();
+    }),
+    xChooser, logBox,
+  ];
+  selection.listeners.push(() => changed({}));
+  changed({});
+  offerXs();
+  return figure(caption, controls, [chart.element, legend(selection, noun)], numbers);
+}
+
+function curveCaption({ label, unit, x, series }) {
+  const seeds = Math.max(0, ...series.flatMap(({ n }) => n ?? []));
+  const spread = series.some(({ low, high }) => low?.some((value, at) => isNumber(value) && value < high?.[at]));
+  return [h("strong", {}, `${capital(label)}${unit ? ` (${unit})` : ""}`), ` by ${x}`, seeds > 1 && spread ? `: mean of up to ${seeds} seeds, band from the lowest to the highest` : ""];
+}
+
+function capital(text) {
+  return text.charAt(0).toLocaleUpperCase("en") + text.slice(1);
+}
+
+function curveValues({ series }) {
+  return series.flatMap(({ mean }) => mean).filter(isNumber);
+}
+
+function shownSeries(curve, selection) {
+  return curve.series.filter(({ configuration }) => selection.shown.has(configuration));
+}
+
+function nameIn(selection, at) {
+  return selection.members.find((member) => member.at === at)?.name ?? "";
+}
+
+function curveOption(report, state, selection, width) {
+  const { curve, log } = state;
+  const series = shownSeries(curve, selection);
+  const onAxis = (value) => isNumber(value) && (!log || value > 0);
+  const named = width >= 720 && series.length > 1 && series.length <= NAMED_AT_THEIR_ENDS;
+  const xs = series.flatMap(({ x }) => x);
+  const zoom = new Set(xs).size > MANY_POINTS;
+  const target = curve.metric === report.metric.name ? report.metric.target : null;
+  return {
+    grid: { left: 8, right: named ? 168 : 16, top: 14, bottom: zoom ? 84 : 40, containLabel: true },
+    xAxis: bottomAxis(curve.x, { min: "dataMin", max: "dataMax", minInterval: 1, axisLabel: { ...valueAxis().axisLabel, alignMaxLabel: named ? "right" : "center" } }),
+    yAxis: { ...valueAxis({ scale: true }), type: log ? "log" : "value", ...(log ? { min: (range) => logEnd(range.min, -1), max: (range) => logEnd(range.max, 1) } : {}), minorSplitLine: { show: false } },
+    dataZoom: zoom ? [{ type: "slider", height: 22, bottom: 8, borderColor: colour("rule"), fillerColor: translucent("ink", 0.08), textStyle: { color: colour("muted") }, brushSelect: false, showDataShadow: false }] : [],
+    tooltip: tooltip("axis", (hovered) => curveTip(curve, selection, hovered)),
+    series: [
+      ...series.flatMap((one) => bandOf(one, onAxis)),
+      ...series.map((one) => lineOf(one, nameIn(selection, one.configuration), onAxis, named)),
+      ...(isNumber(target) && onAxis(target) ? [targetLine(target, xs)] : []),
+    ],
+  };
+}
+
+// Ends of a logarithmic axis at 1, 2 or 5 times a power of ten: a decade each way would leave most of it empty.
+function logEnd(value, side) {
+  if (!(value > 0)) return undefined;
+  const power = 10 ** Math.floor(Math.log10(value));
+  const steps = [0.5, 1, 2, 5, 10].map((factor) => factor * power);
+  return side < 0 ? steps.filter((step) => step <= value * 1.0001).at(-1) : steps.find((step) => step >= value * 0.9999);
+}
+
+function lineOf({ configuration, x, mean }, name, onAxis, named) {
+  const look = mark(configuration);
+  const every = Math.max(1, Math.ceil(x.length / SYMBOLS_ON_A_LINE));
+  // Symbols of different lines at different places: where lines lie on one another, each is still seen.
+  const offset = x.length > SYMBOLS_ON_A_LINE ? configuration % every : 0;
+  return {
+    type: "line", name, id: `mean-${configuration}`, z: 3, symbolSize: 7, symbol: look.symbol, showSymbol: true, showAllSymbol: true,
+    lineStyle: { color: look.colour, width: 2, type: look.dash ?? "solid" },
+    itemStyle: { color: look.colour, borderColor: look.colour },
+    emphasis: { disabled: true },
+    data: x.map((at, place) => ({ value: [at, onAxis(mean[place]) ? mean[place] : null], symbol: place % every === offset || x.length === 1 ? look.symbol : "none" })),
+    ...(named ? { endLabel: { show: true, formatter: () => name, color: colour("ink"), fontSize: 12, width: 150, overflow: "truncate", distance: 8 }, labelLayout: { moveOverlap: "shiftY" } } : {}),
+  };
+}
+
+// One polygon for the whole band. Seeds that stop early end it.
+function bandOf({ configuration, x, low, high, n }, onAxis) {
+  const rows = x.map((at, place) => [at, low?.[place], high?.[place], n?.[place] ?? 0]).filter(([, from, to, seeds]) => seeds > 1 && onAxis(from) && onAxis(to));
+  if (rows.length < 2) return [];
+  const fill = translucent(mark(configuration).name, 0.14);
+  return [{
+    type: "custom", id: `band-${configuration}`, z: 1, silent: true, clip: true, data: rows, dimensions: ["x", "low", "high", "n"], encode: { x: 0, y: [1, 2] }, tooltip: { show: false },
+    renderItem: (params, api) => {
+      if (params.dataIndexInside !== 0) return null;
+      const points = [...rows.map(([at, from]) => api.coord([at, from])), ...rows.slice().reverse().map(([at, , to]) => api.coord([at, to]))];
+      return { type: "polygon", shape: { points }, style: { fill } };
+    },
+  }];
+}
+
+function targetLine(target) {
+  return {
+    type: "line", id: "target", data: [], silent: true, tooltip: { show: false },
+    markLine: {
+      silent: true, symbol: "none", animation: false, data: [{ yAxis: target }],
+      lineStyle: { color: colour("muted"), type: [2, 3], width: 1.5 },
+      label: { formatter: `target ${number(target)}`, position: "insideStartTop", color: colour("muted"), fontSize: 12 },
+    },
+  };
+}
+
+function curveTip(curve, selection, hovered) {
+  const x = hovered[0]?.axisValue;
+  const lines = shownSeries(curve, selection).map((one) => ({ one, at: one.x.indexOf(x) })).filter(({ one, at }) => at >= 0 && isNumber(one.mean[at]))
+    .sort((one, other) => other.one.mean[other.at] - one.one.mean[one.at])
+    .map(({ one, at }) => [swatch(one.configuration), nameIn(selection, one.configuration), bandText(one, at, curve.unit)]);
+  return tooltipContent(`${capital(curve.x)} ${number(x)}`, lines);
+}
+
+function bandText({ mean, low, high, n }, at, unit) {
+  const band = n?.[at] > 1 && isNumber(low?.[at]) && isNumber(high?.[at]) ? ` (${quantity(low[at], unit)} to ${quantity(high[at], unit)})` : "";
+  return `${quantity(mean[at], unit)}${band}`;
+}
+
+function curveColumns({ x }) {
+  return ["configuration", `first ${x}`, `last ${x}`, "value at first", "smallest", "largest", "value at last", "seeds at last"];
+}
+
+function curveRows(report, curve, selection) {
+  return shownSeries(curve, selection).map(({ configuration, x, mean, n }) => {
+    const known = mean.map((value, at) => [value, at]).filter(([value]) => isNumber(value));
+    const values = known.map(([value]) => value);
+    const [first, last] = [known[0]?.[1], known.at(-1)?.[1]];
+    return [nameIn(selection, configuration), number(x[first]), number(x[last]), quantity(mean[first], curve.unit), quantity(values.length > 0 ? Math.min(...values) : null, curve.unit),
+      quantity(values.length > 0 ? Math.max(...values) : null, curve.unit), quantity(mean[last], curve.unit), number(n?.[last] ?? null)];
+  });
+}
+
+function curveWords(report, curve, selection) {
+  const ends = shownSeries(curve, selection).slice(0, 8).map(({ configuration, mean }) => `${nameIn(selection, configuration)} ends at ${quantity(mean.filter(isNumber).at(-1), curve.unit)}`);
+  return `Lines: ${curve.label} by ${curve.x}. ${ends.join("; ")}${ends.length > 0 ? "." : "No configuration is shown."}`;
+}
