@@ -7,9 +7,11 @@
 
 pub mod bands;
 pub mod claims;
+pub mod courses;
 pub mod curves;
 pub mod effects;
 pub mod error;
+pub mod layer_maps;
 pub mod layers;
 pub mod leaderboard;
 pub mod link;

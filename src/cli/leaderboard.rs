@@ -39,6 +39,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     plan.skip(&|_, id| skips.get(&id).cloned());
     let mut boards = Boards::open(&spec, &folder, &plan);
     boards.write()?;
+    boards.write_report()?;
     for problem in &boards.problems {
         terminal::notice(&format!("warning: {}", problem.reason(folder.path())));
     }
@@ -47,6 +48,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
     write!(out, "{}", terminal::throughput(boards.table()))?;
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     writeln!(out, "\n{}", terminal::short_path(&folder.leaderboard_csv()))?;
+    writeln!(out, "{}", terminal::short_path(&folder.report_html()))?;
     Ok(ExitCode::Ok)
 }
 

@@ -12,6 +12,7 @@ mod leaderboard;
 mod model;
 mod placing;
 mod plan;
+mod report;
 mod schema;
 mod session;
 mod sweep;

@@ -5,14 +5,14 @@
 
 use serde::Serialize;
 
-use super::table::Table;
+use super::table::TableSaid;
 
 /// Version of the document's format.
 pub const DOCUMENT_FORMAT: u32 = 1;
 
 /// The document.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Document {
+pub struct Document<'a> {
     /// [`DOCUMENT_FORMAT`].
     pub format: u32,
     /// What the sweep file says of itself.
@@ -25,10 +25,12 @@ pub struct Document {
     pub axes: Vec<AxisValues>,
     /// The configurations, best first.
     pub configurations: Vec<Configuration>,
+    /// Configurations that are left out, the last ones.
+    pub configurations_left_out: usize,
     /// The claims, in the order of the sweep file.
     pub claims: Vec<ClaimSaid>,
     /// `leaderboard.csv`; its rows are in the order of `configurations`.
-    pub leaderboard: Table,
+    pub leaderboard: TableSaid<'a>,
     /// Curves over the seeds.
     pub curves: Vec<Curve>,
     /// Configurations without curves here.
@@ -40,17 +42,17 @@ pub struct Document {
     /// What varied keys are worth.
     pub effects: EffectsSaid,
     /// `throughput.csv`, where steps are timed.
-    pub throughput: Option<Table>,
+    pub throughput: Option<TableSaid<'a>>,
     /// `scaling.csv`, where steps on several devices are.
-    pub scaling: Option<Table>,
+    pub scaling: Option<TableSaid<'a>>,
     /// `scaling_fit.csv`, likewise.
-    pub scaling_fit: Option<Table>,
+    pub scaling_fit: Option<TableSaid<'a>>,
     /// Runs that failed or diverged.
     pub failures: Vec<FailureSaid>,
     /// Such runs that were left out.
     pub failures_left_out: usize,
     /// `runs.csv`, up to a number of rows.
-    pub runs: Table,
+    pub runs: TableSaid<'a>,
     /// What it all rests on.
     pub provenance: Provenance,
 }

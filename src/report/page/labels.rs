@@ -66,6 +66,18 @@ pub fn of_curve(metric: CurveMetric) -> (String, &'static str) {
     }
 }
 
+/// What a number of `layers.csv` is called, with its unit.
+pub fn of_measurement(name: &str) -> String {
+    let stepwise = [("_mean", "mean"), ("_min", "smallest"), ("_max", "largest")];
+    let of_epoch = stepwise.iter().find_map(|(end, says)| {
+        Some((name.strip_suffix(end).filter(|stem| *stem == "gradient_norm")?, says))
+    });
+    match of_epoch {
+        Some((stem, says)) => format!("{}, {says} of the epoch", of_column(stem).0),
+        None => with_unit(of_column(name)),
+    }
+}
+
 /// Label and unit of what a claim compares.
 pub fn of_quantity(quantity: &Quantity) -> (String, &'static str) {
     match quantity {
@@ -97,6 +109,8 @@ mod tests {
         ] {
             assert_eq!(of_column(key), (label.to_owned(), unit));
         }
+        assert_eq!(of_measurement("gradient_norm_max"), "gradient norm, largest of the epoch");
+        assert_eq!(of_measurement("memory_weights_bytes"), "memory weights (bytes)");
         assert_eq!(with_unit(of_metric(MetricName::ImagesPerS)), "throughput (images/s)");
         assert_eq!(with_unit(of_metric(MetricName::EpochsToTarget)), "epochs to target (epochs)");
     }

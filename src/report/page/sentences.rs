@@ -34,16 +34,26 @@ pub fn sentence(result: &ClaimResult) -> String {
     parts.extend(result.p_value_holm.map(|p| format!("{} after correction", p_value(p))));
     let mut text = parts.join(", ");
     if let Verdict::Undecided { more_seeds } = result.verdict {
-        text += match (result.n, more_seeds) {
+        text += &match (result.n, more_seeds) {
             (0, _) => "; nothing to compare yet".to_owned(),
             (1, _) => "; one seed has no spread to judge by".to_owned(),
             (_, Some(1)) => "; 1 more seed like these would decide it".to_owned(),
             (_, Some(more)) => format!("; {more} more seeds like these would decide it"),
             (_, None) => "; no reasonable number of seeds like these would decide it".to_owned(),
-        }
-        .as_str();
+        };
     }
     text
+}
+
+/// The effect against which a claim is tested: none at all, or the claim's factor. `None` where that is
+/// no single number, of a factor of values that are not all positive.
+pub fn null(result: &ClaimResult) -> Option<f64> {
+    match (result.claim.relation, result.effect.is_ratio) {
+        (Relation::Smaller | Relation::Larger | Relation::Within(_), _) => Some(0.0),
+        (Relation::LargerBy(factor), true) => Some(factor),
+        (Relation::SmallerBy(factor), true) => Some(1.0 / factor),
+        (Relation::LargerBy(_) | Relation::SmallerBy(_), false) => None,
+    }
 }
 
 fn seeds(n: usize) -> String {

@@ -26,8 +26,8 @@ pub struct Row {
     pub margin: Option<f64>,
     /// A few words at the right.
     pub note: String,
-    /// Its mark and colour.
-    pub verdict: Mark,
+    /// Its shape and colour.
+    pub mark: Mark,
 }
 
 /// What a row's mark says.
@@ -121,7 +121,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
 }
 
 fn draw_row(area: &Area<'_>, row: &Row, at: &dyn Fn(f64) -> i32, height: i32) -> Drawn {
-    let colour = match row.verdict {
+    let colour = match row.mark {
         Mark::Yes => PALETTE[0],
         Mark::No => PALETTE[1],
         Mark::Open => PALETTE[7],
@@ -134,7 +134,7 @@ fn draw_row(area: &Area<'_>, row: &Row, at: &dyn Fn(f64) -> i32, height: i32) ->
         }
     }
     let (place, size) = (fine(at(row.effect), height), 5 * FINE);
-    match row.verdict {
+    match row.mark {
         Mark::Yes => area.draw(&Circle::new(place, size, colour.filled())),
         Mark::No => area.draw(&Cross::new(place, size, colour.stroke_width(3 * FINE as u32))),
         Mark::Open => {
