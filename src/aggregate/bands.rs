@@ -5,7 +5,7 @@
 //! Long curves are thinned as they are read, to means over equal stretches of at most
 //! [`MOST_POINTS`], so that the steps of a thousand runs are never in memory together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::curves::{CurveMetric, RunHistory};
 use crate::spec::run_policy::CurveDetail;
@@ -70,10 +70,10 @@ impl Band {
     fn of(runs: &[Thinned]) -> Self {
         let width = runs.iter().map(|run| run.width).max().unwrap_or(1);
         let runs: Vec<Thinned> = runs.iter().map(|run| run.clone().widened(width)).collect();
-        let places: BTreeMap<u64, ()> =
-            runs.iter().flat_map(|run| run.stretches.keys().map(|place| (*place, ()))).collect();
+        let places: BTreeSet<u64> =
+            runs.iter().flat_map(|run| run.stretches.keys().copied()).collect();
         let mut band = Self::default();
-        for place in places.into_keys() {
+        for place in places {
             let stretches = || runs.iter().filter_map(|run| run.stretches.get(&place));
             let mut means: Vec<f64> = stretches().map(Stretch::mean).collect();
             // Sorted, so that the order of the seeds cannot change a bit.

@@ -4,7 +4,7 @@
 //! goes through the template's escaping. The document itself is JSON inside a script element, where the one
 //! character that could end the element is written as an escape.
 
-use minijinja::value::Value;
+use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
@@ -31,13 +31,13 @@ pub fn html(document: &Document<'_>, board: &Leaderboard) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     let page = context! {
-        title => document.sweep.name,
-        description => document.sweep.description,
-        header => document.sweep.header,
+        title => document.sweep.name.as_str(),
+        description => document.sweep.description.as_str(),
+        header => document.sweep.header.as_str(),
         status => status(&document.counts),
-        version => document.sweep.version,
-        claims => document.claims,
-        leaderboard => PlainBoard::of(board),
+        version => document.sweep.version.as_str(),
+        claims => Serde(&document.claims),
+        leaderboard => Serde(PlainBoard::of(board)),
         document => Value::from_safe_string(json(document)),
         style => Value::from_safe_string(STYLE.to_owned()),
         echarts => Value::from_safe_string(ECHARTS.to_owned()),

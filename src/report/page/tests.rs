@@ -10,7 +10,7 @@ use crate::aggregate::row::{AxisValue, PlannedRun, RunRow, RunState};
 use crate::aggregate::sample;
 use crate::aggregate::table::SweepTable;
 use crate::ids::RunId;
-use crate::record::{RunResult, RunStatus};
+use crate::record::RunResult;
 use crate::report::plots::plots;
 use crate::spec::metric::{Metric, MetricName};
 
@@ -139,10 +139,11 @@ fn large() -> Bundle {
     let axes = ["activation", "lr", "schedule"].map(str::to_owned).to_vec();
     let run = |configuration: usize, seed: u64| {
         let labels = [configuration / 50, configuration / 10 % 5, configuration % 10];
+        let [activation, lr, schedule] = labels;
         let value = |n: usize| AxisValue { label: format!("value_{n}"), number: None };
         PlannedRun {
             run_id: RunId::of(format!("{configuration} {seed}").as_bytes()),
-            configuration: format!("activation=value_{}, lr=0.{}, schedule=cosine(min_lr={})", labels[0], labels[1], labels[2]),
+            configuration: format!("activation={activation}, lr=0.{lr}, schedule=step({schedule})"),
             axes: labels.map(value).to_vec(),
             seed,
         }
@@ -150,7 +151,7 @@ fn large() -> Bundle {
     let rows = (0..4).flat_map(|seed| (0..250).map(move |configuration| (configuration, seed)));
     let row = |(configuration, seed): (usize, u64)| {
         let accuracy = ((configuration * 7919 + seed as usize * 104_729) % 1009) as f64 / 1009.0;
-        let result = RunResult { status: RunStatus::Finished, ..sample::result(&[accuracy]) };
+        let result = sample::result(&[accuracy]);
         RunRow::new(run(configuration, seed), RunState::Ended(&result), &sample::metric())
     };
     let table = SweepTable::from_rows(axes, sample::metric(), rows.map(row).collect());

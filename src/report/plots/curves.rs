@@ -97,8 +97,8 @@ fn capital(text: &str) -> String {
 
 /// The norm of the gradient by layer and epoch, of the best configurations; where it was measured.
 pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
-    let measured = courses.maps.measurements().iter();
-    let measured = measured.into_iter().find(|measured| measured.name == "gradient_norm_mean")?;
+    let mut measured = courses.maps.measurements().iter();
+    let measured = measured.find(|measured| measured.name == "gradient_norm_mean")?;
     let layers = measured.layers.iter().filter(|layer| *layer != NETWORK).count();
     let epochs = measured.epochs(MOST_EPOCHS);
     let maps = measured.configurations().filter_map(|place| {

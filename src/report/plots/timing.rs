@@ -25,13 +25,14 @@ pub fn throughput_plot(axes: &[String], timings: &[Timing]) -> Option<Plot> {
         let Some(rate) = found.images_per_s.mean.filter(|rate| *rate > 0.0) else { continue };
         let name = name(axes, &timing.axes, &["batch_size"]);
         let point = [f64::from(found.steps.batch_size), rate];
+        let known = lines.len();
         match lines.iter_mut().find(|line| line.name == name) {
             Some(line) => line.points.push(point),
-            None if lines.len() == MOST => {
+            None if known == MOST => {
                 left_out.insert(name);
             }
             None => lines.push(Line {
-                colour: lines.len(),
+                colour: known,
                 look: Look::Marked,
                 name,
                 points: vec![point],
@@ -66,11 +67,12 @@ pub fn scaling_plot(axes: &[String], scaling: &ScalingTable) -> Option<Plot> {
         let (Some(kind), true) = (row.scaling, row.speed_up > 0.0) else { continue };
         let name = of_row(axes, row, kind);
         let point = [f64::from(row.ranks), row.speed_up];
+        let known = lines.len();
         match lines.iter_mut().find(|line| line.name == name) {
             Some(line) => line.points.push(point),
-            None if lines.len() == MOST / 2 + 1 => {}
+            None if known == MOST / 2 + 1 => {}
             None => lines.push(Line {
-                colour: lines.len(),
+                colour: known,
                 look: Look::Marked,
                 name,
                 points: vec![[1.0, 1.0], point],
@@ -104,7 +106,7 @@ pub fn scaling_plot(axes: &[String], scaling: &ScalingTable) -> Option<Plot> {
         title: "Speed-up over devices".to_owned(),
         x: Axis::new("devices", Ticks::AtValues, ranks),
         y: Axis::new("speed-up against one device", Ticks::Logarithmic, points().map(|p| p[1])),
-        lines: lines.clone(),
+        lines,
         level: None,
     };
     Some(Plot { name: "scaling".to_owned(), svg: draw_lines(&plot) })
