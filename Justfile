@@ -6,7 +6,7 @@ gridlane := "cargo run --quiet --release --"
 default:
     @just --list
 
-# Execute a sweep: `just sweep sweeps/lr.toml`, `just sweep sweeps/lr.toml lr=0.1,0.01 -j 4`
+# Execute a sweep: `just sweep sweeps/lr.toml`, `just sweep sweeps/lr.toml --short`, `just sweep sweeps/lr.toml lr=0.1,0.01 -j 4`
 [no-exit-message]
 sweep FILE *ARGS:
     @{{gridlane}} sweep {{FILE}} {{ARGS}}

@@ -17,12 +17,13 @@
 //! restricted means (Royston and Parmar, 2013), which understate how much later it would have come.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use super::quantities::Quantities;
 use super::row::{RowStatus, RunRow};
 use super::statistics::{Ci95, SIGNIFICANCE, Summary, holm, student_above};
 use super::table::SweepTable;
-use crate::spec::claim::{Claim, Relation};
+use crate::spec::claim::{Claim, Reference, Relation};
 use crate::spec::metric::MetricName;
 use crate::spec::quantity::Quantity;
 use crate::spec::{Key, RunConfig};
@@ -34,7 +35,7 @@ const MOST_SEEDS: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct Stated {
     claim: Claim,
-    /// Rows of the subject and of the reference, by their place in the table.
+    /// Rows of the subject and, where that is a group, of the reference, by their place in the table.
     groups: [Vec<usize>; 2],
     /// Axes that the claim tests, by their place: pairs need not agree in them.
     tested: Vec<usize>,
@@ -65,14 +66,16 @@ impl Stated {
     ) -> Self {
         let mut groups = [Vec::new(), Vec::new()];
         for (row, config) in configs.into_iter().enumerate() {
-            for (group, condition) in groups.iter_mut().zip([&claim.subject, &claim.reference]) {
-                if condition.holds(config) {
+            let conditions = [Some(&claim.subject), claim.reference.group()];
+            for (group, condition) in groups.iter_mut().zip(conditions) {
+                if condition.is_some_and(|condition| condition.holds(config)) {
                     group.push(row);
                 }
             }
         }
         let tests = |key: &Key| {
-            let mut tests = claim.subject.tests.iter().chain(&claim.reference.tests);
+            let reference = claim.reference.group().into_iter();
+            let mut tests = iter::once(&claim.subject).chain(reference).flat_map(|c| &c.tests);
             tests.any(|(tested, _)| tested == key)
         };
         let tested = (0..axes.len()).filter(|axis| tests(&axes[*axis])).collect();
@@ -96,7 +99,7 @@ pub struct ClaimResult {
     pub pairs: usize,
     /// Mean of the metric in the subject, over the pairs.
     pub subject_mean: Option<f64>,
-    /// Mean in the reference.
+    /// Mean in the reference; the number that it is, where it is one.
     pub reference_mean: Option<f64>,
     /// What is claimed about: the difference, or the ratio.
     pub effect: Effect,
@@ -128,6 +131,10 @@ pub enum TestName {
     PairedT,
     /// Paired t test of logarithms of ratios.
     PairedTOfLogarithms,
+    /// One-sample t test against the number.
+    OneSampleT,
+    /// One-sample t test of logarithms against that of the number.
+    OneSampleTOfLogarithms,
     /// Exact sign-flip test, for differences without spread.
     SignFlip,
 }
@@ -138,6 +145,8 @@ impl TestName {
         match self {
             Self::PairedT => "paired t",
             Self::PairedTOfLogarithms => "paired t of logarithms",
+            Self::OneSampleT => "one-sample t",
+            Self::OneSampleTOfLogarithms => "one-sample t of logarithms",
             Self::SignFlip => "sign flip",
         }
     }
@@ -188,6 +197,8 @@ pub fn judge(claims: &[Stated], table: &SweepTable) -> Vec<ClaimResult> {
 /// subject minus reference).
 struct Sample {
     relation: Relation,
+    /// Is the reference a number, and not a group?
+    one_sample: bool,
     differences: Vec<f64>,
     /// Are they differences of logarithms?
     logarithms: bool,
@@ -240,6 +251,7 @@ impl Sample {
         let back = |x: f64| if logarithms { x.exp() } else { x };
         Self {
             relation,
+            one_sample: stated.claim.reference.group().is_none(),
             differences: over_seeds(&difference),
             logarithms,
             pairs: pairs.len(),
@@ -272,9 +284,11 @@ impl Sample {
         }
         let error = std / (n as f64).sqrt();
         let above = |distance: f64| student_above(distance / error, n - 1);
-        let name = match self.logarithms {
-            true => TestName::PairedTOfLogarithms,
-            false => TestName::PairedT,
+        let name = match (self.one_sample, self.logarithms) {
+            (false, false) => TestName::PairedT,
+            (false, true) => TestName::PairedTOfLogarithms,
+            (true, false) => TestName::OneSampleT,
+            (true, true) => TestName::OneSampleTOfLogarithms,
         };
         match self.relation {
             Relation::Within(margin) => Tested {
@@ -360,11 +374,14 @@ fn matched(stated: &Stated, table: &SweepTable) -> BTreeMap<u64, Vec<(f64, f64)>
         found
     });
     let mut by_seed: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
+    let mean = |values: &Vec<f64>| Summary::of(values.iter().copied()).mean;
     for ((seed, others), values) in subjects {
-        let Some(compared) = references.get(&(seed, others)) else { continue };
-        let means = [&values, compared].map(|values| Summary::of(values.iter().copied()).mean);
-        if let [Some(subject), Some(reference)] = means {
-            by_seed.entry(seed).or_default().push((subject, reference));
+        let compared = match stated.claim.reference {
+            Reference::Group(_) => references.get(&(seed, others)).and_then(mean),
+            Reference::Value(value) => Some(value),
+        };
+        if let Some(pair) = mean(&values).zip(compared) {
+            by_seed.entry(seed).or_default().push(pair);
         }
     }
     by_seed

@@ -6,6 +6,7 @@ use crate::aggregate::sample::{self, claims::activation};
 use crate::ids::RunId;
 use crate::record::{RunResult, RunStatus};
 use crate::spec::activation::Activation::{Relu, Tanh};
+use crate::spec::claim::Reference;
 use crate::spec::metric::{Goal, Metric};
 use crate::spec::quantity::{CurveName, CurveQuantity, Take};
 
@@ -65,6 +66,16 @@ fn of_pairs(relation: Relation, subject: &[f64], reference: &[f64]) -> ClaimResu
     judged(MetricName::ValAccuracy, relation, &runs)
 }
 
+/// Of accuracies of the subject by seed, beside a number.
+fn of_number(relation: Relation, subject: &[f64], number: f64) -> ClaimResult {
+    let claim = sample::claims::claim("claimed", relation, [Relu, Tanh]);
+    let claim = Claim { reference: Reference::Value(number), ..claim };
+    let runs: Vec<_> = (0..).zip(subject).map(|(seed, x)| ("relu", seed, Some(*x))).collect();
+    let configs = vec![RunConfig { activation: Relu, ..RunConfig::default() }; runs.len()];
+    let stated = Stated::all(&[claim], &[Key::Activation], || &configs);
+    judge(&stated, &sample::table(&runs)).remove(0)
+}
+
 #[derive(Deserialize)]
 struct Golden {
     relation: String,
@@ -76,6 +87,8 @@ struct Golden {
     high: f64,
     p: f64,
     verdict: String,
+    /// What `reference` is with every seed, where the claim is about a number.
+    number: Option<f64>,
     more_seeds: Option<usize>,
 }
 
@@ -98,7 +111,10 @@ fn agrees_with_scipy_and_statsmodels() {
             "within" => Relation::Within(case.bound),
             other => panic!("{other}"),
         };
-        let result = of_pairs(relation, &case.subject, &case.reference);
+        let result = match case.number {
+            Some(number) => of_number(relation, &case.subject, number),
+            None => of_pairs(relation, &case.subject, &case.reference),
+        };
         near(result.effect.mean.unwrap(), case.effect);
         near(result.effect.ci95.unwrap().low, case.low);
         near(result.effect.ci95.unwrap().high, case.high);
@@ -110,6 +126,18 @@ fn agrees_with_scipy_and_statsmodels() {
         };
         assert_eq!(more, case.more_seeds, "{} {}", case.relation, case.bound);
     }
+}
+
+#[test]
+fn a_number_is_a_reference_that_every_seed_has() {
+    let result = of_number(Relation::Smaller, &[0.5, 0.6, 0.55], 0.9);
+    assert_eq!((result.n, result.pairs, result.reference_mean), (3, 3, Some(0.9)));
+    assert_eq!((result.test, result.verdict), (Some(TestName::OneSampleT), Verdict::Confirmed));
+    assert_eq!(result.claim.comparison(), "val_accuracy: activation=relu < 0.9");
+    let result = of_number(Relation::LargerBy(2.0), &[0.5, 0.6, 0.55], 0.9);
+    assert_eq!(result.test, Some(TestName::OneSampleTOfLogarithms));
+    let result = of_number(Relation::Larger, &[0.5], 0.9);
+    assert_eq!((result.n, result.p_value), (1, None));
 }
 
 #[test]
@@ -160,7 +188,7 @@ fn that_a_run_diverged_can_be_claimed_and_a_failed_one_says_nothing() {
 
 #[test]
 fn what_the_course_of_a_run_has_is_compared_as_its_results_are() {
-    let curve = CurveQuantity { curve: CurveName::StepLoss, take: Take::Spikes };
+    let curve = CurveQuantity { curve: CurveName::StepLoss, take: Take::Spikes, since: None };
     let runs: Vec<Run<'_>> = (0..4_u8)
         .flat_map(|seed| {
             let high: &[f64] = [&[0.9], &[0.91], &[0.92], &[0.9]][usize::from(seed)];

@@ -21,6 +21,8 @@ pub struct Leaderboard {
     /// The metrics that have columns.
     metrics: &'static [MetricName],
     entries: Vec<Entry>,
+    /// Configurations of the sweep, of which the entries may be a selection.
+    configurations: usize,
 }
 
 /// One configuration.
@@ -79,8 +81,21 @@ impl Leaderboard {
             axes: table.axes().to_vec(),
             metric: metric.clone(),
             metrics: table.metrics(),
+            configurations: entries.len(),
             entries,
         }
+    }
+
+    /// The entries numbered `order`, in that order. Their ranks, p-values and ties stay those of the
+    /// whole sweep.
+    pub fn picked(&self, order: &[usize]) -> Self {
+        let entries = order.iter().filter_map(|place| self.entries.get(*place).cloned());
+        Self { entries: entries.collect(), ..self.clone() }
+    }
+
+    /// Configurations of the sweep, of which [`entries`](Self::entries) may be a selection.
+    pub fn configurations(&self) -> usize {
+        self.configurations
     }
 
     /// Names of the varied keys.
@@ -316,6 +331,21 @@ mod tests {
         assert_eq!(ranks(&board), [(Some(1), "steady"), (Some(2), "lucky"), (None, "never")]);
         let reached: Vec<_> = board.entries().iter().map(|entry| entry.target_reached).collect();
         assert_eq!(reached, [Some(2), Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn picked_entries_keep_their_ranks_and_tests() {
+        let board = Leaderboard::of(&sample::table(&[
+            ("a", 0, Some(0.9)),
+            ("b", 0, Some(0.8)),
+            ("c", 0, Some(0.7)),
+        ]));
+        let picked = board.picked(&[2, 0, 7]);
+        assert_eq!(ranks(&picked), [(Some(3), "c"), (Some(1), "a")]);
+        assert_eq!(
+            (picked.configurations(), picked.entries()[0].clone()),
+            (3, board.entries()[2].clone())
+        );
     }
 
     #[test]

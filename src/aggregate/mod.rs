@@ -7,6 +7,7 @@
 
 pub mod bands;
 pub mod claims;
+pub mod compare;
 pub mod courses;
 pub mod curves;
 pub mod effects;
@@ -26,6 +27,7 @@ pub mod scaling;
 pub mod statistics;
 pub mod table;
 pub mod timings;
+pub mod welch;
 
 pub use error::AggregateError;
 pub use leaderboard::Leaderboard;

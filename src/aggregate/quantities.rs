@@ -115,18 +115,22 @@ fn of_curve(quantity: CurveQuantity, history: &RunHistory) -> Option<f64> {
     };
     let points = || history.points(detail).filter(|point| point.metric == metric);
     let values = || points().map(|point| point.value);
+    let after = |epoch: u32| mean(points().filter(|p| p.epoch == epoch).map(|p| p.value));
     match quantity.take {
         Take::Mean => mean(values()),
         Take::Min => values().reduce(f64::min),
         Take::Max => values().reduce(f64::max),
         Take::Spikes => spikes(&values().collect::<Vec<_>>()).map(|count| count as f64),
         Take::Epoch(EpochPick::Mean) => mean(values()),
-        Take::Epoch(EpochPick::Number(epoch)) => {
-            mean(points().filter(|point| point.epoch == epoch).map(|point| point.value))
-        }
-        Take::Epoch(EpochPick::Last) => {
-            let last = history.epochs.last()?.epoch;
-            mean(points().filter(|point| point.epoch == last).map(|point| point.value))
+        Take::Epoch(pick) => {
+            let epoch = match pick {
+                EpochPick::Number(epoch) => epoch,
+                EpochPick::Last | EpochPick::Mean => history.epochs.last()?.epoch,
+            };
+            match quantity.since {
+                Some(since) => Some(after(epoch)? - after(since)?),
+                None => after(epoch),
+            }
         }
     }
 }
@@ -213,8 +217,13 @@ mod tests {
 
     #[test]
     fn a_curve_is_summed_up() {
-        let curve =
-            |curve, take| of_history(&Quantity::Curve(CurveQuantity { curve, take }), &history());
+        let of = |curve, take, since| {
+            of_history(&Quantity::Curve(CurveQuantity { curve, take, since }), &history())
+        };
+        let curve = |curve, take| of(curve, take, None);
+        let last = Take::Epoch(EpochPick::Last);
+        assert_eq!(of(CurveName::ValAccuracy, last, Some(1)), Some(0.8 - 0.5));
+        assert_eq!(of(CurveName::ValAccuracy, last, Some(3)), None, "there is no epoch 3");
         assert_eq!(curve(CurveName::ValAccuracy, Take::Max), Some(0.8));
         assert_eq!(curve(CurveName::ValAccuracy, Take::Min), Some(0.5));
         assert_eq!(curve(CurveName::ValAccuracy, Take::Mean), Some(0.65));
@@ -245,7 +254,7 @@ mod tests {
         let steps = (0..3).map(|step| StepRecord { step, epoch: 1, loss: f64::NAN, lr: 0.1 });
         let history = RunHistory { steps: steps.collect(), ..history() };
         for take in [Take::Mean, Take::Max, Take::Spikes, Take::Epoch(EpochPick::Last)] {
-            let quantity = CurveQuantity { curve: CurveName::StepLoss, take };
+            let quantity = CurveQuantity { curve: CurveName::StepLoss, take, since: None };
             assert_eq!(of_history(&Quantity::Curve(quantity), &history), None);
         }
     }

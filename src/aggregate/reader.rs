@@ -6,6 +6,7 @@
 //! row its numbers and is reported; it never hides the other runs.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fs;
 
 use rayon::prelude::*;
@@ -17,6 +18,7 @@ use crate::spec::metric::Metric;
 use crate::spec::run_policy::CurveDetail;
 use crate::spec::{Key, RunConfig};
 
+use super::compare::RecordedRun;
 use super::curves::RunHistory;
 use super::error::AggregateError;
 use super::row::{AxisValue, PlannedRun, RunRow, RunState};
@@ -82,6 +84,55 @@ pub fn read_sweep(folder: &SweepFolder, metric: &Metric) -> Result<Reading, Aggr
     Ok(Reading { problems, ..reading })
 }
 
+/// The runs of a sweep with all that decides whether they can be compared with those of another.
+#[derive(Debug)]
+pub struct RecordedReading {
+    /// The runs, in the order asked for.
+    pub runs: Vec<RecordedRun>,
+    /// Files that could not be read.
+    pub problems: Vec<AggregateError>,
+}
+
+/// Reads the runs `ids` with their configurations. Where none of them has a folder, as in a sweep that
+/// another version of the engine executed, every run that has one, by configuration and seed.
+/// `metric` has the target.
+///
+/// # Errors
+/// When the sweep's folder cannot be listed.
+pub fn read_recorded(
+    folder: &SweepFolder,
+    metric: &Metric,
+    ids: &[RunId],
+) -> Result<RecordedReading, AggregateError> {
+    let there: BTreeSet<RunId> = run_ids(folder)?.into_iter().collect();
+    let mut wanted: Vec<RunId> = ids.iter().copied().filter(|id| there.contains(id)).collect();
+    let planned = !wanted.is_empty();
+    if !planned {
+        wanted = there.into_iter().collect();
+    }
+    let read = wanted.into_par_iter().map(|id| {
+        let FoundRun { configuration, config, data, engine, .. } = find_run(folder, id)?;
+        let planned = PlannedRun::of(id, configuration, &config, &[]);
+        let (row, problem) = read_row(folder, planned, metric);
+        Ok((RecordedRun { config, data, engine, row }, problem))
+    });
+    let read: Vec<Result<(RecordedRun, Option<AggregateError>), AggregateError>> = read.collect();
+    let (mut runs, mut problems) = (Vec::new(), Vec::new());
+    for run in read {
+        match run {
+            Ok((run, problem)) => {
+                runs.push(run);
+                problems.extend(problem);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !planned {
+        runs.sort_by_cached_key(|run| (run.row.run.configuration.clone(), run.config.seed));
+    }
+    Ok(RecordedReading { runs, problems })
+}
+
 /// The histories of the runs of `rows` that have a result, in their order. At most
 /// `HISTORIES_AT_ONCE` are in memory at a time; runs without a readable result are passed over.
 /// Steps are in `events.jsonl` alone, which is read only where `detail` asks for them.
@@ -144,6 +195,8 @@ struct FoundRun {
     run_id: RunId,
     configuration: String,
     config: RunConfig,
+    data: String,
+    engine: u32,
 }
 
 fn read_row(
@@ -173,7 +226,8 @@ fn find_run(folder: &SweepFolder, run_id: RunId) -> Result<FoundRun, AggregateEr
     let config = serde_json::Value::Object(record.config.into_iter().collect());
     let config = RunConfig::from_canonical(&config)
         .map_err(|source| AggregateError::Config { file, source: Box::new(source) })?;
-    Ok(FoundRun { run_id, configuration: record.configuration, config })
+    let RunRecord { configuration, data, engine, .. } = record;
+    Ok(FoundRun { run_id, configuration, config, data, engine })
 }
 
 /// The run folders, sorted.
@@ -298,6 +352,25 @@ mod tests {
             read_histories(&folder, reading.table.rows(), CurveDetail::Epoch).collect();
         assert_eq!(histories.len(), 1);
         assert_eq!(histories[0].1.epochs.len(), 1);
+    }
+
+    #[test]
+    fn recorded_runs_are_the_planned_ones_or_all_where_none_is() {
+        let (_runs, folder) = sweep();
+        let planned = write_run(&folder, 0.1, 1, Some(sample::result(&[0.5])));
+        write_run(&folder, 0.3, 1, Some(sample::result(&[0.9])));
+        write_run(&folder, 0.3, 0, None);
+        fs::create_dir(folder.run(RunId::of(b"empty")).path()).unwrap();
+        let shown = |ids: &[RunId]| {
+            let read = read_recorded(&folder, &sample::metric(), ids).unwrap();
+            let runs = read.runs.iter().map(|run| {
+                (run.config.lr, run.config.seed, run.engine, run.row.metrics.val_accuracy)
+            });
+            (runs.collect::<Vec<_>>(), read.problems.len())
+        };
+        assert_eq!(shown(&[RunId::of(b"new"), planned]), (vec![(0.1, 1, 1, Some(0.5))], 0));
+        let all = vec![(0.1, 1, 1, Some(0.5)), (0.3, 0, 1, None), (0.3, 1, 1, Some(0.9))];
+        assert_eq!(shown(&[RunId::of(b"new")]), (all, 1), "a folder without run.json is told");
     }
 
     #[test]

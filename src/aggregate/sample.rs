@@ -158,7 +158,7 @@ pub mod claims {
     /// The condition that the activation is this one.
     pub fn activation(activation: Activation) -> Condition {
         let value = Setting::Activation(activation);
-        Condition { tests: vec![(Key::Activation, Test::Equals(value))] }
+        Condition { tests: vec![(Key::Activation, Test::Equals(value.into()))] }
     }
 
     /// A claim about the validation accuracies of two activations.
@@ -167,7 +167,7 @@ pub mod claims {
             text: text.to_owned(),
             metric: MetricName::ValAccuracy.into(),
             subject: activation(of),
-            reference: activation(to),
+            reference: activation(to).into(),
             relation,
             line: 1,
         }
@@ -203,5 +203,62 @@ pub mod claims {
         let stated: Vec<Stated> =
             claims.iter().map(|claim| Stated::of(claim, &[Key::Activation], &configs)).collect();
         judge(&stated, &table(&runs))
+    }
+}
+
+/// A comparison of two small sweeps.
+pub mod comparison {
+    use super::*;
+    use crate::aggregate::compare::{Comparison, Incomparable, RecordedRun, Side};
+    use crate::spec::RunConfig;
+    use crate::spec::activation::Activation;
+
+    /// Runs of an activation and width, seeds from `first` on; `None` of a run that failed.
+    pub fn runs(
+        width: f64,
+        activation: Activation,
+        first: u64,
+        accuracies: &[Option<f64>],
+    ) -> Vec<RecordedRun> {
+        let run = |(accuracy, seed): (&Option<f64>, u64)| {
+            let config =
+                RunConfig { width, activation: activation.clone(), seed, ..RunConfig::default() };
+            let run = PlannedRun::of(RunId::of(b"x"), "x".into(), &config, &[]);
+            let result = match accuracy {
+                Some(accuracy) => result(&[*accuracy]),
+                None => failed("exit status 1"),
+            };
+            let row = RunRow::new(run, RunState::Ended(&result), &metric());
+            RecordedRun { config, data: "mnist".into(), engine: 3, row }
+        };
+        accuracies.iter().zip(first..).map(run).collect()
+    }
+
+    /// Two sweeps that differ in the width, with a row of every kind.
+    pub fn of_every_kind() -> Comparison {
+        use Activation::{Identity, Relu, Sigmoid, Silu, Tanh};
+        let some = |values: &[f64]| values.iter().copied().map(Some).collect::<Vec<_>>();
+        let a = [
+            runs(0.125, Relu, 0, &some(&[0.50, 0.52, 0.51])),
+            runs(0.125, Tanh, 0, &some(&[0.75, 0.77, 0.74])),
+            runs(0.125, Identity, 0, &some(&[0.625, 0.375])),
+            runs(0.125, Silu, 0, &[None, None]),
+            runs(0.125, Sigmoid, 0, &[Some(0.125)]),
+        ];
+        let mut odd = runs(0.25, Identity, 0, &some(&[0.5, 0.5]));
+        odd.iter_mut().for_each(|run| run.engine = 2);
+        let b = [
+            runs(0.25, Relu, 0, &some(&[0.70, 0.72, 0.715])),
+            runs(0.25, Tanh, 10, &some(&[0.75, 0.76])),
+            odd,
+            runs(0.25, Silu, 0, &some(&[0.5])),
+            runs(0.25, Activation::LeakyRelu { negative_slope: 0.5 }, 0, &some(&[0.25, 0.25])),
+        ];
+        let side = |name: &str, runs: [Vec<RecordedRun>; 5]| Side {
+            name: name.to_owned(),
+            runs: runs.into_iter().flatten().collect(),
+        };
+        let (a, b) = (side("narrow", a), side("=wide", b));
+        Comparison::of(&a, &b, &metric(), metric().name, Incomparable::Refuse)
     }
 }

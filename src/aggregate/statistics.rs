@@ -102,7 +102,7 @@ impl PairedTest {
                 if std == 0.0 {
                     Some(if mean.abs() <= noise { 1.0 } else { 0.0 })
                 } else {
-                    t_test(mean / (std / (n as f64).sqrt()), n - 1)
+                    t_test(mean / (std / (n as f64).sqrt()), (n - 1) as f64)
                 }
             }),
             p_permutation: sign_flip(&differences),
@@ -155,29 +155,31 @@ fn sample_std(sorted: &[f64], mean: f64) -> Option<f64> {
 }
 
 /// Two-sided p-value of Student's t with `freedom` degrees of freedom.
-fn t_test(t: f64, freedom: usize) -> Option<f64> {
+pub(super) fn t_test(t: f64, freedom: f64) -> Option<f64> {
     // The lower tail is a beta function without a subtraction from one: small p keep their digits.
     finite(2.0 * student(freedom).cdf(-t.abs())).map(|p| p.min(1.0))
 }
 
 /// How likely Student's t with `freedom` degrees of freedom is above `t`.
 pub(super) fn student_above(t: f64, freedom: usize) -> f64 {
-    student(freedom).cdf(-t)
+    student(freedom as f64).cdf(-t)
 }
 
 /// 97.5 % quantile of Student's t: the half width of a 95 % interval in standard errors. A table
 /// for usual numbers of seeds, since the inverse beta function costs more than all the rest.
 fn t_quantile(freedom: usize) -> f64 {
-    static TABLE: LazyLock<Vec<f64>> = LazyLock::new(|| (1..=64).map(compute_t_quantile).collect());
-    TABLE.get(freedom - 1).copied().unwrap_or_else(|| compute_t_quantile(freedom))
+    static TABLE: LazyLock<Vec<f64>> =
+        LazyLock::new(|| (1..=64_u32).map(|freedom| wide_quantile(freedom.into())).collect());
+    TABLE.get(freedom - 1).copied().unwrap_or_else(|| wide_quantile(freedom as f64))
 }
 
-fn compute_t_quantile(freedom: usize) -> f64 {
+/// The same, computed, for any number of degrees of freedom above zero.
+pub(super) fn wide_quantile(freedom: f64) -> f64 {
     student(freedom).inverse_cdf(0.975)
 }
 
-fn student(freedom: usize) -> StudentsT {
-    StudentsT::new(0.0, 1.0, freedom as f64).expect("invariant: at least one degree of freedom")
+fn student(freedom: f64) -> StudentsT {
+    StudentsT::new(0.0, 1.0, freedom).expect("invariant: degrees of freedom are above zero")
 }
 
 /// Share of the 2^n sign patterns whose sum is at least as far from zero as the observed one.
@@ -204,7 +206,8 @@ fn count_extreme(rest: &[f64], sum: f64, threshold: f64) -> u32 {
     }
 }
 
-fn finite(x: f64) -> Option<f64> {
+/// The number, if it is one.
+pub(super) fn finite(x: f64) -> Option<f64> {
     x.is_finite().then_some(x)
 }
 

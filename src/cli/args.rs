@@ -32,6 +32,14 @@ pub enum Command {
     Model(ModelArgs),
     /// Print a sweep's leaderboard; makes its CSVs anew from the run folders.
     Leaderboard(LeaderboardArgs),
+    /// Hold sweeps against a first one, configuration by configuration, on the seeds that both have.
+    Compare(CompareArgs),
+    /// Write a sweep's record into the files of other programs.
+    Export {
+        /// For which.
+        #[command(subcommand)]
+        command: ExportCommand,
+    },
     /// Get data sets, or check those that are there.
     Data {
         /// What to do.
@@ -138,9 +146,93 @@ pub struct ModelArgs {
 
 /// `gridlane leaderboard`.
 #[derive(Debug, Args)]
+#[command(after_help = SELECTING)]
 pub struct LeaderboardArgs {
     /// Name of the sweep, or its folder.
     pub sweep: String,
+    /// Columns of leaderboard.csv to sort by: `val_loss`, `-lr` or `lr:desc` for largest first,
+    /// `val_loss:asc` for smallest first. Where neither is said, metrics go best first.
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', allow_hyphen_values = true)]
+    pub sort: Vec<String>,
+    /// Show only configurations that pass: `activation=relu,tanh`, `lr<0.1`, `batch_norm!=true`;
+    /// several must all hold.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub conditions: Vec<String>,
+    /// Columns to show, in this order; `val_loss` stands for `val_loss_mean`.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Format and place.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+}
+
+const SELECTING: &str = "--where, --sort and --columns change what is shown, not what was computed: ranks, \
+p-values and ties stay those of the whole sweep. The CSVs in the sweep's folder have everything.";
+
+/// Where a table goes, and how.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// How; where not said, as the file's name ends, and else for the terminal.
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Write to this file instead of printing; its name may end with .csv, .md, .json, .xlsx or .txt.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// A format of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For the terminal, numbers rounded.
+    Table,
+    /// By the contract of the CSVs, numbers exact.
+    Csv,
+    /// For GitHub and the like, numbers rounded.
+    Markdown,
+    /// A list of objects, numbers exact.
+    Json,
+    /// A workbook for Excel or LibreOffice, with further sheets; needs a file.
+    Xlsx,
+}
+
+/// `gridlane compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Names of sweeps, or their folders; each is held against the first.
+    #[arg(required = true, num_args = 2.., value_name = "SWEEP")]
+    pub sweeps: Vec<String>,
+    /// What to compare, such as `test_accuracy`; what the first sweep is ranked by, where not said.
+    #[arg(long, value_name = "METRIC")]
+    pub metric: Option<String>,
+    /// Compare also what has other data, another version of the engine or another kind of device.
+    #[arg(long)]
+    pub force: bool,
+    /// Format and place.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+}
+
+/// `gridlane export`.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Write files of events for TensorBoard: curves, measurements in layers, the varied keys.
+    Tensorboard(TensorboardArgs),
+}
+
+/// `gridlane export tensorboard`.
+#[derive(Debug, Args)]
+pub struct TensorboardArgs {
+    /// Name of the sweep, or its folder.
+    pub sweep: String,
+    /// The folder to write to, with one folder a run.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
     /// Folder of all sweeps.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,

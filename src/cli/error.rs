@@ -11,6 +11,8 @@ use crate::fetch::FetchError;
 use crate::ids::BadSweepName;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::report::select::NoColumn;
+use crate::report::xlsx::WorkbookError;
 use crate::spec::SpecError;
 use crate::train::TrainError;
 use crate::train::data::DataError;
@@ -50,6 +52,22 @@ pub enum CliError {
         /// What to do.
         help: String,
     },
+    /// Something on the command line that is none of the choices.
+    #[error("{message}")]
+    #[diagnostic(help("{help}"))]
+    Choice {
+        /// What is wrong.
+        message: String,
+        /// What there is.
+        help: String,
+    },
+    /// A column that a table does not have.
+    #[error("{0}")]
+    #[diagnostic(help("{}", _0.help))]
+    NoColumn(#[from] NoColumn),
+    /// A workbook that cannot be made.
+    #[error(transparent)]
+    Workbook(#[from] WorkbookError),
     /// The engine.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -122,6 +140,8 @@ impl CliError {
             | Self::NoSweep { .. }
             | Self::BadName(_)
             | Self::Bench { .. }
+            | Self::Choice { .. }
+            | Self::NoColumn(_)
             | Self::NoDevice { .. }
             | Self::NoDataset { .. } => ExitCode::Usage,
             Self::Unfit(_) | Self::Weights(_) => ExitCode::Usage,
@@ -135,6 +155,7 @@ impl CliError {
             | Self::Aggregate(_)
             | Self::Fetch(_)
             | Self::Train(_)
+            | Self::Workbook(_)
             | Self::Output(_) => ExitCode::Error,
         }
     }

@@ -1,76 +1,114 @@
-//! `gridlane leaderboard`: the tables of a sweep, made anew from its run folders.
+//! `gridlane leaderboard`: the tables of a sweep, made anew from its run folders, printed or written
+//! in the format asked for.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
-use super::args::LeaderboardArgs;
+use super::args::{Format, LeaderboardArgs};
 use super::boards::Boards;
 use super::error::CliError;
 use super::exit_code::ExitCode;
-use super::folders::Folders;
-use super::session::{Source, build, parsed};
+use super::output::{Sheet, rendered};
+use super::recorded::Recorded;
 use super::terminal;
-use super::weights::WeightsFiles;
-use crate::ids::SweepName;
-use crate::plan::view::recorded_skips;
-use crate::record::{RecordError, SweepFolder, atomic};
+use crate::aggregate::effects::Effects;
+use crate::aggregate::leaderboard::Leaderboard;
+use crate::aggregate::scaling::ScalingTable;
+use crate::aggregate::timings::timings;
+use crate::display::leaderboard_table;
+use crate::plan::Plan;
+use crate::report::claims::claims_table;
+use crate::report::effects::effects_table;
+use crate::report::leaderboard as entries;
+use crate::report::runs::runs_table;
+use crate::report::select;
+use crate::report::table::Column;
+use crate::report::throughput::{scaling_fit_table, scaling_table, throughput_table};
+use crate::spec::{Key, RunConfig, Setting, read::filter};
 
-/// Prints a sweep's leaderboard and writes its CSVs.
+/// Prints a sweep's leaderboard, or writes it to a file, and makes its CSVs anew.
 ///
 /// # Errors
-/// When there is no such sweep, or its record cannot be read or written.
+/// When there is no such sweep, when its record cannot be read or written, when there is no such
+/// column, key or value.
 pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
-    let (runs, name) = locate(args);
-    let folder = SweepFolder::new(&runs, &SweepName::new(&name)?);
-    let file = folder.sweep_file();
-    if !file.exists() {
-        let known = sweeps_in(&runs);
-        return Err(CliError::NoSweep { name, runs, known });
-    }
-    let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
-    let overrides: Vec<String> = atomic::read_json(&folder.overrides(), 1)?.unwrap_or_default();
-    let source = Source { path: &file, text: &text, overrides: &overrides };
-    let (mut spec, _) = parsed(&source, &mut Folders::recorded(&folder)?)?;
-    let folder = SweepFolder::new(&std::path::absolute(&runs)?, &spec.name);
-    WeightsFiles::recall(&mut spec, &folder)?;
-    let mut plan = build(&spec, Some(&folder), &WeightsFiles::default())?;
-    let skips = recorded_skips(&folder);
-    plan.skip(&|_, id| skips.get(&id).cloned());
+    let format = args.output.chosen()?;
+    let Recorded { spec, plan, folder } = Recorded::open(&args.sweep, &args.runs)?;
     let mut boards = Boards::open(&spec, &folder, &plan);
+    let board = boards.leaderboard();
+    let order = selection(args, &board, &plan)?;
+    let picked = board.picked(&order);
+    let table = entries::leaderboard_table(&picked);
+    let table = match args.columns.is_empty() {
+        true => table,
+        false => select::with_columns(&table, &args.columns)?,
+    };
     boards.write()?;
     boards.write_report()?;
     for problem in &boards.problems {
         terminal::notice(&format!("warning: {}", problem.reason(folder.path())));
     }
-    let mut out = std::io::stdout().lock();
-    write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
-    write!(out, "{}", terminal::throughput(boards.table()))?;
-    write!(out, "{}", terminal::claims(&boards.claims()))?;
-    writeln!(out, "\n{}", terminal::short_path(&folder.leaderboard_csv()))?;
-    writeln!(out, "{}", terminal::short_path(&folder.report_html()))?;
+    if format == Format::Table && args.columns.is_empty() {
+        let to_file = args.output.output.is_some();
+        let mut text = leaderboard_table::leaderboard_table(&picked, &terminal::style(to_file));
+        if args.sort.is_empty() && args.conditions.is_empty() && !to_file {
+            text += &terminal::throughput(boards.table());
+            text += &terminal::claims(&boards.claims());
+            text += &format!("\n{}\n", terminal::short_path(&folder.leaderboard_csv()));
+            text += &format!("{}\n", terminal::short_path(&folder.report_html()));
+        }
+        args.output.deliver(text.as_bytes())?;
+        return Ok(ExitCode::Ok);
+    }
+    let claims = boards.claims();
+    let effects = Effects::of(boards.table());
+    let timings = timings(boards.table());
+    let scaling = ScalingTable::of(boards.table(), &timings);
+    let axes = board.axes();
+    let sheets = || {
+        let further: [Sheet<'_>; 6] = [
+            ("runs", runs_table(boards.table())),
+            ("claims", claims_table(&claims)),
+            ("effects", effects_table(axes, &effects)),
+            ("throughput", throughput_table(axes, &timings)),
+            ("scaling", scaling_table(axes, &scaling)),
+            ("scaling_fit", scaling_fit_table(axes, &scaling)),
+        ];
+        further.into_iter().filter(|(_, table)| !table.rows.is_empty()).collect()
+    };
+    args.output.deliver(&rendered(format, ("leaderboard", table), sheets)?)?;
     Ok(ExitCode::Ok)
 }
 
-/// `lr`, or the path of its folder as a shell completes it.
-fn locate(args: &LeaderboardArgs) -> (PathBuf, String) {
-    let given = Path::new(args.sweep.trim_end_matches('/'));
-    match (given.parent(), given.file_name()) {
-        (Some(runs), Some(name)) if !runs.as_os_str().is_empty() => {
-            (runs.to_owned(), name.to_string_lossy().into_owned())
-        }
-        _ => (args.runs.clone(), args.sweep.clone()),
+/// The numbers of the entries that pass the conditions, in the order asked for.
+fn selection(
+    args: &LeaderboardArgs,
+    board: &Leaderboard,
+    plan: &Plan,
+) -> Result<Vec<usize>, CliError> {
+    let table = entries::leaderboard_table(board);
+    let direction = |column: &Column| entries::direction(column, board.metric());
+    let mut order = select::order(&table, &args.sort, direction)?;
+    if args.conditions.is_empty() {
+        return Ok(order);
     }
-}
-
-fn sweeps_in(runs: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(runs) else { return Vec::new() };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| SweepName::new(&entry.file_name().to_string_lossy()).ok())
-        .filter(|name| SweepFolder::new(runs, name).sweep_file().exists())
-        .map(|name| name.to_string())
+    let configs: Vec<RunConfig> = (0..plan.points.len()).map(|n| plan.points.config(n)).collect();
+    let domain = |key: Key| {
+        let mut values: Vec<Setting> = Vec::new();
+        for config in &configs {
+            let value = config.setting(key);
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values
+    };
+    let condition = filter::parse(&args.conditions, domain)?;
+    let passes: BTreeMap<String, bool> = configs
+        .iter()
+        .enumerate()
+        .map(|(n, config)| (plan.points.name(n), condition.holds(config)))
         .collect();
-    names.sort();
-    names
+    let entries = board.entries();
+    order.retain(|place| passes.get(&entries[*place].configuration).copied().unwrap_or(false));
+    Ok(order)
 }

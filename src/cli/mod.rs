@@ -3,15 +3,19 @@
 mod args;
 mod bench;
 mod boards;
+mod compare;
 mod completions;
 mod data;
 mod error;
 mod exit_code;
+mod export;
 mod folders;
 mod leaderboard;
 mod model;
+mod output;
 mod placing;
 mod plan;
+mod recorded;
 mod report;
 mod schema;
 mod session;
@@ -39,6 +43,8 @@ pub fn run() -> std::process::ExitCode {
         Command::Plan(args) => plan::plan(&args),
         Command::Model(args) => model::model(&args),
         Command::Leaderboard(args) => leaderboard::leaderboard(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Export { command } => export::export(&command),
         Command::Data { command } => data::data(&command),
         Command::Bench { command } => bench::bench(&command),
         Command::Schema => schema::schema(),

@@ -37,6 +37,14 @@ fn speaks_unicode() -> bool {
     locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
 }
 
+/// The style of tables where they go: into a file, or onto the standard output.
+pub fn style(to_file: bool) -> TableStyle {
+    match to_file {
+        true => TableStyle { width: UNBOUNDED, symbols: Symbols::Unicode, colour: Colour::Off },
+        false => table_style(),
+    }
+}
+
 /// The head of a leaderboard, as this terminal shows it.
 pub fn leaderboard(board: &Leaderboard) -> String {
     leaderboard_table(board, &table_style())

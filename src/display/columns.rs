@@ -1,6 +1,6 @@
 //! Rows of cells in columns, for a terminal.
 
-use std::fmt::Write;
+use console::measure_text_width;
 
 /// Columns two blanks apart; those that `is_number` says hold numbers are flush right, the others
 /// flush left. Rows may have fewer cells than others.
@@ -8,19 +8,19 @@ pub fn columns(rows: &[impl AsRef<[String]>], is_number: impl Fn(usize) -> bool)
     let rows = || rows.iter().map(AsRef::as_ref);
     let count = rows().map(<[String]>::len).max().unwrap_or(0);
     let cells = |column: usize| rows().filter_map(move |row| row.get(column));
-    let width = |column: usize| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| cells(column).map(|cell| measure_text_width(cell)).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut text = String::new();
     for row in rows() {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            let _ = match is_number(column) {
-                true => write!(line, "{cell:>width$}  "),
-                false => write!(line, "{cell:<width$}  "),
-            };
+            let gap = " ".repeat(widths[column].saturating_sub(measure_text_width(cell)));
+            let (before, after) = if is_number(column) { (&*gap, "") } else { ("", &*gap) };
+            line.extend([before, cell, after, "  "]);
         }
-        let _ = writeln!(text, "{}", line.trim_end());
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     text
 }

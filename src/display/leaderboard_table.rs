@@ -89,7 +89,9 @@ fn columns(board: &Leaderboard, head: &[Entry], style: &TableStyle) -> Vec<Colum
     let mut columns = vec![
         column("rank", true, &|entry| entry.rank.map_or("-".to_owned(), |rank| rank.to_string())),
         column("configuration", false, &|entry| printable(&entry.configuration)),
-        column(metric.as_str(), false, &|entry| spread(entry, metric, style.symbols)),
+        column(metric.as_str(), false, &|entry| {
+            spread(entry.summary(metric), metric, style.symbols)
+        }),
         column("difference to best", false, &|entry| difference(entry, metric)),
     ];
     if test != metric {
@@ -107,10 +109,12 @@ fn title(board: &Leaderboard) -> String {
         Goal::Minimize => "less is better",
     };
     let count = board.entries().len();
-    let plural = if count == 1 { "" } else { "s" };
+    let whole = board.configurations();
+    let of = if count < whole { format!("{count} of {whole}") } else { count.to_string() };
+    let plural = if whole == 1 { "" } else { "s" };
     let sum = |of: fn(&Entry) -> usize| board.entries().iter().map(of).sum::<usize>();
     let mut title =
-        format!("{count} configuration{plural} by {}, {better}", board.metric().name.as_str());
+        format!("{of} configuration{plural} by {}, {better}", board.metric().name.as_str());
     let counts = [
         (sum(|entry| entry.failed), "failed"),
         (sum(|entry| entry.unfinished), "unfinished"),
@@ -159,8 +163,8 @@ fn line(columns: &[Column], row: usize) -> String {
 }
 
 /// `0.9523 ± 0.0012 (3)`.
-fn spread(entry: &Entry, name: MetricName, symbols: Symbols) -> String {
-    let Summary { n, mean, std, .. } = entry.summary(name);
+pub(super) fn spread(summary: Summary, name: MetricName, symbols: Symbols) -> String {
+    let Summary { n, mean, std, .. } = summary;
     let Some(mean) = mean else {
         return "-".to_owned();
     };
@@ -179,8 +183,7 @@ fn difference(entry: &Entry, name: MetricName) -> String {
     let Some(difference) = entry.difference else {
         return if entry.rank == Some(1) { "best" } else { "-" }.to_owned();
     };
-    let sign = if difference.mean < 0.0 { "-" } else { "+" };
-    let shown = format!("{sign}{}", show(difference.mean.abs(), name));
+    let shown = signed(difference.mean, name);
     let tied = if entry.tied_with_best == Some(true) { ", tied" } else { "" };
     match entry.p_value_holm {
         Some(p) if p < 0.001 => format!("{shown} (p < 0.001{tied})"),
@@ -189,8 +192,14 @@ fn difference(entry: &Entry, name: MetricName) -> String {
     }
 }
 
+/// A difference of two values, with its sign.
+pub(super) fn signed(difference: f64, name: MetricName) -> String {
+    let sign = if difference < 0.0 { "-" } else { "+" };
+    format!("{sign}{}", show(difference.abs(), name))
+}
+
 /// A value with as many digits as one compares by.
-fn show(value: f64, name: MetricName) -> String {
+pub(super) fn show(value: f64, name: MetricName) -> String {
     match name {
         MetricName::PeakMemoryBytes | MetricName::DeviceMemoryBytes => {
             show_bytes(value.max(0.0) as u64)
@@ -218,14 +227,14 @@ pub(super) fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-fn ellipsis(symbols: Symbols) -> &'static str {
+pub(super) fn ellipsis(symbols: Symbols) -> &'static str {
     match symbols {
         Symbols::Unicode => "…",
         Symbols::Ascii => "...",
     }
 }
 
-fn paint(text: &str, look: Style, style: &TableStyle) -> String {
+pub(super) fn paint(text: &str, look: Style, style: &TableStyle) -> String {
     match style.colour {
         Colour::On => look.force_styling(true).apply_to(text).to_string(),
         Colour::Off => text.to_owned(),

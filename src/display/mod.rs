@@ -1,7 +1,8 @@
 //! The terminal: progress, tables, errors. In: events and tables. Out: text.
 
 pub mod claims_table;
-mod columns;
+pub mod columns;
+pub mod compare_table;
 pub mod forecast;
 pub mod leaderboard_table;
 pub mod network_table;

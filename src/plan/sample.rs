@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::Plan;
 use crate::ids::{RunId, SweepName};
 use crate::record::{RunResult, RunStatus, SweepFolder};
-use crate::spec::condition::{Condition, Test};
+use crate::spec::condition::{Condition, Named, Test};
 use crate::spec::dataset::Dataset;
 use crate::spec::diagnostics::Diagnostics;
 use crate::spec::metric::{Goal, Metric, MetricName};
@@ -40,7 +40,7 @@ pub(crate) fn axis(text: &str) -> Axis {
 pub(crate) fn when_equal(tests: &[&str]) -> Condition {
     let tests = tests.iter().map(|text| {
         let setting = setting(text);
-        (setting.key(), Test::Equals(setting))
+        (setting.key(), Test::Equals(setting.into()))
     });
     Condition { tests: tests.collect() }
 }
@@ -119,8 +119,11 @@ fn any_setting() -> impl Strategy<Value = Setting> {
 
 fn any_test() -> impl Strategy<Value = (Key, Test)> {
     let plain = (any_setting(), any::<bool>()).prop_map(|(setting, equal)| {
-        let test =
-            if equal { Test::Equals(setting.clone()) } else { Test::Differs(setting.clone()) };
+        let test = if equal {
+            Test::Equals(setting.clone().into())
+        } else {
+            Test::Differs(setting.clone().into())
+        };
         (setting.key(), test)
     });
     let number = (0.0..0.2_f64, 0..4).prop_map(|(bound, kind)| {
@@ -135,8 +138,9 @@ fn any_test() -> impl Strategy<Value = (Key, Test)> {
     let list = (0..POOL.len()).prop_flat_map(|key| {
         let values = POOL[key].clone();
         let count = values.len();
-        proptest::sample::subsequence(values, 1..=count)
-            .prop_map(|values| (values[0].key(), Test::OneOf(values)))
+        proptest::sample::subsequence(values, 1..=count).prop_map(|values| {
+            (values[0].key(), Test::OneOf(values.into_iter().map(Named::Value).collect()))
+        })
     });
     prop_oneof![4 => plain, 1 => number, 1 => list]
 }

@@ -37,7 +37,7 @@ pub fn integer(value: Option<u64>, out: &mut String) {
 
 /// Line breaks, with the white space around them, become one space; other control characters,
 /// which XML-based spreadsheets cannot hold and terminals obey, become U+FFFD. Tabs stay.
-fn one_line(text: &str) -> Cow<'_, str> {
+pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     let text = text.trim_end_matches(is_break);
     if !text.chars().any(|c| is_break(c) || is_control(c)) {
         return Cow::Borrowed(text);

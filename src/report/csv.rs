@@ -9,12 +9,14 @@ use std::io;
 use csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 
 use crate::aggregate::curves::CurvePoint;
-use crate::aggregate::leaderboard::{Entry, Leaderboard};
+use crate::aggregate::leaderboard::Leaderboard;
 use crate::aggregate::row::{AxisValue, RunRow};
-use crate::aggregate::statistics::{PairedTest, Summary};
 use crate::aggregate::table::SweepTable;
 
 use super::cell;
+use super::leaderboard::{self, SUMMARY_SUFFIXES};
+use super::runs;
+use super::table::{Cell, Definition, Table};
 
 /// Columns of `runs.csv`, and stems of columns of `leaderboard.csv`, that may differ between two
 /// executions of the same sweep. All others are the same to the last byte.
@@ -49,49 +51,36 @@ pub fn is_timing_column(column: &str) -> bool {
 }
 
 pub(super) const NAME_COLUMNS: [&str; 2] = ["run_id", "configuration"];
-const STATE_COLUMNS: [&str; 4] = ["status", "reason", "seed", "epochs_done"];
-const STEP_COLUMNS: [&str; 3] = ["step_compute_s", "step_communication_s", "step_wait_s"];
-const SUMMARY_SUFFIXES: [&str; 4] = ["_mean", "_std", "_ci95_low", "_ci95_high"];
-const COMPARISON_COLUMNS: [&str; 9] = [
-    "difference_to_best_mean",
-    "difference_to_best_ci95_low",
-    "difference_to_best_ci95_high",
-    "p_value",
-    "p_value_holm",
-    "tied_with_best",
-    "p_value_permutation",
-    "pairs",
-    "target_reached",
-];
 const CURVE_COLUMNS: [&str; 5] = ["seed", "epoch", "step", "metric", "value"];
 
 /// `runs.csv`: a row for every run, in the order of the plan.
 pub fn runs_csv(table: &SweepTable) -> Vec<u8> {
-    in_memory(|csv| {
-        csv.texts(NAME_COLUMNS)?;
-        csv.texts(table.axes())?;
-        csv.texts(STATE_COLUMNS)?;
-        csv.texts(table.metrics().iter().map(|name| name.as_str()))?;
-        csv.texts(["parameters", "fused_lanes"])?;
-        csv.texts(STEP_COLUMNS)?;
-        csv.end_row()?;
-        table.rows().iter().try_for_each(|row| run_row(csv, table, row))
-    })
+    runs::definition(table).csv(table.rows())
 }
 
 /// `leaderboard.csv`: a row for every configuration, best first.
 pub fn leaderboard_csv(board: &Leaderboard) -> Vec<u8> {
+    leaderboard::definition(board).csv(board.entries())
+}
+
+/// Any table as CSV, by the contract.
+pub fn table_csv(table: &Table<'_>) -> Vec<u8> {
     in_memory(|csv| {
-        csv.texts(["rank", "configuration"])?;
-        csv.texts(board.axes())?;
-        csv.texts(["n", "failed", "skipped"])?;
-        for name in board.metrics() {
-            csv.texts(SUMMARY_SUFFIXES.map(|suffix| format!("{}{suffix}", name.as_str())))?;
-        }
-        csv.texts(COMPARISON_COLUMNS)?;
+        csv.texts(table.columns.iter().map(|column| column.key.as_ref()))?;
         csv.end_row()?;
-        board.entries().iter().try_for_each(|entry| entry_row(csv, board, entry))
+        table.rows.iter().try_for_each(|row| csv.row(row.iter()))
     })
+}
+
+impl<'a, R: 'a> Definition<'a, R> {
+    /// The table of `rows` as CSV, of which no more than a row is held as cells.
+    pub(super) fn csv(self, rows: impl IntoIterator<Item = &'a R>) -> Vec<u8> {
+        in_memory(|csv| {
+            csv.texts(self.keys())?;
+            csv.end_row()?;
+            rows.into_iter().try_for_each(|row| csv.row(self.cells(row)))
+        })
+    }
 }
 
 /// `curves.csv` in long format, written run by run: no more than one row is held.
@@ -148,55 +137,8 @@ impl<W: io::Write> CurvesCsv<W> {
     }
 }
 
-fn run_row(csv: &mut CsvRows<Vec<u8>>, table: &SweepTable, row: &RunRow) -> io::Result<()> {
-    csv.text(&row.run.run_id.to_string())?;
-    csv.text(&row.run.configuration)?;
-    csv.axes(table.axes().len(), &row.run.axes)?;
-    csv.text(row.status.as_str())?;
-    csv.text(row.reason.as_deref().unwrap_or_default())?;
-    csv.integer(Some(row.run.seed))?;
-    csv.integer(row.metrics.epochs_done.map(u64::from))?;
-    for name in table.metrics() {
-        csv.number(row.metrics.get(*name))?;
-    }
-    csv.integer(row.metrics.parameters)?;
-    csv.integer(row.metrics.fused_lanes.map(u64::from))?;
-    row.metrics.step_seconds.iter().try_for_each(|seconds| csv.number(*seconds))?;
-    csv.end_row()
-}
-
-fn entry_row(csv: &mut CsvRows<Vec<u8>>, board: &Leaderboard, entry: &Entry) -> io::Result<()> {
-    csv.integer(entry.rank.map(|rank| rank as u64))?;
-    csv.text(&entry.configuration)?;
-    csv.axes(board.axes().len(), &entry.axes)?;
-    csv.integer(Some(entry.n as u64))?;
-    csv.integer(Some(entry.failed as u64))?;
-    csv.integer(Some(entry.skipped as u64))?;
-    for name in board.metrics() {
-        let Summary { mean, std, ci95, .. } = entry.summary(*name);
-        for value in [mean, std, ci95.map(|ci| ci.low), ci95.map(|ci| ci.high)] {
-            csv.number(value)?;
-        }
-    }
-    let of = |get: fn(&PairedTest) -> Option<f64>| entry.difference.as_ref().and_then(get);
-    csv.number(of(|difference| Some(difference.mean)))?;
-    csv.number(of(|difference| difference.ci95.map(|ci| ci.low)))?;
-    csv.number(of(|difference| difference.ci95.map(|ci| ci.high)))?;
-    csv.number(of(|difference| difference.p_value))?;
-    csv.number(entry.p_value_holm)?;
-    csv.text(match entry.tied_with_best {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => "",
-    })?;
-    csv.number(of(|difference| difference.p_permutation))?;
-    csv.integer(entry.difference.map(|difference| difference.pairs as u64))?;
-    csv.integer(entry.target_reached.map(|reached| reached as u64))?;
-    csv.end_row()
-}
-
 /// Renders rows into memory, where writing cannot fail.
-pub(super) fn in_memory(rows: impl FnOnce(&mut CsvRows<Vec<u8>>) -> io::Result<()>) -> Vec<u8> {
+fn in_memory(rows: impl FnOnce(&mut CsvRows<Vec<u8>>) -> io::Result<()>) -> Vec<u8> {
     let mut csv = CsvRows::new(Vec::new());
     rows(&mut csv)
         .and_then(|()| csv.finish())
@@ -253,6 +195,24 @@ impl<W: io::Write> CsvRows<W> {
             }
         }
         Ok(())
+    }
+
+    /// One whole row.
+    fn row<'c, C>(&mut self, cells: impl IntoIterator<Item = C>) -> io::Result<()>
+    where
+        C: std::borrow::Borrow<Cell<'c>>,
+    {
+        for cell in cells {
+            match cell.borrow() {
+                Cell::Empty => self.text("")?,
+                Cell::Text(text) => self.text(text)?,
+                Cell::Number(number) => self.number(Some(*number))?,
+                Cell::Integer(integer) => self.integer(Some(*integer))?,
+                Cell::Boolean(true) => self.text("yes")?,
+                Cell::Boolean(false) => self.text("no")?,
+            }
+        }
+        self.end_row()
     }
 
     pub(super) fn end_row(&mut self) -> io::Result<()> {

@@ -1,63 +1,46 @@
 //! `effects.csv`: what each varied key is worth, by the contract of [`csv`](super::csv).
 
-use std::io;
-
-use super::csv::{CsvRows, in_memory};
+use super::table::{Cell, Definition, Table};
 use crate::aggregate::effects::{Change, Effect, Effects};
-use crate::aggregate::row::AxisValue;
+use crate::aggregate::statistics::{Ci95, PairedTest};
 
 /// The columns; `docs/reference/csv.md` says what each means.
-const COLUMNS: [&str; 14] = [
-    "kind",
-    "axis",
-    "value",
-    "instead_of",
-    "with_axis",
-    "with_value",
-    "with_instead_of",
-    "seeds",
-    "pairs",
-    "effect_mean",
-    "effect_ci95_low",
-    "effect_ci95_high",
-    "p_value",
-    "p_value_holm",
-];
+fn definition(axes: &[String]) -> Definition<'_, Effect> {
+    let name = |change: &Change| axes.get(change.axis).map_or("", String::as_str);
+    Definition::new()
+        .text("kind", |effect: &Effect| if effect.with.is_some() { "interaction" } else { "main" })
+        .text("axis", move |effect| name(&effect.change))
+        .mixed("value", |effect| Cell::of_axis(&effect.change.value))
+        .mixed("instead_of", |effect| Cell::of_axis(&effect.change.reference))
+        .text("with_axis", move |effect| effect.with.as_ref().map_or("", name))
+        .mixed("with_value", |effect| with(effect, |with| Cell::of_axis(&with.value)))
+        .mixed("with_instead_of", |effect| with(effect, |with| Cell::of_axis(&with.reference)))
+        .count("seeds", |effect| effect.over_seeds.as_ref().map_or(0, |test| test.pairs))
+        .count("pairs", |effect| effect.pairs)
+        .number("effect_mean", |effect| effect.over_seeds.as_ref().map(|test| test.mean))
+        .number("effect_ci95_low", |effect| interval(effect).map(|ci95| ci95.low))
+        .number("effect_ci95_high", |effect| interval(effect).map(|ci95| ci95.high))
+        .number("p_value", |effect| effect.over_seeds.as_ref().and_then(|test| test.p_value))
+        .number("p_value_holm", |effect| effect.p_value_holm)
+}
+
+/// A cell of the second change of an interaction.
+fn with<'a>(effect: &'a Effect, cell: fn(&'a Change) -> Cell<'a>) -> Cell<'a> {
+    effect.with.as_ref().map_or(Cell::Empty, cell)
+}
+
+fn interval(effect: &Effect) -> Option<Ci95> {
+    effect.over_seeds.as_ref().and_then(|PairedTest { ci95, .. }| *ci95)
+}
+
+/// The effects in a sweep that varies `axes`: main effects, then interactions.
+pub fn effects_table<'a>(axes: &'a [String], effects: &'a Effects) -> Table<'a> {
+    definition(axes).table(effects.main.iter().chain(&effects.interactions))
+}
 
 /// `effects.csv` of a sweep that varies `axes`: main effects, then interactions.
 pub fn effects_csv(axes: &[String], effects: &Effects) -> Vec<u8> {
-    in_memory(|csv| {
-        csv.texts(COLUMNS)?;
-        csv.end_row()?;
-        let all = effects.main.iter().chain(&effects.interactions);
-        all.into_iter().try_for_each(|effect| row(csv, axes, effect))
-    })
-}
-
-fn row(csv: &mut CsvRows<Vec<u8>>, axes: &[String], effect: &Effect) -> io::Result<()> {
-    csv.text(if effect.with.is_some() { "interaction" } else { "main" })?;
-    change(csv, axes, Some(&effect.change))?;
-    change(csv, axes, effect.with.as_ref())?;
-    let test = effect.over_seeds.as_ref();
-    csv.integer(Some(test.map_or(0, |test| test.pairs as u64)))?;
-    csv.integer(Some(effect.pairs as u64))?;
-    csv.number(test.map(|test| test.mean))?;
-    let ci95 = test.and_then(|test| test.ci95);
-    csv.number(ci95.map(|ci95| ci95.low))?;
-    csv.number(ci95.map(|ci95| ci95.high))?;
-    csv.number(test.and_then(|test| test.p_value))?;
-    csv.number(effect.p_value_holm)?;
-    csv.end_row()
-}
-
-/// Axis, value and what it stands instead of; three empty cells of no change.
-fn change(csv: &mut CsvRows<Vec<u8>>, axes: &[String], change: Option<&Change>) -> io::Result<()> {
-    let Some(Change { axis, value, reference, .. }) = change else { return csv.texts([""; 3]) };
-    csv.text(axes.get(*axis).map_or("", String::as_str))?;
-    [value, reference].into_iter().try_for_each(|AxisValue { label, number }| match number {
-        Some(number) => csv.number(Some(*number)),
-        None => csv.text(label),
-    })
+    definition(axes).csv(effects.main.iter().chain(&effects.interactions))
 }
 
 #[cfg(test)]
@@ -83,7 +66,7 @@ mod tests {
     fn every_column_is_documented() {
         let reference = include_str!("../../docs/reference/csv.md");
         let section = reference.split("\n## ").find(|s| s.starts_with("effects.csv")).unwrap();
-        for column in COLUMNS {
+        for column in definition(&[]).keys() {
             assert!(section.contains(&format!("| `{column}` |")), "{column}");
         }
     }

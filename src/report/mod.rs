@@ -3,10 +3,20 @@
 
 pub mod cell;
 pub mod claims;
+pub mod compare;
 pub mod csv;
 pub mod effects;
+pub mod json;
+pub mod leaderboard;
 pub mod long;
+pub mod markdown;
 pub mod number;
 pub mod page;
+pub mod plain;
 pub mod plots;
+pub mod runs;
+pub mod select;
+pub mod table;
+pub mod tensorboard;
 pub mod throughput;
+pub mod xlsx;

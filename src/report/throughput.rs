@@ -1,196 +1,149 @@
 //! `throughput.csv`, `scaling.csv` and `scaling_fit.csv`, by the contract of [`csv`](super::csv).
 
-use std::io;
-
-use super::csv::{CsvRows, in_memory};
+use super::table::{Definition, Table};
 use crate::aggregate::link::MOST_RANKS;
 use crate::aggregate::scaling::{Baseline, ScalingRow, ScalingTable, Scope, shares_cores};
 use crate::aggregate::timings::{Found, Timing};
 
-/// Columns of `throughput.csv` after the names; `docs/reference/csv.md` says what each means.
-const THROUGHPUT: [&str; 31] = [
-    "n",
-    "reason",
-    "device_name",
-    "ranks",
-    "cores",
-    "threads",
-    "step_images",
-    "warm_up_steps",
-    "timed_steps",
-    "images_per_s_mean",
-    "images_per_s_std",
-    "step_s",
-    "step_s_p10",
-    "step_s_p90",
-    "data_s",
-    "data_s_p10",
-    "data_s_p90",
-    "forward_s",
-    "forward_s_p10",
-    "forward_s_p90",
-    "backward_s",
-    "backward_s_p10",
-    "backward_s_p90",
-    "update_s",
-    "update_s_p10",
-    "update_s_p90",
-    "speed_up",
-    "rate_to_smallest_batch",
-    "rate_to_largest_batch",
-    "peak_memory_bytes",
-    "device_memory_bytes",
-];
-const MEMORY: [&str; 2] = ["bytes_per_image", "bytes_per_more_image"];
+/// Median, 10 % and 90 % of some seconds of a step.
+macro_rules! spread {
+    ($definition:expr, $field:ident) => {
+        $definition
+            .number(stringify!($field), |timing: &Timing| {
+                known(timing, |found| Some(found.steps.$field.median))
+            })
+            .number(concat!(stringify!($field), "_p10"), |timing| {
+                known(timing, |found| Some(found.steps.$field.p10))
+            })
+            .number(concat!(stringify!($field), "_p90"), |timing| {
+                known(timing, |found| Some(found.steps.$field.p90))
+            })
+    };
+}
 
-const SCALING: [&str; 16] = [
-    "scaling",
-    "forecast_from",
-    "ranks",
-    "step_images",
-    "n",
-    "cores",
-    "ranks_share_cores",
-    "images_per_s",
-    "speed_up",
-    "efficiency",
-    "step_s",
-    "step_compute_s",
-    "step_communication_s",
-    "step_wait_s",
-    "gradient_bytes",
-    "fitted_communication_s",
-];
+fn known<T>(timing: &Timing, of: impl Fn(&Found) -> Option<T>) -> Option<T> {
+    timing.found.as_ref().and_then(of)
+}
 
-const FIT: [&str; 15] = [
-    "scaling",
-    "fitted_to",
-    "points",
-    "sizes",
-    "rank_counts",
-    "latency_s",
-    "bandwidth_bytes_per_s",
-    "r_squared",
-    "rmse_s",
-    "one_device_step_s",
-    "gradient_bytes",
-    "ranks_below_half",
-    "best_ranks",
-    "best_speed_up",
-    "looked_up_to_ranks",
-];
+/// Columns of `throughput.csv`; `docs/reference/csv.md` says what each means.
+fn throughput<'a>(axes: &[String]) -> Definition<'a, Timing> {
+    let definition = Definition::new()
+        .text("configuration", |timing: &Timing| &timing.configuration)
+        .axes(axes, |timing| &timing.axes)
+        .count("n", |timing| timing.n)
+        .text("reason", |timing| timing.reason.as_deref().unwrap_or_default())
+        .text("device_name", |timing| {
+            timing.found.as_ref().map_or("", |found| found.steps.device.as_str())
+        })
+        .integer("ranks", |timing| known(timing, |found| Some(found.steps.devices.into())))
+        .integer("cores", |timing| known(timing, |found| Some(found.steps.cores.into())))
+        .integer("threads", |timing| known(timing, |found| Some(found.steps.threads.into())))
+        .integer("step_images", |timing| known(timing, |found| Some(found.steps.batch_size.into())))
+        .integer("warm_up_steps", |timing| known(timing, |found| Some(found.steps.warm_up.into())))
+        .integer("timed_steps", |timing| known(timing, |found| Some(found.steps.steps.into())))
+        .number("images_per_s_mean", |timing| known(timing, |found| found.images_per_s.mean))
+        .number("images_per_s_std", |timing| known(timing, |found| found.images_per_s.std));
+    let definition = spread!(definition, step_s);
+    let definition = spread!(definition, data_s);
+    let definition = spread!(definition, forward_s);
+    let definition = spread!(definition, backward_s);
+    let definition = spread!(definition, update_s);
+    definition
+        .number("speed_up", |timing| known(timing, |found| found.speed_up.mean))
+        .number("rate_to_smallest_batch", |timing| {
+            known(timing, |found| found.rate_to_smallest_batch)
+        })
+        .number("rate_to_largest_batch", |timing| {
+            known(timing, |found| found.rate_to_largest_batch)
+        })
+        .integer("peak_memory_bytes", |timing| known(timing, |found| found.peak_memory_bytes))
+        .integer("device_memory_bytes", |timing| {
+            known(timing, |found| found.steps.device_memory_bytes)
+        })
+        .number("bytes_per_image", |timing| known(timing, Found::bytes_per_image))
+        .number("bytes_per_more_image", |timing| known(timing, |found| found.bytes_per_more_image))
+}
 
-/// `throughput.csv`: a row for every configuration whose steps are timed, in the order of the plan.
+/// What steps took: a row for every configuration whose steps are timed, in the order of the plan.
+pub fn throughput_table<'a>(axes: &[String], timings: &'a [Timing]) -> Table<'a> {
+    throughput(axes).table(timings)
+}
+
+/// `throughput.csv`.
 pub fn throughput_csv(axes: &[String], timings: &[Timing]) -> Vec<u8> {
-    in_memory(|csv| {
-        csv.texts(["configuration"])?;
-        csv.texts(axes)?;
-        csv.texts(THROUGHPUT)?;
-        csv.texts(MEMORY)?;
-        csv.end_row()?;
-        timings.iter().try_for_each(|timing| timing_row(csv, axes.len(), timing))
-    })
+    throughput(axes).csv(timings)
 }
 
-fn timing_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, timing: &Timing) -> io::Result<()> {
-    csv.text(&timing.configuration)?;
-    csv.axes(axes, &timing.axes)?;
-    csv.integer(Some(timing.n as u64))?;
-    csv.text(timing.reason.as_deref().unwrap_or_default())?;
-    let found = timing.found.as_ref();
-    let steps = found.map(|found| &found.steps);
-    csv.text(steps.map_or("", |steps| &steps.device))?;
-    let integers = steps.map(|s| [s.devices, s.cores, s.threads, s.batch_size, s.warm_up, s.steps]);
-    for place in 0..6 {
-        csv.integer(integers.map(|integers| integers[place].into()))?;
-    }
-    csv.number(found.and_then(|found| found.images_per_s.mean))?;
-    csv.number(found.and_then(|found| found.images_per_s.std))?;
-    let spreads = steps.map(|s| [s.step_s, s.data_s, s.forward_s, s.backward_s, s.update_s]);
-    for place in 0..5 {
-        let spread = spreads.map(|spreads| spreads[place]);
-        csv.number(spread.map(|spread| spread.median))?;
-        csv.number(spread.map(|spread| spread.p10))?;
-        csv.number(spread.map(|spread| spread.p90))?;
-    }
-    let number = |of: fn(&Found) -> Option<f64>| found.and_then(of);
-    csv.number(number(|found| found.speed_up.mean))?;
-    csv.number(number(|found| found.rate_to_smallest_batch))?;
-    csv.number(number(|found| found.rate_to_largest_batch))?;
-    csv.integer(found.and_then(|found| found.peak_memory_bytes))?;
-    csv.integer(steps.and_then(|steps| steps.device_memory_bytes))?;
-    csv.number(number(Found::bytes_per_image))?;
-    csv.number(number(|found| found.bytes_per_more_image))?;
-    csv.end_row()
+/// Columns of `scaling.csv`.
+fn scaling<'a>(axes: &[String]) -> Definition<'a, ScalingRow> {
+    let steps = |row: &'a ScalingRow| row.found.as_ref().map(|found| &found.steps);
+    let exchange = move |row| steps(row).and_then(|steps| steps.exchange.as_ref());
+    Definition::new()
+        .text("configuration", |row: &ScalingRow| &row.configuration)
+        .axes(axes, |row| &row.axes)
+        .text("scaling", |row| row.scaling.map_or("one device", |scaling| scaling.as_str()))
+        .text("forecast_from", |row| row.forecast.map_or("", Scope::as_str))
+        .integer("ranks", |row| Some(row.ranks.into()))
+        .integer("step_images", |row| Some(row.step_images.into()))
+        .count("n", |row| row.n)
+        .integer("cores", move |row| steps(row).map(|steps| steps.cores.into()))
+        .yes_no("ranks_share_cores", move |row| steps(row).map(shares_cores))
+        .number("images_per_s", |row| Some(row.images_per_s))
+        .number("speed_up", |row| Some(row.speed_up))
+        .number("efficiency", |row| Some(row.efficiency()))
+        .number("step_s", |row| Some(row.step_s))
+        .number("step_compute_s", move |row| exchange(row).map(|sums| sums.compute_s.median))
+        .number("step_communication_s", move |row| {
+            exchange(row).map(|sums| sums.communication_s.median)
+        })
+        .number("step_wait_s", move |row| exchange(row).map(|sums| sums.wait_s.median))
+        .integer("gradient_bytes", move |row| exchange(row).map(|sums| sums.bytes))
+        .number("fitted_communication_s", |row| row.fitted_communication_s)
 }
 
-/// `scaling.csv`: what was measured, then what is forecast.
+/// How training scales: what was measured, then what is forecast.
+pub fn scaling_table<'a>(axes: &[String], table: &'a ScalingTable) -> Table<'a> {
+    scaling(axes).table(&table.rows)
+}
+
+/// `scaling.csv`.
 pub fn scaling_csv(axes: &[String], table: &ScalingTable) -> Vec<u8> {
-    in_memory(|csv| {
-        csv.texts(["configuration"])?;
-        csv.texts(axes)?;
-        csv.texts(SCALING)?;
-        csv.end_row()?;
-        table.rows.iter().try_for_each(|row| scaling_row(csv, axes.len(), row))
-    })
+    scaling(axes).csv(&table.rows)
 }
 
-fn scaling_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, row: &ScalingRow) -> io::Result<()> {
-    let steps = row.found.as_ref().map(|found| &found.steps);
-    let exchange = steps.and_then(|steps| steps.exchange.as_ref());
-    csv.text(&row.configuration)?;
-    csv.axes(axes, &row.axes)?;
-    csv.text(row.scaling.map_or("one device", |scaling| scaling.as_str()))?;
-    csv.text(row.forecast.map_or("", Scope::as_str))?;
-    csv.integer(Some(row.ranks.into()))?;
-    csv.integer(Some(row.step_images.into()))?;
-    csv.integer(Some(row.n as u64))?;
-    csv.integer(steps.map(|steps| steps.cores.into()))?;
-    csv.text(steps.map_or("", |steps| if shares_cores(steps) { "yes" } else { "no" }))?;
-    csv.number(Some(row.images_per_s))?;
-    csv.number(Some(row.speed_up))?;
-    csv.number(Some(row.efficiency()))?;
-    csv.number(Some(row.step_s))?;
-    csv.number(exchange.map(|exchange| exchange.compute_s.median))?;
-    csv.number(exchange.map(|exchange| exchange.communication_s.median))?;
-    csv.number(exchange.map(|exchange| exchange.wait_s.median))?;
-    csv.integer(exchange.map(|exchange| exchange.bytes))?;
-    csv.number(row.fitted_communication_s)?;
-    csv.end_row()
+/// Columns of `scaling_fit.csv`.
+fn scaling_fit<'a>(axes: &[String]) -> Definition<'a, Baseline> {
+    Definition::new()
+        .text("configuration", |baseline: &Baseline| &baseline.configuration)
+        .axes(axes, |baseline| &baseline.axes)
+        .text("scaling", |baseline| baseline.outlook.scaling.as_str())
+        .text("fitted_to", |baseline| baseline.fit.scope.as_str())
+        .integer("points", |baseline| Some(baseline.fit.link.points as u64))
+        .count("sizes", |baseline| baseline.fit.sizes)
+        .count("rank_counts", |baseline| baseline.fit.rank_counts)
+        .number("latency_s", |baseline| Some(baseline.fit.link.latency_s))
+        .number("bandwidth_bytes_per_s", |baseline| baseline.fit.link.bandwidth())
+        .number("r_squared", |baseline| baseline.fit.link.r_squared)
+        .number("rmse_s", |baseline| baseline.fit.link.rmse_s)
+        .number("one_device_step_s", |baseline| Some(baseline.outlook.step_s))
+        .number("gradient_bytes", |baseline| Some(baseline.outlook.bytes))
+        .integer("ranks_below_half", |baseline| baseline.outlook.below_half().map(u64::from))
+        .integer("best_ranks", |baseline| baseline.outlook.best().map(u64::from))
+        .number("best_speed_up", |baseline| {
+            let best = baseline.outlook.best().unwrap_or(MOST_RANKS);
+            Some(baseline.outlook.speed_up(best))
+        })
+        .integer("looked_up_to_ranks", |_| Some(MOST_RANKS.into()))
 }
 
-/// `scaling_fit.csv`: a row for every configuration of one device, what is scaled and each fit.
+/// What each fit forecasts: a row for every configuration of one device, what is scaled and each fit.
+pub fn scaling_fit_table<'a>(axes: &[String], table: &'a ScalingTable) -> Table<'a> {
+    scaling_fit(axes).table(&table.baselines)
+}
+
+/// `scaling_fit.csv`.
 pub fn scaling_fit_csv(axes: &[String], table: &ScalingTable) -> Vec<u8> {
-    in_memory(|csv| {
-        csv.texts(["configuration"])?;
-        csv.texts(axes)?;
-        csv.texts(FIT)?;
-        csv.end_row()?;
-        table.baselines.iter().try_for_each(|baseline| fit_row(csv, axes.len(), baseline))
-    })
-}
-
-fn fit_row(csv: &mut CsvRows<Vec<u8>>, axes: usize, baseline: &Baseline) -> io::Result<()> {
-    let Baseline { fit, outlook, .. } = baseline;
-    csv.text(&baseline.configuration)?;
-    csv.axes(axes, &baseline.axes)?;
-    csv.text(outlook.scaling.as_str())?;
-    csv.text(fit.scope.as_str())?;
-    csv.integer(Some(fit.link.points as u64))?;
-    csv.integer(Some(fit.sizes as u64))?;
-    csv.integer(Some(fit.rank_counts as u64))?;
-    csv.number(Some(fit.link.latency_s))?;
-    csv.number(fit.link.bandwidth())?;
-    csv.number(fit.link.r_squared)?;
-    csv.number(fit.link.rmse_s)?;
-    csv.number(Some(outlook.step_s))?;
-    csv.number(Some(outlook.bytes))?;
-    csv.integer(outlook.below_half().map(u64::from))?;
-    let best = outlook.best();
-    csv.integer(best.map(u64::from))?;
-    csv.number(Some(outlook.speed_up(best.unwrap_or(MOST_RANKS))))?;
-    csv.integer(Some(MOST_RANKS.into()))?;
-    csv.end_row()
+    scaling_fit(axes).csv(&table.baselines)
 }
 
 #[cfg(test)]
@@ -227,9 +180,14 @@ mod tests {
     #[test]
     fn every_column_is_documented_and_none_is_called_like_a_key() {
         let reference = include_str!("../../docs/reference/csv.md");
-        for column in THROUGHPUT.iter().chain(&MEMORY).chain(&SCALING).chain(&FIT) {
+        let columns = [
+            throughput(&[]).keys().map(str::to_owned).collect::<Vec<_>>(),
+            scaling(&[]).keys().map(str::to_owned).collect(),
+            scaling_fit(&[]).keys().map(str::to_owned).collect(),
+        ];
+        for column in columns.iter().flatten() {
             assert!(reference.contains(&format!("`{column}`")), "{column}");
-            assert!(!Key::NAMES.contains(column), "{column}");
+            assert!(!Key::NAMES.contains(&column.as_str()), "{column}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `[[claim]]`: a hypothesis about the sweep, stated before it is run and tested when it has been.
 
+use std::iter;
+
 use super::condition::Condition;
 use super::quantity::Quantity;
 
-/// A hypothesis that compares two groups of configurations in one metric.
+/// A hypothesis about one metric of a group of configurations, beside another group's or a number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
     /// `text`: the claim in words.
@@ -12,12 +14,44 @@ pub struct Claim {
     pub metric: Quantity,
     /// The group that the claim is about: `smaller`, `larger` or `equal`.
     pub subject: Condition,
-    /// The group that it is compared with: `than` or `to`.
-    pub reference: Condition,
+    /// What it is compared with: `than` or `to`.
+    pub reference: Reference,
     /// How the two are said to compare.
     pub relation: Relation,
     /// Line of the file, from 1; 0 on the command line.
     pub line: usize,
+}
+
+/// What the subject of a claim is compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reference {
+    /// Another group of configurations.
+    Group(Condition),
+    /// A number, in the metric's unit; finite.
+    Value(f64),
+}
+
+impl Reference {
+    /// The group, where it is one.
+    pub fn group(&self) -> Option<&Condition> {
+        match self {
+            Self::Group(condition) => Some(condition),
+            Self::Value(_) => None,
+        }
+    }
+
+    fn label(&self) -> String {
+        match self {
+            Self::Group(condition) => condition.label(),
+            Self::Value(value) => value.to_string(),
+        }
+    }
+}
+
+impl From<Condition> for Reference {
+    fn from(condition: Condition) -> Self {
+        Self::Group(condition)
+    }
 }
 
 /// How the metric of a claim's subject is said to compare with that of its reference.
@@ -36,9 +70,18 @@ pub enum Relation {
 }
 
 impl Claim {
+    /// The conditions that it is about.
+    pub fn conditions_mut(&mut self) -> impl Iterator<Item = &mut Condition> {
+        let reference = match &mut self.reference {
+            Reference::Group(condition) => Some(condition),
+            Reference::Value(_) => None,
+        };
+        iter::once(&mut self.subject).chain(reference)
+    }
+
     /// The comparison as a line: `epochs_to_target of schedule=cosine < lr=0.1`.
     pub fn comparison(&self) -> String {
-        let [subject, reference] = [&self.subject, &self.reference].map(Condition::label);
+        let (subject, reference) = (self.subject.label(), self.reference.label());
         let metric = self.metric.label();
         match self.relation {
             Relation::Smaller => format!("{metric}: {subject} < {reference}"),

@@ -120,6 +120,11 @@ macro_rules! config_keys {
             pub fn number(&self) -> Option<f64> {
                 match self { $( Self::$Variant(value) => Value::number(value), )+ }
             }
+
+            /// The kind of the value, where it is a word.
+            pub fn kind(&self) -> Option<&'static str> {
+                match self { $( Self::$Variant(value) => Value::kind(value), )+ }
+            }
         }
 
         impl RunConfig {

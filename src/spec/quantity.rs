@@ -95,6 +95,9 @@ pub struct CurveQuantity {
     pub curve: CurveName,
     /// How.
     pub take: Take,
+    /// The epoch, from 1, whose value is taken off: what the curve has gained since. Goes with a value
+    /// after an epoch.
+    pub since: Option<u32>,
 }
 
 /// A curve that may be summed up.
@@ -202,11 +205,14 @@ impl Quantity {
                 let over = over.unwrap_or_default();
                 format!("{} of {}{over}, {}", measurement.name, layer.as_str(), epoch.label())
             }
-            Self::Curve(CurveQuantity { curve, take }) => {
+            Self::Curve(CurveQuantity { curve, take, since }) => {
                 let find = CurveName::ALL.iter().find(|(_, other)| other == curve);
                 let curve = find.map_or("", |(name, _)| name);
                 match take {
-                    Take::Epoch(epoch) => format!("{curve} of {}", epoch.label()),
+                    Take::Epoch(epoch) => {
+                        let since = since.map(|since| format!(" since epoch {since}"));
+                        format!("{curve} of {}{}", epoch.label(), since.unwrap_or_default())
+                    }
                     take => {
                         let find = Take::ALL.iter().find(|(_, other)| other == take);
                         format!("{} of {curve}", find.map_or("", |(name, _)| name))
@@ -264,14 +270,17 @@ mod tests {
                 epoch,
             })
         };
-        let curve = |take| Quantity::Curve(CurveQuantity { curve: CurveName::StepLoss, take });
+        let curve = |take, since| {
+            Quantity::Curve(CurveQuantity { curve: CurveName::StepLoss, take, since })
+        };
         let said = [
             Quantity::Result(MetricName::ValLoss),
             Quantity::Diverged,
             layer(None, EpochPick::Number(1)),
             layer(Some("fc4"), EpochPick::Last),
-            curve(Take::Spikes),
-            curve(Take::Epoch(EpochPick::Mean)),
+            curve(Take::Spikes, None),
+            curve(Take::Epoch(EpochPick::Mean), None),
+            curve(Take::Epoch(EpochPick::Last), Some(20)),
         ]
         .map(|quantity| quantity.label());
         assert_eq!(
@@ -283,6 +292,7 @@ mod tests {
                 "gradient_norm_mean of first / fc4, last epoch",
                 "spikes of step_loss",
                 "step_loss of mean of epochs",
+                "step_loss of last epoch since epoch 20",
             ]
         );
     }

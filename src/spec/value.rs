@@ -34,6 +34,11 @@ pub trait Value: Sized + Clone + PartialEq {
     fn number(&self) -> Option<f64> {
         None
     }
+
+    /// The kind of a word, whatever its parameters.
+    fn kind(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// An interval of numbers that a key takes.

@@ -4,7 +4,8 @@
 //! [`weights_files`] and puts in each file's digest; from then on the canonical form is the digest
 //! alone, so that a moved or renamed file is the same run and a changed one is another.
 
-use super::condition::Test;
+use super::claim::Claim;
+use super::condition::{Named, Test};
 use super::config::{Key, Setting};
 use super::diagnostics::Diagnostics;
 use super::init::Init;
@@ -95,10 +96,21 @@ pub fn weights_files(spec: &mut SweepSpec, visit: &mut dyn FnMut(&mut WeightsFil
     }
     let conditions = spec.whens.iter_mut().map(|when| &mut when.condition);
     let conditions = conditions.chain(spec.excludes.iter_mut().map(|rule| &mut rule.condition));
+    let claimed = spec.claims.iter_mut().flat_map(Claim::conditions_mut);
+    let conditions = conditions.chain(claimed);
     for (_, test) in conditions.flat_map(|condition| &mut condition.tests) {
         match test {
-            Test::Equals(value) | Test::Differs(value) => setting(value, None),
-            Test::OneOf(values) => values.iter_mut().for_each(|value| setting(value, None)),
+            Test::Equals(Named::Value(value)) | Test::Differs(Named::Value(value)) => {
+                setting(value, None);
+            }
+            Test::Equals(Named::Kind(_)) | Test::Differs(Named::Kind(_)) => {}
+            Test::OneOf(values) => {
+                for value in values {
+                    if let Named::Value(value) = value {
+                        setting(value, None);
+                    }
+                }
+            }
             Test::Below(_) | Test::AtMost(_) | Test::Above(_) | Test::AtLeast(_) => {}
         }
     }

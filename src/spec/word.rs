@@ -292,6 +292,10 @@ macro_rules! words {
                 } )+ }
             }
 
+            fn kind(&self) -> Option<&'static str> {
+                Some(Self::kind(self))
+            }
+
             fn schema((): &()) -> serde_json::Value {
                 let alternatives: Vec<serde_json::Value> = vec![$( {
                     let fields = vec![

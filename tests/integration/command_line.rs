@@ -206,7 +206,7 @@ fn a_benchmark_of_augmentation_prints_the_figures_that_scripts_read() {
 #[test]
 fn help_is_as_documented() {
     let sandbox = Sandbox::new(TINY);
-    for command in ["sweep", "plan", "model", "leaderboard", "data"] {
+    for command in ["sweep", "plan", "model", "leaderboard", "compare", "export", "data"] {
         let help = sandbox.run(&[command, "--help"]).expect_code(0).stdout();
         insta::assert_snapshot!(format!("help_{command}"), help);
     }

@@ -8,6 +8,7 @@ mod architecture;
 mod command_line;
 mod crash;
 mod damage;
+mod exports;
 mod identity_of_results;
 mod lanes;
 mod measurements;

@@ -3,7 +3,8 @@
 use super::quantity;
 use super::rules::{self, Written};
 use super::settings::{Settings, field_names};
-use crate::spec::claim::{Claim, Relation};
+use super::short::SIZES;
+use crate::spec::claim::{Claim, Reference, Relation};
 use crate::spec::config::{Key, Setting};
 use crate::spec::diagnostics::Diagnostics;
 use crate::spec::node::{Node, Raw};
@@ -27,6 +28,8 @@ pub(super) fn read(
 ) -> Option<Claim> {
     let settings = Settings::open(node, "[[claim]]", &field_names("claim"), diagnostics)?;
     let text = text(&settings, node, diagnostics);
+    // Those of the other size are taken out before; what is left here is a slip, if anything.
+    settings.word("only", SIZES, diagnostics);
     let Some(compare) = settings.get("compare") else {
         let message = "a claim needs `compare`";
         let help = "write compare = { metric = \"val_accuracy\", larger = { batch_norm = true }, \
@@ -38,23 +41,40 @@ pub(super) fn read(
     let metric = quantity::read(&parts, compare, &domain, diagnostics)
         .filter(|(node, metric)| target || !targetless(node, metric, diagnostics))
         .map(|(_, metric)| metric);
-    let (verb, [subject, reference]) = groups(&parts, compare, diagnostics)?;
+    let (verb, subject, against) = groups(&parts, compare, diagnostics)?;
     let relation = relation(verb, &parts, compare, diagnostics);
     let before = diagnostics.count();
-    for written in [&subject, &reference] {
-        rules::refuse_idle(written, &domain, diagnostics);
+    rules::refuse_idle(&subject, &domain, diagnostics);
+    if let Against::Group(reference) = &against {
+        rules::refuse_idle(reference, &domain, diagnostics);
+        if diagnostics.count() == before {
+            refuse_overlap([&subject, reference], compare, &domain, diagnostics);
+        }
     }
-    let conditions = [&subject, &reference].map(Written::condition);
+    let subject = subject.condition();
+    let reference = match against {
+        Against::Group(written) => Reference::Group(written.condition()),
+        Against::Value(value) => Reference::Value(value),
+    };
+    let line = diagnostics.sources().line(node.span);
+    Some(Claim { text: text?, metric: metric?, subject, reference, relation: relation?, line })
+}
+
+/// Notes two groups that no key tells apart.
+fn refuse_overlap(
+    groups: [&Written; 2],
+    compare: &Node,
+    domain: &impl Fn(Key) -> Option<Vec<Setting>>,
+    diagnostics: &mut Diagnostics,
+) {
     let known = |written: &Written| written.keys().all(|(key, _)| domain(key).is_some());
-    let sure = diagnostics.count() == before && known(&subject) && known(&reference);
-    if sure && !rules::disjoint(&conditions[0], &conditions[1], &domain) {
+    let [subject, reference] = groups.map(Written::condition);
+    let apart = || rules::disjoint(&subject, &reference, domain);
+    if groups.into_iter().all(known) && !apart() {
         let message = "a claim compares two groups that have no configuration in common";
         let help = "let both test one key, for values that exclude each other";
         diagnostics.error_with_help(compare.span, message, "these may overlap", help);
     }
-    let [subject, reference] = conditions;
-    let line = diagnostics.sources().line(node.span);
-    Some(Claim { text: text?, metric: metric?, subject, reference, relation: relation?, line })
 }
 
 /// Notes a metric that needs the target that the sweep has not.
@@ -85,12 +105,18 @@ fn text(settings: &Settings<'_>, node: &Node, diagnostics: &mut Diagnostics) -> 
     }
 }
 
-/// The verb of a claim and its two groups.
+/// What the subject is compared with, as written.
+enum Against {
+    Group(Written),
+    Value(f64),
+}
+
+/// The verb of a claim, its subject and what that is compared with.
 fn groups(
     parts: &Settings<'_>,
     compare: &Node,
     diagnostics: &mut Diagnostics,
-) -> Option<(&'static str, [Written; 2])> {
+) -> Option<(&'static str, Written, Against)> {
     let said: Vec<_> = VERBS.iter().filter(|(verb, _)| parts.get(verb).is_some()).collect();
     let [(verb, preposition)] = said[..] else {
         let message = "`compare` says one of `smaller`, `larger` and `equal`";
@@ -100,30 +126,46 @@ fn groups(
         diagnostics.error_with_help(compare.span, message, label, help);
         return None;
     };
-    let mut group = |name: &str| {
-        let Some(node) = parts.get(name) else {
-            let message = format!("`{verb}` is compared `{preposition}` another group");
-            let help = format!("write {preposition} = {{ KEY = value }}");
-            let label = format!("no `{name}` here");
+    let subject = parts.get(verb).and_then(|node| group(verb, node, "", diagnostics));
+    let against = match parts.get(preposition) {
+        None => {
+            let message = format!("`{verb}` is compared `{preposition}` something");
+            let help = format!("write {preposition} = {{ KEY = value }}, or {preposition} = 0.95");
+            let label = format!("no `{preposition}` here");
             diagnostics.error_with_help(compare.span, message, label, help);
-            return None;
-        };
-        let Raw::Table(tests) = &node.raw else {
-            let message = format!("`{name}` is a condition, found {}", node.describe());
-            let help = "write a table of keys: { activation = \"relu\" }";
-            diagnostics.error_with_help(node.span, message, "expected a table", help);
-            return None;
-        };
-        rules::read(tests, node.span, &format!("`{name}`"), diagnostics)
+            None
+        }
+        Some(node) => against(preposition, node, diagnostics),
     };
-    let (subject, reference) = (group(verb), group(preposition));
     let other = if *preposition == "than" { "to" } else { "than" };
     if let Some(node) = parts.get(other) {
         let message = format!("`{verb}` goes with `{preposition}`, not with `{other}`");
         diagnostics.error(node.span, message, "does not belong here");
         return None;
     }
-    Some((verb, [subject?, reference?]))
+    Some((verb, subject?, against?))
+}
+
+fn against(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<Against> {
+    match &node.raw {
+        Raw::Integer(_) | Raw::Float(_) => {
+            let before = diagnostics.count();
+            let value = f64::read(node, &Interval::FINITE, diagnostics);
+            diagnostics.attribute(before, name);
+            value.map(Against::Value)
+        }
+        _ => group(name, node, " or a number", diagnostics).map(Against::Group),
+    }
+}
+
+fn group(name: &str, node: &Node, or_else: &str, diagnostics: &mut Diagnostics) -> Option<Written> {
+    let Raw::Table(tests) = &node.raw else {
+        let message = format!("`{name}` is a condition{or_else}, found {}", node.describe());
+        let help = "write a table of keys: { activation = \"relu\" }";
+        diagnostics.error_with_help(node.span, message, "expected a table", help);
+        return None;
+    };
+    rules::read(tests, node.span, &format!("`{name}`"), diagnostics)
 }
 
 fn relation(

@@ -8,6 +8,7 @@
 mod axis;
 mod claim;
 mod document;
+pub(crate) mod filter;
 pub(crate) mod generator;
 mod hints;
 mod layer;

@@ -74,14 +74,23 @@ pub fn parse(text: &str, source: usize, diagnostics: &mut Diagnostics) -> Option
     }
     let path = path(left, 0, source, diagnostics)?;
     let value_span = Span { start: left.len() + 1, ..whole };
-    let mut reader = Reader { text, at: value_span.start, source, diagnostics };
-    let mut values = reader.values()?;
-    let change = match values.len() {
-        1 => Change::One(values.remove(0)),
-        _ => Change::Many(values),
-    };
+    let change = values(text, value_span.start, source, diagnostics)?;
     debug_assert!(right.len() == value_span.end - value_span.start);
     Some(Override { path, change, value_span })
+}
+
+/// Reads the values that stand in `text` from byte `start` to the end: one, or several.
+pub fn values(
+    text: &str,
+    start: usize,
+    source: usize,
+    diagnostics: &mut Diagnostics,
+) -> Option<Change> {
+    let mut values = Reader { text, at: start, source, diagnostics }.values()?;
+    Some(match values.len() {
+        1 => Change::One(values.remove(0)),
+        _ => Change::Many(values),
+    })
 }
 
 fn path(

@@ -18,7 +18,7 @@ const DIVERGED: &str = "diverged";
 const OF_A_LAYER: &[&str] = &["measurement", "layer", "over", "epoch"];
 
 /// The settings of a curve that is summed up.
-const OF_A_CURVE: &[&str] = &["curve", "take", "epoch"];
+const OF_A_CURVE: &[&str] = &["curve", "take", "epoch", "since"];
 
 /// Epochs that a run may have.
 const EPOCHS: Interval = Interval::closed(1.0, 1_000_000.0);
@@ -47,7 +47,12 @@ pub fn schema() -> Json {
             "measurement",
         ),
         table(
-            json!({ "curve": { "enum": curves }, "take": { "enum": takes }, "epoch": epoch }),
+            json!({
+                "curve": { "enum": curves },
+                "take": { "enum": takes },
+                "epoch": epoch,
+                "since": <u32 as Value>::schema(&EPOCHS),
+            }),
             "curve",
         ),
     ] })
@@ -176,6 +181,10 @@ fn curve(
     let curve = settings.word("curve", CurveName::ALL, diagnostics);
     let take = settings.get("take").map(|_| settings.word("take", Take::ALL, diagnostics));
     let epoch = epoch(&settings, domain, diagnostics)?;
+    let since = match settings.get("since") {
+        Some(node) => Some(since(node, epoch, domain, diagnostics)?),
+        None => None,
+    };
     let take = match (take, epoch) {
         (Some(take), None) => take?,
         (None, Some(epoch)) => Take::Epoch(epoch),
@@ -187,7 +196,28 @@ fn curve(
             return None;
         }
     };
-    Some(CurveQuantity { curve: curve?, take })
+    Some(CurveQuantity { curve: curve?, take, since })
+}
+
+/// The epoch since which a curve's gain is taken; `epoch` is that until which.
+fn since(
+    node: &Node,
+    epoch: Option<EpochPick>,
+    domain: &dyn Fn(Key) -> Option<Vec<Setting>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<u32> {
+    let number = epoch_number(node, "since", domain, diagnostics)?;
+    let later = match epoch {
+        Some(EpochPick::Last) => true,
+        Some(EpochPick::Number(epoch)) => epoch > number,
+        Some(EpochPick::Mean) | None => false,
+    };
+    if !later {
+        let message = "`since` goes with a later `epoch`: the gain from the one to the other";
+        let help = format!("write epoch = \"last\", since = {number}");
+        diagnostics.error_with_help(node.span, message, "since then until when?", help);
+    }
+    later.then_some(number)
 }
 
 /// `epoch`, if it is written: the outer `None` is a noted problem.
@@ -208,9 +238,19 @@ fn epoch(
         }
         _ => {}
     }
+    epoch_number(node, "epoch", domain, diagnostics).map(|number| Some(EpochPick::Number(number)))
+}
+
+/// The number of an epoch that runs have.
+fn epoch_number(
+    node: &Node,
+    name: &str,
+    domain: &dyn Fn(Key) -> Option<Vec<Setting>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<u32> {
     let before = diagnostics.count();
     let number = u32::read(node, &EPOCHS, diagnostics);
-    diagnostics.attribute(before, "epoch");
+    diagnostics.attribute(before, name);
     let number = number?;
     let longest =
         domain(Key::Epochs).and_then(|all| all.iter().filter_map(Setting::number).reduce(f64::max));
@@ -221,5 +261,5 @@ fn epoch(
         diagnostics.error_with_help(node.span, message, "too late", help);
         return None;
     }
-    Some(Some(EpochPick::Number(number)))
+    Some(number)
 }

@@ -5,7 +5,7 @@
 //! renamed, a bound on the wrong side), and so is one that tells no values apart.
 
 use super::axis::{find_key, is_numeric};
-use crate::spec::condition::{Condition, Test};
+use crate::spec::condition::{Condition, Named, Test};
 use crate::spec::config::{Key, Setting};
 use crate::spec::diagnostics::{Diagnostics, suggest};
 use crate::spec::node::{Name, Node, Raw, Span};
@@ -81,7 +81,9 @@ fn read_tests(
                 push(operator_test(key, operator, value, diagnostics));
             }
         }
-        _ => push(key.read(node, diagnostics).map(|value| (Test::Equals(value), vec![node.span]))),
+        _ => {
+            push(named(key, node, diagnostics).map(|value| (Test::Equals(value), vec![node.span])))
+        }
     }
 }
 
@@ -102,10 +104,17 @@ fn one_of(
         diagnostics.error(node.span, message, "empty");
         return None;
     }
-    let values: Vec<Option<Setting>> =
-        items.iter().map(|item| key.read(item, diagnostics)).collect();
-    let values: Option<Vec<Setting>> = values.into_iter().collect();
+    let values: Vec<Option<Named>> =
+        items.iter().map(|item| named(key, item, diagnostics)).collect();
+    let values: Option<Vec<Named>> = values.into_iter().collect();
     Some((Test::OneOf(values?), items.iter().map(|item| item.span).collect()))
+}
+
+/// What a test names: a word alone is a kind, whatever the parameters.
+fn named(key: Key, node: &Node, diagnostics: &mut Diagnostics) -> Option<Named> {
+    let value = key.read(node, diagnostics)?;
+    let kind = value.kind().filter(|kind| matches!(&node.raw, Raw::Text(text) if text == kind));
+    Some(kind.map_or(Named::Value(value), Named::Kind))
 }
 
 fn operator_test(
@@ -115,8 +124,8 @@ fn operator_test(
     diagnostics: &mut Diagnostics,
 ) -> Option<(Test, Vec<Span>)> {
     let test = match operator.text.as_str() {
-        "eq" => Test::Equals(key.read(value, diagnostics)?),
-        "ne" => Test::Differs(key.read(value, diagnostics)?),
+        "eq" => Test::Equals(named(key, value, diagnostics)?),
+        "ne" => Test::Differs(named(key, value, diagnostics)?),
         "in" => match &value.raw {
             Raw::List(items) => return one_of(key, value, items, diagnostics),
             _ => {
@@ -189,7 +198,7 @@ pub fn refuse_idle(
 
 fn refuse_idle_test(test: &WrittenTest, domain: &[Setting], diagnostics: &mut Diagnostics) {
     let key = test.key;
-    let named: &[Setting] = match &test.test {
+    let named: &[Named] = match &test.test {
         Test::Equals(value) | Test::Differs(value) => std::slice::from_ref(value),
         Test::OneOf(values) => values,
         Test::Below(_) | Test::AtMost(_) | Test::Above(_) | Test::AtLeast(_) => {
@@ -208,7 +217,7 @@ fn refuse_idle_test(test: &WrittenTest, domain: &[Setting], diagnostics: &mut Di
         _ => "this rule can never match",
     };
     for (value, span) in named.iter().zip(&test.values) {
-        if !domain.contains(value) {
+        if !domain.iter().any(|other| value.is(other)) {
             let message = format!("`{key}` is never {}", value.label());
             diagnostics.error_with_help(*span, message, label, takes(key, domain));
         }

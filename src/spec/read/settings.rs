@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::mode::Modes;
 use super::quantity;
+use super::short::SIZES;
 use crate::spec::config::Key;
 use crate::spec::diagnostics::{Diagnostics, nearest, suggest};
 use crate::spec::metric::{Goal, Metric, MetricName};
@@ -169,6 +170,12 @@ pub const SECTIONS: &[Section] = &[
                 schema: compare_schema,
                 fields: COMPARE,
             },
+            field(
+                "only",
+                "The size of the sweep that it is made in: `full`, as the file stands, or `short`. In both where not said.",
+                "",
+                || json!({ "enum": names(SIZES) }),
+            ),
         ],
     },
 ];
@@ -177,7 +184,7 @@ pub const SECTIONS: &[Section] = &[
 const COMPARE: &[Field] = &[
     field(
         "metric",
-        "A result of every run; `\"diverged\"`, 1 for a run that did and 0 for one that did not; or a number from the course of a run: `{ measurement = \"gradient_norm_mean\", layer = \"first\", over = \"last\", epoch = 1 }`, `{ curve = \"step_loss\", take = \"spikes\" }`.",
+        "A result of every run; `\"diverged\"`, 1 for a run that did and 0 for one that did not; or a number from the course of a run: `{ measurement = \"gradient_norm_mean\", layer = \"first\", over = \"last\", epoch = 1 }`, `{ curve = \"step_loss\", take = \"spikes\" }`, `{ curve = \"val_accuracy\", epoch = \"last\", since = 20 }`.",
         "",
         quantity::schema,
     ),
@@ -189,8 +196,8 @@ const COMPARE: &[Field] = &[
         "",
         condition,
     ),
-    field("than", "The group it is compared with.", "", condition),
-    field("to", "The group it is compared with.", "", condition),
+    field("than", "The group it is compared with, or a number.", "", condition_or_number),
+    field("to", "The group it is compared with, or a number.", "", condition_or_number),
     field(
         "by",
         "By which factor at least it is smaller or larger.",
@@ -207,6 +214,10 @@ const COMPARE: &[Field] = &[
 
 fn condition() -> Json {
     json!({ "$ref": "#/$defs/condition" })
+}
+
+fn condition_or_number() -> Json {
+    json!({ "anyOf": [condition(), { "type": "number" }] })
 }
 
 fn compare_schema() -> Json {

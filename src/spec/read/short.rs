@@ -26,6 +26,31 @@ pub(super) fn take(tree: &mut Node) -> Option<(Name, Node)> {
     Some(top.remove(at))
 }
 
+/// The two sizes of a sweep, as `only` of a claim names them.
+pub(super) const SIZES: &[(&str, Size)] = &[("full", Size::Full), ("short", Size::Short)];
+
+/// A size of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// As the file stands.
+    Full,
+    /// With `[short]` laid over it.
+    Short,
+}
+
+/// Takes the claims out of the tree that are made in the other size only.
+pub(super) fn keep_claims(tree: &mut Node, size: Size) {
+    let Raw::Table(top) = &mut tree.raw else { return };
+    let claims = top.iter_mut().find(|(name, _)| name.text == "claim");
+    let Some((_, Node { raw: Raw::List(claims), .. })) = claims else { return };
+    let only = |claim: &Node| {
+        let Raw::Table(entries) = &claim.raw else { return None };
+        let (_, node) = entries.iter().find(|(name, _)| name.text == "only")?;
+        SIZES.iter().find(|(name, _)| matches!(&node.raw, Raw::Text(text) if text == name))
+    };
+    claims.retain(|claim| only(claim).is_none_or(|(_, other)| *other == size));
+}
+
 /// Lays `[short]`, taken out before, over the tree; gives the keys that it touched.
 pub(super) fn apply(
     tree: &mut Node,
@@ -148,6 +173,26 @@ metric.target = 0.5
         }
         let text = FILE.replace("repeats.seeds = 2", "repeats.seeds = 0");
         assert!(parse(&text, &[]).unwrap_err().contains("seeds"));
+    }
+
+    #[test]
+    fn a_claim_may_be_made_in_one_size_only() {
+        let claim = |only: &str, epoch: u32| {
+            format!(
+                "[[claim]]\ntext = \"{only}\"\nonly = \"{only}\"\ncompare = {{ metric = {{ curve = \
+                 \"val_loss\", epoch = {epoch} }}, smaller = {{ activation = \"relu\" }}, than = 1 }}\n"
+            )
+        };
+        let text = format!("{FILE}{}{}", claim("full", 20), claim("short", 2));
+        for (changes, only) in [(&[][..], "full"), (&["--short"], "short")] {
+            let claims = parse(&text, changes).unwrap().claims;
+            assert_eq!(claims.iter().map(|claim| &claim.text[..]).collect::<Vec<_>>(), [only]);
+        }
+        let late = format!("{FILE}{}", claim("full", 60));
+        assert!(parse(&late, &[]).unwrap_err().contains("no run has an epoch 60"));
+        assert!(parse(&late, &["--short"]).is_ok());
+        let slip = format!("{FILE}{}", claim("shrot", 1));
+        assert!(parse(&slip, &[]).unwrap_err().contains("`only` cannot be `shrot`"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::hints::{key_help, top_level_help};
 use super::mode::Modes;
 use super::rules::{self, Written};
 use super::settings::{self, Settings};
+use super::short::Size;
 use super::{document, layer, overrides, short, text};
 use crate::ids::SweepName;
 use crate::spec::claim::Claim;
@@ -52,13 +53,16 @@ impl SweepSpec {
             // What is wrong with the other size of the sweep is better known now than in the night.
             let other =
                 (switches.is_empty() && short.is_some()).then(|| (tree.clone(), short.clone()));
-            let mut touched = match switches.is_empty() {
-                true => BTreeSet::new(),
-                false => short::apply(&mut tree, short, &mut diagnostics),
+            let size = if switches.is_empty() { Size::Full } else { Size::Short };
+            short::keep_claims(&mut tree, size);
+            let mut touched = match size {
+                Size::Full => BTreeSet::new(),
+                Size::Short => short::apply(&mut tree, short, &mut diagnostics),
             };
             touched.extend(layer::apply(&mut tree, changes, &mut diagnostics));
             let spec = Reader::new(touched, &mut diagnostics).sweep(&tree, file_name);
             if let Some((mut tree, short)) = other.filter(|_| diagnostics.count() == 0) {
+                short::keep_claims(&mut tree, Size::Short);
                 let touched = short::apply(&mut tree, short, &mut diagnostics);
                 Reader::new(touched, &mut diagnostics).sweep(&tree, file_name);
             }

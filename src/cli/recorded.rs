@@ -1,0 +1,73 @@
+//! A sweep as its folder has it: the file it was last run with, planned anew against its record.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+use super::folders::Folders;
+use super::session::{Source, build, parsed};
+use super::weights::WeightsFiles;
+use crate::ids::SweepName;
+use crate::plan::Plan;
+use crate::plan::view::recorded_skips;
+use crate::record::{RecordError, SweepFolder, atomic};
+use crate::spec::SweepSpec;
+
+/// A sweep that was executed, or is being executed.
+pub struct Recorded {
+    /// The sweep file as it was when last run.
+    pub spec: SweepSpec,
+    /// Its plan.
+    pub plan: Plan,
+    /// Its folder, absolute.
+    pub folder: SweepFolder,
+}
+
+impl Recorded {
+    /// Opens the sweep `given`, a name under `runs` or the path of a folder. Where the folder is a copy
+    /// under another name, it is the folder that counts.
+    ///
+    /// # Errors
+    /// When there is no such sweep, or its record cannot be read.
+    pub fn open(given: &str, runs: &Path) -> Result<Self, CliError> {
+        let (runs, name) = locate(given, runs);
+        let folder = SweepFolder::new(&std::path::absolute(&runs)?, &SweepName::new(&name)?);
+        let file = folder.sweep_file();
+        if !file.exists() {
+            let known = sweeps_in(&runs);
+            return Err(CliError::NoSweep { name, runs, known });
+        }
+        let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
+        let overrides: Vec<String> = atomic::read_json(&folder.overrides(), 1)?.unwrap_or_default();
+        let source = Source { path: &file, text: &text, overrides: &overrides };
+        let (mut spec, _) = parsed(&source, &mut Folders::recorded(&folder)?)?;
+        WeightsFiles::recall(&mut spec, &folder)?;
+        let mut plan = build(&spec, Some(&folder), &WeightsFiles::default())?;
+        let skips = recorded_skips(&folder);
+        plan.skip(&|_, id| skips.get(&id).cloned());
+        Ok(Self { spec, plan, folder })
+    }
+}
+
+/// `lr`, or the path of its folder as a shell completes it.
+fn locate(given: &str, runs: &Path) -> (PathBuf, String) {
+    let path = Path::new(given.trim_end_matches('/'));
+    match (path.parent(), path.file_name()) {
+        (Some(runs), Some(name)) if !runs.as_os_str().is_empty() => {
+            (runs.to_owned(), name.to_string_lossy().into_owned())
+        }
+        _ => (runs.to_owned(), given.to_owned()),
+    }
+}
+
+fn sweeps_in(runs: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(runs) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| SweepName::new(&entry.file_name().to_string_lossy()).ok())
+        .filter(|name| SweepFolder::new(runs, name).sweep_file().exists())
+        .map(|name| name.to_string())
+        .collect();
+    names.sort();
+    names
+}
