@@ -39,8 +39,8 @@ def page(document):
     script = '(() => {\n"use strict";\n' + "".join((PAGE / source).read_text() for source in sources) + "})();\n"
     return environment.render_str(
         (PAGE / "assets/template.html").read_text(), "template.html",
-        title=document["sweep"]["name"], sweep=document["sweep"], metric=document["metric"], counts=document["counts"], claims=document["claims"],
-        leaderboard=written_leaderboard(document), document=json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+        title=document["sweep"]["name"], description=document["sweep"]["description"], header=document["sweep"]["header"], version=document["sweep"]["version"],
+        status=f"{document['counts']['planned']} runs", claims=document["claims"], leaderboard=written_leaderboard(document), document=json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         style=(PAGE / "assets/report.css").read_text(), echarts=(PAGE / "assets/echarts.min.js").read_text(), script=script)
 
 
@@ -51,7 +51,8 @@ def written_leaderboard(document):
     wanted = ["rank", "configuration", "n", f"{document['metric']['name']}_mean"]
     text = lambda cell: "–" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell)
     rows = [[text(row[keys.index(key)]) for key in wanted] for row in table["rows"][:200]]
-    return {"columns": ["rank", "configuration", "n", document["metric"]["label"]], "rows": rows, "left_out": max(0, len(table["rows"]) - 200)}
+    labels = ["rank", "configuration", "n", document["metric"]["label"]]
+    return {"columns": [{"label": label, "numeric": label != "configuration"} for label in labels], "rows": rows, "left_out": max(0, len(table["rows"]) - 200)}
 
 
 class Sweep:
@@ -220,14 +221,14 @@ def small():
     document = sweep.document()
     document["claims"] = [
         claim("warm-up + cosine reaches 95 % sooner than a constant rate", "epochs_to_target: schedule=warmup_cosine smaller than schedule=constant", "confirmed",
-              "4.3 epochs fewer on average (95 % CI 1.2 to 7.4), 3 seeds, p = 0.046 after correction.", -4.3, 3.1, p=0.023),
+              "4.3 epochs fewer on average (95 % CI 1.2 to 7.4), 3 seeds, p = 0.046 after correction", -4.3, 3.1, p=0.023),
         claim("warm-up + cosine ends with a higher accuracy than a constant rate", "val_accuracy: schedule=warmup_cosine larger than schedule=constant", "undecided",
-              "0.031 more on average (95 % CI -0.012 to 0.075), 3 seeds, p = 0.086 after correction.", 0.031, 0.043, more=2, p=0.086),
+              "0.031 more on average (95 % CI -0.012 to 0.075), 3 seeds, p = 0.086 after correction; 2 more seeds like these would decide it", 0.031, 0.043, more=2, p=0.086),
         claim("a constant rate is as good as steps", "val_accuracy: schedule=constant equal to schedule=step within 0.01", "refuted",
-              "0.024 less on average (95 % CI -0.031 to -0.017), 3 seeds, p = 0.008 after correction.", -0.024, 0.007, margin=0.01, p=0.004),
+              "0.024 less on average (95 % CI -0.031 to -0.017), 3 seeds, p = 0.008 after correction", -0.024, 0.007, margin=0.01, p=0.004),
         claim("cosine is twice as fast as exponential", "seconds_to_target: schedule=cosine smaller than schedule=exponential by a factor of 2", "undecided",
-              "1.3 times as fast on average (95 % CI 0.6 to 2.9), 3 seeds, p = 0.21 after correction.", 0.77, 0.3, ratio=True, none=0.5, more=14, p=0.21),
-        claim("tanh equals elu", "val_accuracy: activation=tanh equal to activation=elu within 0.01", "undecided", "No pair of runs could be compared."),
+              "1.3 times as fast on average (95 % CI 0.6 to 2.9), 3 seeds, p = 0.21 after correction", 0.77, 0.3, ratio=True, none=0.5, more=14, p=0.21),
+        claim("tanh equals elu", "val_accuracy: activation=tanh equal to activation=elu within 0.01", "undecided", "0 seeds; nothing to compare yet"),
     ]
     layers = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc1", "fc2", "fc3", "network"]
     generator = random.Random(3)
@@ -238,6 +239,8 @@ def small():
     document["layers"] = [{"measurement": "gradient_norm_mean", "label": "gradient norm, mean of the epoch", "layers": layers, "epochs": epochs, "maps": maps},
                           {"measurement": "activation_dead", "label": "share of dead units", "layers": ["relu1", "relu2", "relu3"], "epochs": epochs, "maps": shares}]
     document["effects"]["interactions"] = []
+    lr = next(curve for curve in document["curves"] if curve["metric"] == "lr")
+    document["curves"].append({**lr, "metric": "step_lr", "x": "step", "series": [{**one, "x": [141 * x for x in one["x"]]} for one in lr["series"]]})
     return document
 
 

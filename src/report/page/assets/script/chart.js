@@ -165,5 +165,5 @@ function numbersTable(caption, columns, rows) {
 
 /** A box that scrolls sideways by itself, with a mouse, a finger or the arrow keys. */
 function scrollBox(label, content) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, content);
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label}, table` }, content);
 }

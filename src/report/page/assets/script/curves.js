@@ -1,11 +1,13 @@
 // Curves over epochs or steps: a line for the mean over the seeds, a band from the smallest to the largest seed.
 
-const MANY_POINTS = 80;
 const SYMBOLS_ON_A_LINE = 12;
 const NAMED_AT_THEIR_ENDS = 6;
+const LONGEST_NAME_AT_AN_END = 24;
+
+const RATES = ["lr", "step_lr"];
 
 function curvesSection(report) {
-  const curves = report.curves.filter(({ metric, series }) => metric !== "lr" && metric !== "step_lr" && series.length > 0);
+  const curves = report.curves.filter(({ metric, series }) => !RATES.includes(metric) && series.length > 0);
   if (curves.length === 0) return null;
   const first = curves.find(({ metric }) => metric === report.metric.name) ?? curves.find(({ metric }) => metric.startsWith("val_")) ?? curves[0];
   const members = [...new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))].sort((one, other) => one - other);
@@ -17,38 +19,40 @@ function curvesSection(report) {
 }
 
 function ratesSection(report) {
-  const curve = report.curves.find(({ metric }) => metric === "lr");
-  if (curve === undefined || curve.series.length === 0) return null;
-  const { series, members } = alike(report, curve.series);
+  const rates = report.curves.filter(({ metric, series }) => RATES.includes(metric) && series.length > 0);
+  if (rates.length === 0) return null;
+  const { curves, members } = alike(report, rates.map((curve) => ({ ...curve, metric: "lr" })));
   const selection = selectionOf(members);
-  const all = members.length === 1 ? h("p", { class: "lead" }, "Every configuration has this course of the learning rate.") : null;
-  return section("rates", "Learning rates", all, curvesFigure(report, [{ ...curve, series }], { ...curve, series }, selection, "courses"));
+  const all = members.length === 1 && report.configurations.length > 1 ? h("p", { class: "lead" }, "Every configuration has this course of the learning rate.") : null;
+  return section("rates", "Learning rates", all, curvesFigure(report, curves, curves[0], selection, "courses"));
 }
 
 // Configurations with the same course are one line, named by what they have in common.
-function alike(report, series) {
+function alike(report, curves) {
   const groups = new Map();
-  for (const one of series) {
-    const key = JSON.stringify([one.x, one.mean]);
+  for (const at of new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))) {
+    const courses = curves.map(({ series }) => series.find(({ configuration }) => configuration === at));
+    const key = JSON.stringify(courses.map((one) => [one?.x, one?.mean]));
     if (!groups.has(key)) groups.set(key, []);
-    groups.get(key).push(one);
+    groups.get(key).push(at);
   }
-  const members = [...groups.values()].map((group) => ({ at: group[0].configuration, name: commonName(report, group.map(({ configuration }) => configuration)) }));
-  return { series: [...groups.values()].map(([first]) => first), members };
+  const members = [...groups.values()].map((group) => ({ at: group[0], name: commonName(report, group) }));
+  const kept = new Set(members.map(({ at }) => at));
+  return { curves: curves.map((curve) => ({ ...curve, series: curve.series.filter(({ configuration }) => kept.has(configuration)) })), members };
 }
 
 function commonName(report, group) {
   if (group.length === 1) return report.labels[group[0]];
   const values = group.map((at) => report.configurations[at]?.axes ?? []);
   const shared = report.axes.map(({ key }, at) => [key, at]).filter(([, at]) => values.every((axes) => axes[at] === values[0][at]));
-  const name = shared.map(([key, at]) => `${key}=${values[0][at]}`).join(" ");
-  return name === "" ? `${report.labels[group[0]]} and ${group.length - 1} more` : `${name} (${group.length})`;
+  const name = shared.map(([key, at]) => (report.axes.length === 1 ? report.labels[group[0]] : `${key}=${values[0][at]}`)).join(" ");
+  return name === "" ? `${report.labels[group[0]]} and ${group.length - 1} more` : `${name} (${group.length} configurations)`;
 }
 
 function curvesFigure(report, curves, first, selection, noun) {
-  const state = { curve: first, log: false, xs: first.x };
+  const state = { curve: first, log: false, from: null, to: null };
   const caption = h("span");
-  const numbers = numbersTable("Curves in numbers", () => curveColumns(state.curve), () => curveRows(report, state.curve, selection));
+  const numbers = numbersTable(noun === "courses" ? "Learning rates in numbers" : "Curves in numbers", () => curveColumns(state.curve), () => curveRows(report, state.curve, selection));
   const chart = lazyChart({
     option: (width) => curveOption(report, state, selection, width),
     height: (width) => (width < 520 ? 300 : 420),
@@ -65,22 +69,54 @@ function curvesFigure(report, curves, first, selection, noun) {
   };
   const metrics = [...new Map(curves.map((curve) => [curve.metric, curve])).values()];
   const xChooser = h("span", { class: "slot" });
+  const range = h("span", { class: "slot" });
+  const offerRange = () => range.replaceChildren(...rangeInputs(state.curve, (change) => changed(change)));
   const offerXs = () => {
     const same = curves.filter(({ metric }) => metric === state.curve.metric);
-    xChooser.replaceChildren(...[chooser("By", same.map(({ x }) => [x, `${x}s`]), state.curve.x, (x) => changed({ curve: same.find((curve) => curve.x === x) }))].filter(Boolean));
+    xChooser.replaceChildren(...[chooser("By", same.map(({ x }) => [x, `${x}s`]), state.curve.x, (x) => {
+      changed({ curve: same.find((curve) => curve.x === x), from: null, to: null });
+      offerRange();
+    })].filter(Boolean));
   };
   const controls = [
     chooser("Show", metrics.map(({ metric, label }) => [metric, label]), first.metric, (metric) => {
       const same = curves.filter((curve) => curve.metric === metric);
-      changed({ curve: same.find(({ x }) => x === state.curve.x) ?? same[0] });
+      const next = same.find(({ x }) => x === state.curve.x) ?? same[0];
+      const kept = next.x === state.curve.x;
+      changed(kept ? { curve: next } : { curve: next, from: null, to: null });
       offerXs();
+      if (!kept) offerRange();
     }),
-    xChooser, logBox,
+    xChooser, range, logBox,
   ];
   selection.listeners.push(() => changed({}));
   changed({});
   offerXs();
+  offerRange();
   return figure(caption, controls, [chart.element, legend(selection, noun)], numbers);
+}
+
+// The part of the axis that is drawn: numbers to type, since dragging is not for everybody. The vertical axis follows.
+function rangeInputs({ x, series }, changed) {
+  const xs = series.flatMap((one) => one.x);
+  const [first, last] = [Math.min(...xs), Math.max(...xs)];
+  if (!(last - first > 2)) return [];
+  const input = (label, value, key) => {
+    const id = freshId("range");
+    const box = h("input", { id, type: "number", min: first, max: last, value, onchange: () => {
+      const typed = Number(box.value);
+      changed({ [key]: box.value === "" || !(typed > first && typed < last) ? null : typed });
+    } });
+    return h("span", { class: "control" }, h("label", { for: id }, label), box);
+  };
+  return [input(`from ${x}`, first, "from"), input("to", last, "to")];
+}
+
+function within({ from, to }, one) {
+  if (from === null && to === null) return one;
+  const kept = one.x.map((x, at) => ({ x, at })).filter(({ x }) => (from === null || x >= from) && (to === null || x <= to)).map(({ at }) => at);
+  const pick = (list) => list && kept.map((at) => list[at]);
+  return { ...one, x: pick(one.x), mean: pick(one.mean), low: pick(one.low), high: pick(one.high), n: pick(one.n) };
 }
 
 function curveCaption({ label, unit, x, series }) {
@@ -107,17 +143,16 @@ function nameIn(selection, at) {
 
 function curveOption(report, state, selection, width) {
   const { curve, log } = state;
-  const series = shownSeries(curve, selection);
+  const series = shownSeries(curve, selection).map((one) => within(state, one));
   const onAxis = (value) => isNumber(value) && (!log || value > 0);
-  const named = width >= 720 && series.length > 1 && series.length <= NAMED_AT_THEIR_ENDS;
+  const named = width >= 720 && series.length > 1 && series.length <= NAMED_AT_THEIR_ENDS
+    && series.every(({ configuration }) => nameIn(selection, configuration).length <= LONGEST_NAME_AT_AN_END);
   const xs = series.flatMap(({ x }) => x);
-  const zoom = new Set(xs).size > MANY_POINTS;
   const target = curve.metric === report.metric.name ? report.metric.target : null;
   return {
-    grid: { left: 8, right: named ? 168 : 16, top: 14, bottom: zoom ? 84 : 40, containLabel: true },
-    xAxis: bottomAxis(curve.x, { min: "dataMin", max: "dataMax", minInterval: 1, axisLabel: { ...valueAxis().axisLabel, alignMaxLabel: named ? "right" : "center" } }),
+    grid: { left: 8, right: named ? 168 : 16, top: 14, bottom: 40, containLabel: true },
+    xAxis: bottomAxis(curve.x, { ...endsOf(xs), minInterval: 1, axisLabel: { ...valueAxis().axisLabel, alignMaxLabel: named ? "right" : "center" } }),
     yAxis: { ...valueAxis({ scale: true }), type: log ? "log" : "value", ...(log ? { min: (range) => logEnd(range.min, -1), max: (range) => logEnd(range.max, 1) } : {}), minorSplitLine: { show: false } },
-    dataZoom: zoom ? [{ type: "slider", height: 22, bottom: 8, borderColor: colour("rule"), fillerColor: translucent("ink", 0.08), textStyle: { color: colour("muted") }, brushSelect: false, showDataShadow: false }] : [],
     tooltip: tooltip("axis", (hovered) => curveTip(curve, selection, hovered)),
     series: [
       ...series.flatMap((one) => bandOf(one, onAxis)),
@@ -125,6 +160,12 @@ function curveOption(report, state, selection, width) {
       ...(isNumber(target) && onAxis(target) ? [targetLine(target, xs)] : []),
     ],
   };
+}
+
+// The axis ends where the lines do; around a single point there is room.
+function endsOf(xs) {
+  const one = new Set(xs).size === 1;
+  return { min: one ? xs[0] - 1 : "dataMin", max: one ? xs[0] + 1 : "dataMax" };
 }
 
 // Ends of a logarithmic axis at 1, 2 or 5 times a power of ten: a decade each way would leave most of it empty.

@@ -32,7 +32,8 @@ function layersSection(report) {
   };
   chooseMeasure(state.measure.measurement);
   const controls = [chooser("Show", measures.map(({ measurement, label }) => [measurement, label]), state.measure.measurement, chooseMeasure), logSlot];
-  return section("layers", "Layers", figure(caption, controls, h("div", { class: "panels" }, panels.map(({ element }) => element)), numbers));
+  return section("layers", "Layers", figure(caption, controls, h("div", { class: "panels" }, panels.map(({ element }) => element)), numbers),
+    report.layers_left_out > 0 ? h("p", { class: "note" }, `Maps of ${number(report.layers_left_out)} more are left out here; layers.csv has their numbers.`) : null);
 }
 
 function layerPanel(report, state, side) {

@@ -14,6 +14,15 @@ function bestSentence(report) {
     h("strong", {}, bdi(report.fullLabels[report.configurationNamed(board.value(first, "configuration"))] ?? board.value(first, "configuration"))), `, ${metric.label} ${value} (${count(n, "seed")}).`, ties);
 }
 
+const STATES = ["finished", "diverged", "failed", "running", "pending", "skipped"];
+
+/** What became of the runs, in place of the server's plain text. */
+function statusParts({ counts }) {
+  const there = STATES.filter((state) => counts[state] > 0);
+  return [`${count(counts.planned, "run")} planned`, there.length > 0 ? ": " : "", there.map((state) =>
+    [h("span", { class: `state ${state}` }, h("b", {}, number(counts[state])), ` ${state}`), " "])];
+}
+
 function isYes(value) {
   return value === true || value === "yes";
 }
