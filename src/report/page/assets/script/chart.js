@@ -1,6 +1,6 @@
 // Charts that are made when they come into view, repaint with the theme, and are all there on paper.
 
-const PAPER_WIDTH = 690;
+const PAPER_WIDTH = 670;
 const SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 const allCharts = new Set();
 let firstChartAt = null;
