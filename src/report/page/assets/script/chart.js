@@ -127,7 +127,7 @@ function tooltip(trigger, content) {
     backgroundColor: colour("paper"),
     borderColor: colour("rule"),
     textStyle: { color: colour("ink"), fontSize: 13 },
-    extraCssText: "box-shadow: none; border-radius: 2px; max-width: 26rem; white-space: normal;",
+    extraCssText: "box-shadow: none; border-radius: 2px; max-width: min(38rem, 92vw); white-space: normal;",
     axisPointer: { type: "line", lineStyle: { color: colour("muted"), type: "solid", width: 1 }, animation: false },
     formatter: content,
   };

@@ -50,7 +50,7 @@ function commonName(report, group) {
 }
 
 function curvesFigure(report, curves, first, selection, noun) {
-  const state = { curve: first, log: false, from: null, to: null };
+  const state = { curve: first, log: false, beside: false, from: null, to: null };
   const caption = h("span");
   const numbers = numbersTable(noun === "courses" ? "Learning rates in numbers" : "Curves in numbers", () => curveColumns(state.curve), () => curveRows(report, state.curve, selection));
   const chart = lazyChart({
@@ -59,9 +59,13 @@ function curvesFigure(report, curves, first, selection, noun) {
     describe: () => curveWords(report, state.curve, selection),
   });
   const logBox = toggle("Logarithmic", false, (on) => changed({ log: on }));
+  const besideBox = toggle("Training beside it", false, (on) => changed({ beside: on }));
   const changed = (change) => {
     Object.assign(state, change);
-    caption.replaceChildren(...curveCaption(state.curve));
+    const training = trainingOf(curves, state.curve);
+    state.training = state.beside ? training : null;
+    besideBox.hidden = training === null;
+    caption.replaceChildren(...curveCaption(state.curve), state.training === null ? "" : `; thin lines: ${state.training.label}`);
     const able = curveValues(state.curve).some((value) => value > 0);
     logBox.querySelector("input").disabled = !able;
     chart.update();
@@ -87,13 +91,19 @@ function curvesFigure(report, curves, first, selection, noun) {
       offerXs();
       if (!kept) offerRange();
     }),
-    xChooser, range, logBox,
+    xChooser, range, logBox, besideBox,
   ];
   selection.listeners.push(() => changed({}));
   changed({});
   offerXs();
   offerRange();
   return figure(caption, controls, [chart.element, legend(selection, noun)], numbers);
+}
+
+// What was seen in training, of what was seen in validation: the gap between them is overfitting.
+function trainingOf(curves, { metric, x }) {
+  if (!metric.startsWith("val_")) return null;
+  return curves.find((curve) => curve.metric === metric.replace("val_", "train_") && curve.x === x) ?? null;
 }
 
 // The part of the axis that is drawn: numbers to type, since dragging is not for everybody. The vertical axis follows.
@@ -148,14 +158,17 @@ function curveOption(report, state, selection, width) {
   const named = width >= 720 && series.length > 1 && series.length <= NAMED_AT_THEIR_ENDS
     && series.every(({ configuration }) => nameIn(selection, configuration).length <= LONGEST_NAME_AT_AN_END);
   const xs = series.flatMap(({ x }) => x);
+  const training = state.training ? shownSeries(state.training, selection).map((one) => within(state, one)) : [];
+  const drawn = [...series, ...training].flatMap(({ mean, low, high }) => [...mean, ...(low ?? []), ...(high ?? [])]).filter((value) => isNumber(value) && value > 0);
   const target = curve.metric === report.metric.name ? report.metric.target : null;
   return {
     grid: { left: 8, right: named ? 168 : 16, top: 14, bottom: 40, containLabel: true },
     xAxis: bottomAxis(curve.x, { ...endsOf(xs), minInterval: 1, axisLabel: { ...valueAxis().axisLabel, alignMaxLabel: named ? "right" : "center" } }),
-    yAxis: { ...valueAxis({ scale: true }), type: log ? "log" : "value", ...(log ? { min: (range) => logEnd(range.min, -1), max: (range) => logEnd(range.max, 1) } : {}), minorSplitLine: { show: false } },
-    tooltip: tooltip("axis", (hovered) => curveTip(curve, selection, hovered)),
+    yAxis: { ...valueAxis({ scale: true }), ...(log ? logScale(drawn) : {}) },
+    tooltip: tooltip("axis", (hovered) => curveTip(state, selection, hovered)),
     series: [
       ...series.flatMap((one) => bandOf(one, onAxis)),
+      ...training.map((one) => thinLineOf(one, onAxis)),
       ...series.map((one) => lineOf(one, nameIn(selection, one.configuration), onAxis, named)),
       ...(isNumber(target) && onAxis(target) ? [targetLine(target, xs)] : []),
     ],
@@ -168,12 +181,16 @@ function endsOf(xs) {
   return { min: one ? xs[0] - 1 : "dataMin", max: one ? xs[0] + 1 : "dataMax" };
 }
 
-// Ends of a logarithmic axis at 1, 2 or 5 times a power of ten: a decade each way would leave most of it empty.
-function logEnd(value, side) {
-  if (!(value > 0)) return undefined;
-  const power = 10 ** Math.floor(Math.log10(value));
-  const steps = [0.5, 1, 2, 5, 10].map((factor) => factor * power);
-  return side < 0 ? steps.filter((step) => step <= value * 1.0001).at(-1) : steps.find((step) => step >= value * 0.9999);
+const WIDE = 60;
+
+// A logarithmic axis from power to power: of ten, or of two where ten would leave hardly a line.
+function logScale(values) {
+  if (values.length === 0) return { type: "log" };
+  const [least, most] = values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, 0]);
+  const base = most / least > WIDE ? 10 : 2;
+  const power = (value, round) => base ** round(Number((Math.log(value) / Math.log(base)).toFixed(9)));
+  const [min, max] = [power(least, Math.floor), power(most, Math.ceil)];
+  return { type: "log", logBase: base, min, max: max > min ? max : min * base };
 }
 
 function lineOf({ configuration, x, mean }, name, onAxis, named) {
@@ -188,6 +205,13 @@ function lineOf({ configuration, x, mean }, name, onAxis, named) {
     emphasis: { disabled: true },
     data: x.map((at, place) => ({ value: [at, onAxis(mean[place]) ? mean[place] : null], symbol: place % every === offset || x.length === 1 ? look.symbol : "none" })),
     ...(named ? { endLabel: { show: true, formatter: () => name, color: colour("ink"), fontSize: 12, width: 150, overflow: "truncate", distance: 8 }, labelLayout: { moveOverlap: "shiftY" } } : {}),
+  };
+}
+
+function thinLineOf({ configuration, x, mean }, onAxis) {
+  return {
+    type: "line", id: `training-${configuration}`, z: 2, symbol: "none", silent: true, emphasis: { disabled: true }, lineStyle: { color: mark(configuration).colour, width: 1.2 },
+    itemStyle: { color: mark(configuration).colour }, data: x.map((at, place) => [at, onAxis(mean[place]) ? mean[place] : null]),
   };
 }
 
@@ -217,12 +241,17 @@ function targetLine(target) {
   };
 }
 
-function curveTip(curve, selection, hovered) {
+function curveTip({ curve, training }, selection, hovered) {
   const x = hovered[0]?.axisValue;
   const lines = shownSeries(curve, selection).map((one) => ({ one, at: one.x.indexOf(x) })).filter(({ one, at }) => at >= 0 && isNumber(one.mean[at]))
     .sort((one, other) => other.one.mean[other.at] - one.one.mean[one.at])
-    .map(({ one, at }) => [swatch(one.configuration), nameIn(selection, one.configuration), bandText(one, at, curve.unit)]);
+    .map(({ one, at }) => [swatch(one.configuration), nameIn(selection, one.configuration), bandText(one, at, curve.unit) + trainingText(training, one, x)]);
   return tooltipContent(`${capital(curve.x)} ${number(x)}`, lines);
+}
+
+function trainingText(training, { configuration }, x) {
+  const one = training?.series.find((other) => other.configuration === configuration);
+  return one ? `, training ${quantity(one.mean[one.x.indexOf(x)], training.unit)}` : "";
 }
 
 function bandText({ mean, low, high, n }, at, unit) {
