@@ -28,6 +28,15 @@ window.inPage = {
     return Number(unit[1]) * ({ µs: 1e-6, ms: 1e-3, min: 60, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }[unit[2]] ?? 1);
   },
 
+  // What the last digit of a number as the page writes it is worth.
+  resolution(text) {
+    const value = this.parsed(text);
+    const digits = /[\d,]+(?:\.(\d+))?/.exec(text.trim().split(" ± ")[0]);
+    if (value === null || digits === null) return 0;
+    const written = Number(digits[0].replaceAll(",", ""));
+    return 10 ** -(digits[1]?.length ?? 0) * (written === 0 ? 1 : Math.abs(value) / written);
+  },
+
   chart(section) {
     const svg = document.querySelector(`${section} .chart svg`);
     const paths = [...svg.querySelectorAll("path")].filter((path) => path.getAttribute("stroke-width") === "2" && path.getAttribute("fill") === "none" && /[LC]|\d [-\d.]+ [-\d.]+/.test(path.getAttribute("d")));
