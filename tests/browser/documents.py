@@ -20,7 +20,7 @@ PAGE = ROOT / "src/report/page"
 
 METRICS = [("val_accuracy", "validation accuracy", ""), ("val_loss", "validation loss", ""), ("test_accuracy", "test accuracy", ""),
            ("test_loss", "test loss", ""), ("train_loss", "training loss", ""), ("generalization_gap", "generalization gap", ""),
-           ("epochs_to_target", "epochs to target", ""), ("seconds_to_target", "time to target", "s"), ("images_per_s", "images a second", ""),
+           ("epochs_to_target", "epochs to target", ""), ("seconds_to_target", "time to target", "s"), ("images_per_s", "throughput", "images/s"),
            ("wall_s", "wall time", "s"), ("peak_memory_bytes", "peak memory", "bytes")]
 T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 
@@ -95,7 +95,7 @@ class Sweep:
         document = {
             "format": 1,
             "sweep": {"name": self.name, "description": self.description, "header": self.header, "changes": [], "version": "0.1.0"},
-            "metric": {"name": "val_accuracy", "label": "validation accuracy", "goal": "maximize", "target": self.target},
+            "metric": {"name": "val_accuracy", "label": "validation accuracy", "unit": "", "goal": "maximize", "target": self.target},
             "counts": {"planned": len(self.runs), **counts},
             "axes": [{"key": key, "values": [str(value) for value in values]} for key, values in self.axes.items()],
             "configurations": [{"name": name(self.points[at]), "axes": [str(value) for value in self.points[at]], "label": name(self.points[at])} for at in order],
@@ -237,7 +237,8 @@ def small():
     shares = [{"configuration": at, "values": [[max(0, 0.3 - 0.03 * epoch + 0.05 * row - 0.1) for epoch in range(10)] for row in range(3)]} for at in range(4)]
     epochs = list(range(1, 11))
     document["layers"] = [{"measurement": "gradient_norm_mean", "label": "gradient norm, mean of the epoch", "layers": layers, "epochs": epochs, "maps": maps},
-                          {"measurement": "activation_dead", "label": "share of dead units", "layers": ["relu1", "relu2", "relu3"], "epochs": epochs, "maps": shares}]
+                          {"measurement": "activation_dead", "label": "share of dead units", "layers": ["relu1", "relu2", "relu3"], "epochs": epochs, "maps": shares},
+                          {"measurement": "smoothness_beta", "label": "smoothness beta", "layers": ["network"], "epochs": epochs, "maps": [{"configuration": at, "values": [[(9 + at) / epoch for epoch in epochs]]} for at in range(4)]}]
     document["effects"]["interactions"] = []
     lr = next(curve for curve in document["curves"] if curve["metric"] == "lr")
     document["curves"].append({**lr, "metric": "step_lr", "x": "step", "series": [{**one, "x": [141 * x for x in one["x"]]} for one in lr["series"]]})
@@ -316,7 +317,7 @@ def throughput():
                   broken=lambda at, seed: "skipped" if at >= 9 else None)
     document = sweep.document()
     document.update(curves=[], effects={"metric": "images_per_s", "main": [], "interactions": [], "left_out": 0})
-    document["metric"].update(name="images_per_s", label="images a second", target=None)
+    document["metric"].update(name="images_per_s", label="throughput", unit="images/s", target=None)
     axes = [(key, key, "", "text") for key in sweep.axes]
     timings, scalings = [], []
     generator = random.Random(11)
@@ -342,7 +343,7 @@ def throughput():
             step = 0.02 + batch / 900 / ranks + 0.003 * (ranks - 1) ** 0.7
             scalings.append([f"device=cpu devices=1 batch_size={batch}", "cpu", "1", str(batch), "strong", "all runs", ranks, batch, 0, None, None, batch / step, (0.02 + batch / 900) / step, (0.02 + batch / 900) / step / ranks, step, None, None, None, None, 0.2])
     document["throughput"] = table([("configuration", "configuration", "", "text"), *axes, ("n", "n", "", "integer"), ("reason", "reason", "", "text"), ("device_name", "device", "", "text"), ("ranks", "ranks", "", "integer"), ("cores", "cores", "", "integer"),
-                                    ("threads", "threads", "", "integer"), ("step_images", "images of a step", "", "integer"), ("warm_up_steps", "warm-up steps", "", "integer"), ("timed_steps", "timed steps", "", "integer"), ("images_per_s_mean", "images a second, mean", "1/s", "number"),
+                                    ("threads", "threads", "", "integer"), ("step_images", "images of a step", "", "integer"), ("warm_up_steps", "warm-up steps", "", "integer"), ("timed_steps", "timed steps", "", "integer"), ("images_per_s_mean", "throughput, mean", "images/s", "number"),
                                     ("images_per_s_std", "images a second, standard deviation", "1/s", "number"), ("step_s", "step", "s", "number"), ("data_s", "batch", "s", "number"), ("forward_s", "forward", "s", "number"), ("backward_s", "backward", "s", "number"), ("update_s", "update", "s", "number"),
                                     ("speed_up", "speed-up", "", "number"), ("peak_memory_bytes", "peak memory", "bytes", "integer"), ("device_memory_bytes", "memory on the device", "bytes", "integer"), ("bytes_per_image", "memory by image", "bytes", "number")], timings)
     document["scaling"] = table([("configuration", "configuration", "", "text"), *axes, ("scaling", "scaling", "", "text"), ("forecast_from", "forecast from", "", "text"), ("ranks", "ranks", "", "integer"), ("step_images", "images of a step", "", "integer"), ("n", "n", "", "integer"), ("cores", "cores", "", "integer"),

@@ -114,7 +114,8 @@ def shows_the_sections_it_has_data_for(page):
     there = {
         "verdicts": document["claims"], "leaderboard": document["leaderboard"]["rows"],
         "curves": [curve for curve in curves if curve["metric"] not in ("lr", "step_lr")], "rates": [curve for curve in curves if curve["metric"] in ("lr", "step_lr")],
-        "layers": [layer for layer in document["layers"] if layer["maps"] and layer["layers"] and layer["epochs"]],
+        "layers": [layer for layer in document["layers"] if layer["maps"] and len(layer["layers"]) > 1 and layer["epochs"]],
+        "network": [layer for layer in document["layers"] if layer["maps"] and len(layer["layers"]) == 1 and layer["epochs"]],
         "effects": document["effects"]["main"] or document["effects"]["interactions"],
         "claims": [claim for claim in document["claims"] if claim["effect"] is not None],
         "throughput": (document["throughput"] or {}).get("rows"), "scaling": (document["scaling"] or {}).get("rows"),
@@ -288,7 +289,7 @@ def maps_the_layers(page):
     if not page.all("#layers"):
         return
     page.bring("#layers .chart")
-    measure = page.document["layers"]
+    measure = [layer for layer in page.document["layers"] if len(layer["layers"]) > 1]
     shown = page.labelled("#layers", "Show")
     for entry in measure if shown is not None else []:
         Select(shown).select_by_value(entry["measurement"])

@@ -15,7 +15,7 @@ function curvesSection(report) {
   const left = report.curves_left_out > 0
     ? h("p", { class: "note" }, `Curves of the ${number(members.length)} best configurations and of those that claims are about; those of ${number(report.curves_left_out)} more are in curves.csv.`)
     : null;
-  return section("curves", "Curves", curvesFigure(report, curves, first, selection, "configurations"), left);
+  return section("curves", "Curves", curvesFigure(report, curves, first, selection, "configurations", "Curves in numbers"), left);
 }
 
 function ratesSection(report) {
@@ -24,7 +24,7 @@ function ratesSection(report) {
   const { curves, members } = alike(report, rates.map((curve) => ({ ...curve, metric: "lr" })));
   const selection = selectionOf(members);
   const all = members.length === 1 && report.configurations.length > 1 ? h("p", { class: "lead" }, "Every configuration has this course of the learning rate.") : null;
-  return section("rates", "Learning rates", all, curvesFigure(report, curves, curves[0], selection, "courses"));
+  return section("rates", "Learning rates", all, curvesFigure(report, curves, curves[0], selection, "courses", "Learning rates in numbers"));
 }
 
 // Configurations with the same course are one line, named by what they have in common.
@@ -49,10 +49,10 @@ function commonName(report, group) {
   return name === "" ? `${report.labels[group[0]]} and ${group.length - 1} more` : `${name} (${group.length} configurations)`;
 }
 
-function curvesFigure(report, curves, first, selection, noun) {
+function curvesFigure(report, curves, first, selection, noun, numbersCaption) {
   const state = { curve: first, log: false, beside: false, from: null, to: null };
   const caption = h("span");
-  const numbers = numbersTable(noun === "courses" ? "Learning rates in numbers" : "Curves in numbers", () => curveColumns(state.curve), () => curveRows(report, state.curve, selection));
+  const numbers = numbersTable(numbersCaption, () => curveColumns(state.curve), () => curveRows(report, state.curve, selection));
   const chart = lazyChart({
     option: (width) => curveOption(report, state, selection, width),
     height: (width) => (width < 520 ? 300 : 420),

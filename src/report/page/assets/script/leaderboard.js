@@ -78,7 +78,7 @@ function inOrder(columns, keys) {
 function meanColumn(board, stem, column) {
   const [low, high] = [board.at(`${stem}_ci95_low`), board.at(`${stem}_ci95_high`)];
   const csv = [[column.key, column.at], [`${stem}_ci95_low`, low], [`${stem}_ci95_high`, high]];
-  return { ...column, label: withoutMean(column.label), csv, show: (row) => plusMinus(row[column.at], row[low], row[high], column.unit) };
+  return { ...column, label: withUnit({ label: withoutMean(board.column(column.key).label), unit: column.unit }), csv, show: (row) => plusMinus(row[column.at], row[low], row[high], column.unit) };
 }
 
 function withoutMean(label) {

@@ -23,7 +23,7 @@ function onlyValue({ axes, configurations }, at) {
   return typeof value === "string" && asNumber(value) === null && !["true", "false", ""].includes(value) ? value : null;
 }
 
-const SECTIONS = [leaderboardSection, curvesSection, ratesSection, layersSection, effectsSection, claimsSection, throughputSection, scalingSection, failuresSection, runsSection, provenanceSection];
+const SECTIONS = [leaderboardSection, curvesSection, ratesSection, layersSection, networkSection, effectsSection, claimsSection, throughputSection, scalingSection, failuresSection, runsSection, provenanceSection];
 
 function show() {
   document.getElementById("theme").append(themeButton());
