@@ -20,7 +20,7 @@ PAGE = ROOT / "src/report/page"
 
 METRICS = [("val_accuracy", "validation accuracy", ""), ("val_loss", "validation loss", ""), ("test_accuracy", "test accuracy", ""),
            ("test_loss", "test loss", ""), ("train_loss", "training loss", ""), ("generalization_gap", "generalization gap", ""),
-           ("epochs_to_target", "epochs to target", ""), ("seconds_to_target", "time to target", "s"), ("images_per_s", "images a second", ""),
+           ("epochs_to_target", "epochs to target", ""), ("seconds_to_target", "time to target", "s"), ("images_per_s", "throughput", "images/s"),
            ("wall_s", "wall time", "s"), ("peak_memory_bytes", "peak memory", "bytes")]
 T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 
@@ -39,8 +39,8 @@ def page(document):
     script = '(() => {\n"use strict";\n' + "".join((PAGE / source).read_text() for source in sources) + "})();\n"
     return environment.render_str(
         (PAGE / "assets/template.html").read_text(), "template.html",
-        title=document["sweep"]["name"], sweep=document["sweep"], metric=document["metric"], counts=document["counts"], claims=document["claims"],
-        leaderboard=written_leaderboard(document), document=json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+        title=document["sweep"]["name"], description=document["sweep"]["description"], header=document["sweep"]["header"], version=document["sweep"]["version"],
+        status=f"{document['counts']['planned']} runs", claims=document["claims"], leaderboard=written_leaderboard(document), document=json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         style=(PAGE / "assets/report.css").read_text(), echarts=(PAGE / "assets/echarts.min.js").read_text(), script=script)
 
 
@@ -51,7 +51,8 @@ def written_leaderboard(document):
     wanted = ["rank", "configuration", "n", f"{document['metric']['name']}_mean"]
     text = lambda cell: "–" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell)
     rows = [[text(row[keys.index(key)]) for key in wanted] for row in table["rows"][:200]]
-    return {"columns": ["rank", "configuration", "n", document["metric"]["label"]], "rows": rows, "left_out": max(0, len(table["rows"]) - 200)}
+    labels = ["rank", "configuration", "n", document["metric"]["label"]]
+    return {"columns": [{"label": label, "numeric": label != "configuration"} for label in labels], "rows": rows, "left_out": max(0, len(table["rows"]) - 200)}
 
 
 class Sweep:
@@ -94,7 +95,7 @@ class Sweep:
         document = {
             "format": 1,
             "sweep": {"name": self.name, "description": self.description, "header": self.header, "changes": [], "version": "0.1.0"},
-            "metric": {"name": "val_accuracy", "label": "validation accuracy", "goal": "maximize", "target": self.target},
+            "metric": {"name": "val_accuracy", "label": "validation accuracy", "unit": "", "goal": "maximize", "target": self.target},
             "counts": {"planned": len(self.runs), **counts},
             "axes": [{"key": key, "values": [str(value) for value in values]} for key, values in self.axes.items()],
             "configurations": [{"name": name(self.points[at]), "axes": [str(value) for value in self.points[at]], "label": name(self.points[at])} for at in order],
@@ -220,14 +221,14 @@ def small():
     document = sweep.document()
     document["claims"] = [
         claim("warm-up + cosine reaches 95 % sooner than a constant rate", "epochs_to_target: schedule=warmup_cosine smaller than schedule=constant", "confirmed",
-              "4.3 epochs fewer on average (95 % CI 1.2 to 7.4), 3 seeds, p = 0.046 after correction.", -4.3, 3.1, p=0.023),
+              "4.3 epochs fewer on average (95 % CI 1.2 to 7.4), 3 seeds, p = 0.046 after correction", -4.3, 3.1, p=0.023),
         claim("warm-up + cosine ends with a higher accuracy than a constant rate", "val_accuracy: schedule=warmup_cosine larger than schedule=constant", "undecided",
-              "0.031 more on average (95 % CI -0.012 to 0.075), 3 seeds, p = 0.086 after correction.", 0.031, 0.043, more=2, p=0.086),
+              "0.031 more on average (95 % CI -0.012 to 0.075), 3 seeds, p = 0.086 after correction; 2 more seeds like these would decide it", 0.031, 0.043, more=2, p=0.086),
         claim("a constant rate is as good as steps", "val_accuracy: schedule=constant equal to schedule=step within 0.01", "refuted",
-              "0.024 less on average (95 % CI -0.031 to -0.017), 3 seeds, p = 0.008 after correction.", -0.024, 0.007, margin=0.01, p=0.004),
+              "0.024 less on average (95 % CI -0.031 to -0.017), 3 seeds, p = 0.008 after correction", -0.024, 0.007, margin=0.01, p=0.004),
         claim("cosine is twice as fast as exponential", "seconds_to_target: schedule=cosine smaller than schedule=exponential by a factor of 2", "undecided",
-              "1.3 times as fast on average (95 % CI 0.6 to 2.9), 3 seeds, p = 0.21 after correction.", 0.77, 0.3, ratio=True, none=0.5, more=14, p=0.21),
-        claim("tanh equals elu", "val_accuracy: activation=tanh equal to activation=elu within 0.01", "undecided", "No pair of runs could be compared."),
+              "1.3 times as fast on average (95 % CI 0.6 to 2.9), 3 seeds, p = 0.21 after correction", 0.77, 0.3, ratio=True, none=0.5, more=14, p=0.21),
+        claim("tanh equals elu", "val_accuracy: activation=tanh equal to activation=elu within 0.01", "undecided", "0 seeds; nothing to compare yet"),
     ]
     layers = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc1", "fc2", "fc3", "network"]
     generator = random.Random(3)
@@ -236,8 +237,11 @@ def small():
     shares = [{"configuration": at, "values": [[max(0, 0.3 - 0.03 * epoch + 0.05 * row - 0.1) for epoch in range(10)] for row in range(3)]} for at in range(4)]
     epochs = list(range(1, 11))
     document["layers"] = [{"measurement": "gradient_norm_mean", "label": "gradient norm, mean of the epoch", "layers": layers, "epochs": epochs, "maps": maps},
-                          {"measurement": "activation_dead", "label": "share of dead units", "layers": ["relu1", "relu2", "relu3"], "epochs": epochs, "maps": shares}]
+                          {"measurement": "activation_dead", "label": "share of dead units", "layers": ["relu1", "relu2", "relu3"], "epochs": epochs, "maps": shares},
+                          {"measurement": "smoothness_beta", "label": "smoothness beta", "layers": ["network"], "epochs": epochs, "maps": [{"configuration": at, "values": [[(9 + at) / epoch for epoch in epochs]]} for at in range(4)]}]
     document["effects"]["interactions"] = []
+    lr = next(curve for curve in document["curves"] if curve["metric"] == "lr")
+    document["curves"].append({**lr, "metric": "step_lr", "x": "step", "series": [{**one, "x": [141 * x for x in one["x"]]} for one in lr["series"]]})
     return document
 
 
@@ -313,7 +317,7 @@ def throughput():
                   broken=lambda at, seed: "skipped" if at >= 9 else None)
     document = sweep.document()
     document.update(curves=[], effects={"metric": "images_per_s", "main": [], "interactions": [], "left_out": 0})
-    document["metric"].update(name="images_per_s", label="images a second", target=None)
+    document["metric"].update(name="images_per_s", label="throughput", unit="images/s", target=None)
     axes = [(key, key, "", "text") for key in sweep.axes]
     timings, scalings = [], []
     generator = random.Random(11)
@@ -339,7 +343,7 @@ def throughput():
             step = 0.02 + batch / 900 / ranks + 0.003 * (ranks - 1) ** 0.7
             scalings.append([f"device=cpu devices=1 batch_size={batch}", "cpu", "1", str(batch), "strong", "all runs", ranks, batch, 0, None, None, batch / step, (0.02 + batch / 900) / step, (0.02 + batch / 900) / step / ranks, step, None, None, None, None, 0.2])
     document["throughput"] = table([("configuration", "configuration", "", "text"), *axes, ("n", "n", "", "integer"), ("reason", "reason", "", "text"), ("device_name", "device", "", "text"), ("ranks", "ranks", "", "integer"), ("cores", "cores", "", "integer"),
-                                    ("threads", "threads", "", "integer"), ("step_images", "images of a step", "", "integer"), ("warm_up_steps", "warm-up steps", "", "integer"), ("timed_steps", "timed steps", "", "integer"), ("images_per_s_mean", "images a second, mean", "1/s", "number"),
+                                    ("threads", "threads", "", "integer"), ("step_images", "images of a step", "", "integer"), ("warm_up_steps", "warm-up steps", "", "integer"), ("timed_steps", "timed steps", "", "integer"), ("images_per_s_mean", "throughput, mean", "images/s", "number"),
                                     ("images_per_s_std", "images a second, standard deviation", "1/s", "number"), ("step_s", "step", "s", "number"), ("data_s", "batch", "s", "number"), ("forward_s", "forward", "s", "number"), ("backward_s", "backward", "s", "number"), ("update_s", "update", "s", "number"),
                                     ("speed_up", "speed-up", "", "number"), ("peak_memory_bytes", "peak memory", "bytes", "integer"), ("device_memory_bytes", "memory on the device", "bytes", "integer"), ("bytes_per_image", "memory by image", "bytes", "number")], timings)
     document["scaling"] = table([("configuration", "configuration", "", "text"), *axes, ("scaling", "scaling", "", "text"), ("forecast_from", "forecast from", "", "text"), ("ranks", "ranks", "", "integer"), ("step_images", "images of a step", "", "integer"), ("n", "n", "", "integer"), ("cores", "cores", "", "integer"),

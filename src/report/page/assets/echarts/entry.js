@@ -3,7 +3,6 @@ import { init, use } from "echarts/core";
 import { BarChart, CustomChart, HeatmapChart, LineChart, ScatterChart } from "echarts/charts";
 import {
   AriaComponent,
-  DataZoomComponent,
   GridComponent,
   MarkLineComponent,
   TooltipComponent,
@@ -16,7 +15,6 @@ use([
   AriaComponent,
   BarChart,
   CustomChart,
-  DataZoomComponent,
   GridComponent,
   HeatmapChart,
   LabelLayout,

@@ -1,6 +1,6 @@
 // Charts that are made when they come into view, repaint with the theme, and are all there on paper.
 
-const PAPER_WIDTH = 690;
+const PAPER_WIDTH = 670;
 const SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 const allCharts = new Set();
 let firstChartAt = null;
@@ -127,7 +127,7 @@ function tooltip(trigger, content) {
     backgroundColor: colour("paper"),
     borderColor: colour("rule"),
     textStyle: { color: colour("ink"), fontSize: 13 },
-    extraCssText: "box-shadow: none; border-radius: 2px; max-width: 26rem; white-space: normal;",
+    extraCssText: "box-shadow: none; border-radius: 2px; max-width: min(38rem, 92vw); white-space: normal;",
     axisPointer: { type: "line", lineStyle: { color: colour("muted"), type: "solid", width: 1 }, animation: false },
     formatter: content,
   };
@@ -165,5 +165,5 @@ function numbersTable(caption, columns, rows) {
 
 /** A box that scrolls sideways by itself, with a mouse, a finger or the arrow keys. */
 function scrollBox(label, content) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, content);
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label}, table` }, content);
 }

@@ -178,7 +178,12 @@ function pager(state, all, from, here, refresh) {
 
 /** The columns of a TABLE as this table wants them. */
 function plainColumns(table) {
-  return table.columns.map((column, at) => ({ ...column, at }));
+  return table.columns.map((column, at) => ({ ...column, at, label: withUnit(column) }));
+}
+
+// Seconds and bytes are written with their cells; other units stand in the heading.
+function withUnit({ label, unit }) {
+  return !unit || ["s", "bytes", "bytes/s"].includes(unit) || label.includes(unit) ? label : `${label} (${unit})`;
 }
 
 /** Keys of the columns in which some row has a value. */

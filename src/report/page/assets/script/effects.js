@@ -75,14 +75,14 @@ function claimsSection(report) {
 function claimGroups(report, claims) {
   const groups = new Map();
   for (const claim of claims) {
-    const metric = claim.statement?.includes(": ") ? claim.statement.slice(0, claim.statement.indexOf(": ")) : "";
-    const key = JSON.stringify([metric, claim.is_ratio, claim.null, claim.margin]);
-    if (!groups.has(key)) groups.set(key, { metric, ratio: claim.is_ratio, none: claim.null, margin: claim.margin, rows: [] });
+    const metric = claim.metric ?? (claim.statement?.includes(": ") ? claim.statement.slice(0, claim.statement.indexOf(": ")) : "");
+    const key = JSON.stringify([metric, claim.unit, claim.is_ratio, claim.null, claim.margin]);
+    if (!groups.has(key)) groups.set(key, { metric, unit: claim.unit, ratio: claim.is_ratio, none: claim.null, margin: claim.margin, rows: [] });
     groups.get(key).rows.push(claim);
   }
-  return [...groups.values()].map(({ metric, ratio, none, margin, rows }) => ({
+  return [...groups.values()].map(({ metric, unit, ratio, none, margin, rows }) => ({
     title: [bdi(report.labelOf(metric) || "effect"), h("span", { class: "note" }, ratio ? ", ratio" : ", difference", isNumber(margin) ? `, equal within ${number(margin)}` : "")],
-    none, margin, ratio, unit: report.unitOf(metric),
-    rows: rows.map((claim) => ({ ...claim, name: bdi(claim.text), word: verdictMark(claim.verdict), p: claim.p_holm ?? claim.p })),
+    none, margin, ratio, unit: unit ?? report.unitOf(metric),
+    rows: rows.map((claim) => ({ ...claim, name: [bdi(claim.text), h("span", { class: "narrow-word" }, verdictMark(claim.verdict))], word: verdictMark(claim.verdict), p: claim.p_holm ?? claim.p })),
   }));
 }

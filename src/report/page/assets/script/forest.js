@@ -54,8 +54,8 @@ function ticksDrawing(scale, ratio, write) {
     s("line", { class: "axis", x1: 0, x2: "100%", y1: 0.5, y2: 0.5 }),
     ticks.map((tick) => {
       const x = place(scale, tick);
-      const apart = x - labelled >= 24;
-      if (apart) labelled = x;
+      const apart = x - labelled >= 28;
+      if (apart) labelled = x < 8 ? x + 12 : x;
       return [s("line", { class: "axis", x1: `${x}%`, x2: `${x}%`, y1: 0, y2: 4 }),
         apart && s("text", { x: `${x}%`, y: 17, "text-anchor": x < 8 ? "start" : x > 92 ? "end" : "middle" }, write(tick))];
     }));
@@ -79,7 +79,7 @@ function forestTable(caption, first, groups, hasWords) {
   const columns = [first, "", "effect, 95 % CI", "p (Holm)", "pairs"];
   if (hasWords) columns.splice(1, 0, "verdict");
   return h("table", { class: "forest" }, h("caption", { class: "unseen" }, caption),
-    h("thead", {}, h("tr", {}, columns.map((column, at) => h("th", { scope: "col", class: at === 0 || column === "verdict" ? null : "figure" },
+    h("thead", {}, h("tr", {}, columns.map((column, at) => h("th", { scope: "col", class: column === "verdict" ? "word" : at === 0 ? null : column === "" ? "drawing" : "figure wide" },
       column === "" ? h("span", { class: "unseen" }, "drawn") : column)))),
     groups.map((group) => forestGroup(group, columns.length, hasWords)));
 }
@@ -96,11 +96,11 @@ function forestGroup({ title, rows, none, margin, ratio, unit, scaleOf = rows, t
       const written = effectText(row, ratio, unit);
       return h("tr", {},
         h("th", { scope: "row" }, row.name, row.detail ? h("span", { class: "detail" }, row.detail) : null, h("span", { class: "narrow" }, `${written}, p ${probability(row.p)}`)),
-        hasWords ? h("td", {}, row.word) : null,
+        hasWords ? h("td", { class: "word" }, row.word) : null,
         h("td", { class: "drawing" }, intervalDrawing(scale, onScale(row.effect), onScale(row.low), onScale(row.high), isNumber(still) ? [still] : [], band)),
         h("td", { class: "figure wide" }, written), h("td", { class: "figure wide" }, probability(row.p)), h("td", { class: "figure wide" }, number(row.pairs)));
     }),
-    ticks && h("tr", { class: "scale" }, h("td", {}), hasWords ? h("td", {}) : null, h("td", { class: "drawing" }, ticksDrawing(scale, ratio, write)), h("td", { colspan: 3, class: "wide" })));
+    ticks && h("tr", { class: "scale" }, h("td", {}), hasWords ? h("td", { class: "word" }) : null, h("td", { class: "drawing" }, ticksDrawing(scale, ratio, write)), h("td", { colspan: 3, class: "wide" })));
 }
 
 function signed(value, unit) {

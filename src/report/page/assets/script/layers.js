@@ -5,7 +5,7 @@ const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678
 const LOG_FROM = 20;
 
 function layersSection(report) {
-  const measures = report.layers.filter(({ maps, layers, epochs }) => maps.length > 0 && layers.length > 0 && epochs.length > 0);
+  const measures = report.layers.filter(({ maps, layers, epochs }) => maps.length > 0 && layers.length > 1 && epochs.length > 0);
   if (measures.length === 0) return null;
   const state = { measure: measures.find(({ measurement }) => measurement === "gradient_norm_mean") ?? measures[0], sides: [], log: false };
   const caption = h("span");
@@ -32,7 +32,19 @@ function layersSection(report) {
   };
   chooseMeasure(state.measure.measurement);
   const controls = [chooser("Show", measures.map(({ measurement, label }) => [measurement, label]), state.measure.measurement, chooseMeasure), logSlot];
-  return section("layers", "Layers", figure(caption, controls, h("div", { class: "panels" }, panels.map(({ element }) => element)), numbers));
+  return section("layers", "Layers", figure(caption, controls, h("div", { class: "panels" }, panels.map(({ element }) => element)), numbers),
+    report.layers_left_out > 0 ? h("p", { class: "note" }, `Maps of ${number(report.layers_left_out)} more are left out here; layers.csv has their numbers.`) : null);
+}
+
+// What is measured of the network as a whole has no layers to be mapped: it is a curve.
+function networkSection(report) {
+  const curves = report.layers.filter(({ maps, layers, epochs }) => maps.length > 0 && layers.length === 1 && epochs.length > 0).map(({ measurement, label, layers, epochs, maps }) => ({
+    metric: measurement, label: layers[0] === "network" ? label : `${label} of ${layers[0]}`, unit: "", x: "epoch",
+    series: maps.map(({ configuration, values }) => ({ configuration, x: epochs, mean: values[0] })),
+  }));
+  if (curves.length === 0) return null;
+  const members = [...new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))].sort((one, other) => one - other);
+  return section("network", "Measurements of the network", curvesFigure(report, curves, curves[0], selectionOf(members.map((at) => ({ at, name: report.labels[at] }))), "configurations", "Measurements of the network in numbers"));
 }
 
 function layerPanel(report, state, side) {

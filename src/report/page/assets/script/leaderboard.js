@@ -2,7 +2,7 @@
 
 const SUMMARY = /^(.*)_(mean|std|ci95_low|ci95_high)$/;
 const SHOWN_METRICS = ["test_accuracy", "epochs_to_target", "generalization_gap", "wall_s", "images_per_s"];
-const MOST_METRICS = 3;
+const ROOM_FOR_METRICS = 3;
 const MOST_AXES = 5;
 
 /** A TABLE by the keys of its columns. */
@@ -27,7 +27,7 @@ function leaderboardSection(report) {
   const columns = leaderboardColumns(report, header);
   const primary = `${report.metric.name}_mean`;
   const shown = ["rank", header, ...(byAxes ? axes : []), "n", "failed", "skipped", "interval", primary,
-    ...SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key)).slice(0, MOST_METRICS), "p_value_holm"].filter((key) => key === "interval" || key === header || showsAtFirst(key, table, report, filled));
+    ...SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key)).slice(0, Math.max(0, ROOM_FOR_METRICS - (byAxes ? axes.length : 1))), "p_value_holm"].filter((key) => key === "interval" || key === header || showsAtFirst(key, table, report, filled));
   return section("leaderboard", "Leaderboard",
     h("p", { class: "lead" }, leaderboardWords(report)),
     dataTable({ caption: "Leaderboard", columns, rows: table.rows, shown, header, noun: "configuration",
@@ -66,19 +66,19 @@ function leaderboardColumns(report, header) {
     const at = board.at(header);
     named(header, { show: (row) => cell(swatchOf(report, row), bdi(cellText(row[at], table.columns[at]))) });
   }
-  return headerFirst(columns, header);
+  return inOrder(columns, ["rank", header, "configuration", ...report.axes.map(({ key }) => key), "n", "failed", "skipped", "interval", `${metric.name}_mean`]);
 }
 
-// The rank, then what heads the row, then the rest in the table's order.
-function headerFirst(columns, header) {
-  const front = ["rank", header];
+// First those with these keys, then the rest in the table's own order.
+function inOrder(columns, keys) {
+  const front = [...new Set(keys)];
   return [...front.map((key) => columns.find((column) => column.key === key)).filter(Boolean), ...columns.filter(({ key }) => !front.includes(key))];
 }
 
 function meanColumn(board, stem, column) {
   const [low, high] = [board.at(`${stem}_ci95_low`), board.at(`${stem}_ci95_high`)];
   const csv = [[column.key, column.at], [`${stem}_ci95_low`, low], [`${stem}_ci95_high`, high]];
-  return { ...column, label: withoutMean(column.label), csv, show: (row) => plusMinus(row[column.at], row[low], row[high], column.unit) };
+  return { ...column, label: withUnit({ label: withoutMean(board.column(column.key).label), unit: column.unit }), csv, show: (row) => plusMinus(row[column.at], row[low], row[high], column.unit) };
 }
 
 function withoutMean(label) {

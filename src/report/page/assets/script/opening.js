@@ -7,11 +7,21 @@ function bestSentence(report) {
   if (first === undefined) return null;
   const mean = board.value(first, `${metric.name}_mean`);
   const value = plusMinus(mean, board.value(first, `${metric.name}_ci95_low`), board.value(first, `${metric.name}_ci95_high`), board.unit(`${metric.name}_mean`));
+  const unit = ["s", "bytes"].includes(metric.unit) || !metric.unit || metric.label.includes(metric.unit) ? "" : ` ${metric.unit}`;
   const n = board.value(first, "n");
   const tied = report.leaderboard.rows.filter((row) => row !== first && isYes(board.value(row, "tied_with_best"))).length;
   const ties = tied === 0 ? null : ` ${count(tied, "other")} cannot be told from it.`;
   return h("p", { class: "best" }, report.leaderboard.rows.length > 1 ? `Best of ${number(report.leaderboard.rows.length)} configurations: ` : "One configuration: ",
-    h("strong", {}, bdi(report.fullLabels[report.configurationNamed(board.value(first, "configuration"))] ?? board.value(first, "configuration"))), `, ${metric.label} ${value} (${count(n, "seed")}).`, ties);
+    h("strong", {}, bdi(report.fullLabels[report.configurationNamed(board.value(first, "configuration"))] ?? board.value(first, "configuration"))), `, ${metric.label} ${value}${unit} (${count(n, "seed")}).`, ties);
+}
+
+const STATES = ["finished", "diverged", "failed", "running", "pending", "skipped"];
+
+/** What became of the runs, in place of the server's plain text. */
+function statusParts({ counts }) {
+  const there = STATES.filter((state) => counts[state] > 0);
+  return [`${count(counts.planned, "run")} planned`, there.length > 0 ? ": " : "", there.map((state) =>
+    [h("span", { class: `state ${state}` }, h("b", {}, number(counts[state])), ` ${state}`), " "])];
 }
 
 function isYes(value) {

@@ -11,7 +11,7 @@ function reportOf(text) {
   const places = new Map(report.configurations.map(({ name }, at) => [name, at]));
   report.configurationNamed = (name) => places.get(name);
   report.nameOf = (name) => report.labels[places.get(name)] ?? name ?? "";
-  report.drawn = new Set(report.curves.flatMap(({ metric, series }) => (metric === "lr" ? [] : series.map(({ configuration }) => configuration))));
+  report.drawn = new Set(report.curves.flatMap(({ metric, series }) => (RATES.includes(metric) ? [] : series.map(({ configuration }) => configuration))));
   report.labelOf = (metric) => (metric === report.metric.name ? report.metric.label : withoutMean(report.board.column(`${metric}_mean`)?.label ?? "") || metric);
   report.unitOf = (metric) => report.board.unit(`${metric}_mean`);
   return report;
@@ -23,7 +23,7 @@ function onlyValue({ axes, configurations }, at) {
   return typeof value === "string" && asNumber(value) === null && !["true", "false", ""].includes(value) ? value : null;
 }
 
-const SECTIONS = [leaderboardSection, curvesSection, ratesSection, layersSection, effectsSection, claimsSection, throughputSection, scalingSection, failuresSection, runsSection, provenanceSection];
+const SECTIONS = [leaderboardSection, curvesSection, ratesSection, layersSection, networkSection, effectsSection, claimsSection, throughputSection, scalingSection, failuresSection, runsSection, provenanceSection];
 
 function show() {
   document.getElementById("theme").append(themeButton());
@@ -31,6 +31,10 @@ function show() {
   const main = document.getElementById("main");
   const opening = document.getElementById("opening");
   guarded("the summary", () => {
+    if (report.counts) document.getElementById("status").replaceChildren(...statusParts(report).flat(Infinity));
+    if (report.sweep.changes?.length > 0) {
+      opening.append(h("p", { class: "note" }, "Changed on the command line: ", report.sweep.changes.map((change, at) => [at > 0 ? ", " : "", h("code", { dir: "auto" }, breakable(change))])));
+    }
     const best = bestSentence(report);
     if (best) opening.append(best);
     const header = document.querySelector("#notes pre");
@@ -46,6 +50,8 @@ function show() {
     });
   }
   fillContents(document.getElementById("contents"), [...main.querySelectorAll(":scope > section")]);
+  // A link to a section works although sections are made only now.
+  if (location.hash.length > 1) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView({ behavior: "instant" });
   document.documentElement.dataset.shown = performance.now().toFixed(0);
 }
 

@@ -1,21 +1,48 @@
 // Single runs: those that failed and why, all of them, and where everything came from.
 
-const FAILURES_OPEN = 1;
+const FAILURES_AT_FIRST = 12;
 
 function failuresSection(report) {
   const { failures } = report;
   if (failures.length === 0) return null;
-  return section("failures", "Runs that did not finish",
-    report.failures_left_out > 0 ? h("p", { class: "lead" }, `The first ${number(failures.length)}; ${number(report.failures_left_out)} more are in the table of runs.`) : null,
-    h("ul", { class: "failures" }, failures.map((failure) => h("li", {}, failureEntry(report, failure)))));
+  const groups = failuresAlike(failures);
+  const list = h("ul", { class: "failures" }, groups.slice(0, FAILURES_AT_FIRST).map((group) => failureEntry(report, group)));
+  const more = groups.length > FAILURES_AT_FIRST ? h("button", { type: "button", onclick: () => {
+    list.append(...groups.slice(FAILURES_AT_FIRST).map((group) => failureEntry(report, group)));
+    more.remove();
+  } }, `Show all ${number(groups.length)}`) : null;
+  return section("failures", "Runs that did not finish", list, more,
+    report.failures_left_out > 0 ? h("p", { class: "note" }, `Logs of the first ${number(failures.length)}; ${number(report.failures_left_out)} more are in the table of runs.`) : null);
 }
 
-function failureEntry(report, { run, configuration, seed, status, reason, log }) {
-  const head = [h("span", { class: `state ${status}` }, status), " ", bdi(report.labels[configuration] ?? ""), `, seed ${seed ?? UNKNOWN}`,
+// Seeds of one configuration that ended for one reason are one entry.
+function failuresAlike(failures) {
+  const groups = new Map();
+  for (const failure of failures) {
+    const key = JSON.stringify([failure.configuration, failure.status, failure.reason]);
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(failure);
+  }
+  return [...groups.values()];
+}
+
+function failureEntry(report, group) {
+  const [{ configuration, status, reason }] = group;
+  const seeds = `, seed${group.length === 1 ? "" : "s"} ${group.map(({ seed }) => seed ?? UNKNOWN).join(", ")}`;
+  const head = [h("span", { class: `state ${status}` }, status), " ", bdi(report.labels[configuration] ?? ""), seeds,
     h("span", { class: "reason", dir: "auto" }, breakable(reason || "no reason given"))];
-  if (!log) return h("div", { class: "failure" }, head, h("code", { class: "note" }, run));
-  return h("details", { class: "failure" }, h("summary", {}, head), h("p", { class: "note" }, "Run ", h("code", {}, run), ", the last lines of its standard error:"),
-    h("pre", { class: "log", tabindex: 0, dir: "auto", role: "region", "aria-label": `Log of ${run}` }, log));
+  if (group.every(({ log }) => !log)) return h("li", { class: "failure" }, head, h("p", { class: "note" }, runCodes(group)));
+  return h("li", {}, h("details", { class: "failure" }, h("summary", {}, head), group.map((failure) => failureLog(failure))));
+}
+
+function runCodes(group) {
+  return group.map(({ run }, at) => [at > 0 ? ", " : "", h("code", {}, run)]);
+}
+
+function failureLog({ run, log }) {
+  if (!log) return h("p", { class: "note" }, "Run ", h("code", {}, run), " wrote no error.");
+  return [h("p", { class: "note" }, "Run ", h("code", {}, run), ", the last lines of its standard error:"),
+    h("pre", { class: "log", tabindex: 0, dir: "auto", role: "region", "aria-label": `Log of ${run}` }, log)];
 }
 
 function runsSection(report) {

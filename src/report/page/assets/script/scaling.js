@@ -14,9 +14,9 @@ function scalingSection(report) {
   return section("scaling", "Scaling",
     kinds.length === 0 ? null : scalingFigure(report, table, by, kinds),
     shared ? h("p", { class: "note" }, "Hollow points: the ranks had to share cores, so they say more about the machine than about communication.") : null,
-    fitWords(report), h("h3", {}, "All figures"),
-    dataTable({ caption: "Scaling", columns: namedColumns(report, table), rows: table.rows, header: "configuration", noun: "row",
-      shown: ["configuration", "scaling", "forecast_from", "ranks", "step_images", "images_per_s", "speed_up", "efficiency"] }),
+    fitWords(report),
+    allFigures(dataTable({ caption: "Scaling", columns: namedColumns(report, table), rows: table.rows, header: "configuration", noun: "row",
+      shown: ["configuration", "scaling", "forecast_from", "ranks", "step_images", "images_per_s", "speed_up", "efficiency"] })),
     report.scaling_fit?.rows.length > 0 ? [h("h3", {}, "The fitted link"),
       dataTable({ caption: "The fitted link", columns: namedColumns(report, report.scaling_fit), rows: report.scaling_fit.rows, header: "configuration", noun: "fit",
         shown: ["configuration", "scaling", "fitted_to", "latency_s", "bandwidth_bytes_per_s", "r_squared", "ranks_below_half", "best_ranks", "best_speed_up"] })] : null);
@@ -116,7 +116,7 @@ function scalingOption(state, lines) {
         endLabel: { show: false }, markLine: undefined }] : []),
       ...(forecastShown(state) ? lines.map(({ at, name, forecast }) => ({ ...pointsAndLine(at, `${name}, forecast`, forecast.filter(({ value }) => value[0] <= end).map(({ value }) => value)), symbolSize: 5, symbol: "circle", showSymbol: false,
         lineStyle: { color: mark(at).colour, width: 1, type: "solid", opacity: 0.9 } })) : []),
-      ...lines.map(({ at, name, measured }) => pointsAndLine(at, name, measured.map(({ value, hollow }) => (hollow ? { value, symbol: hollowOf(mark(at).symbol), itemStyle: { color: colour("paper"), borderColor: mark(at).colour, borderWidth: 2 } } : { value })))),
+      ...lines.map(({ at, name, measured }) => pointsAndLine(at, name, measured.map(({ value, hollow }) => (hollow ? { value, symbol: hollowOf(mark(at).symbol), itemStyle: { color: mark(at).colour, borderWidth: 2 } } : { value })))),
     ],
   };
 }

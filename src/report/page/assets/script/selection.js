@@ -23,7 +23,7 @@ function switchOne(selection, at) {
 /** The legend. `noun`: what its members are, in the plural. */
 function legend(selection, noun = "configurations") {
   const buttons = selection.members.map((member) => {
-    const button = h("button", { type: "button", class: "key", onclick: () => switchOne(selection, member.at) }, swatch(member.at), bdi(member.name));
+    const button = h("button", { type: "button", class: "key", title: member.name, onclick: () => switchOne(selection, member.at) }, swatch(member.at), h("bdi", {}, member.name));
     return { button, member };
   });
   const tell = h("span", { class: "note" });

@@ -16,9 +16,12 @@ function throughputSection(report) {
   return section("throughput", "Throughput",
     timed.length === 0 ? null : [throughputFigure(report, table, by, timed), stepParts(report, by, timed)],
     missing.length === 0 ? null : h("p", { class: "lead" }, `${count(missing.length, "configuration")} without timings: `, reasonsOf(missing, by)),
-    h("h3", {}, "All figures"),
-    dataTable({ caption: "Throughput", columns: namedColumns(report, table), rows: table.rows, header: "configuration", noun: "configuration",
-      shown: ["configuration", "device_name", "ranks", "step_images", "images_per_s_mean", "step_s", "speed_up", "peak_memory_bytes"].filter((key) => filledKeys(table).has(key)) }));
+    allFigures(dataTable({ caption: "Throughput", columns: namedColumns(report, table), rows: table.rows, header: "configuration", noun: "configuration",
+      shown: ["configuration", "device_name", "ranks", "step_images", "images_per_s_mean", "step_s", "speed_up", "peak_memory_bytes"].filter((key) => filledKeys(table).has(key)) })));
+}
+
+function allFigures(table) {
+  return h("details", { class: "numbers" }, h("summary", {}, "All figures as a table"), table);
 }
 
 function reasonsOf(rows, by) {
@@ -97,10 +100,10 @@ function linesOf(report, by, rows, { measure, x }) {
 function throughputOption({ measure, x, log }, lines, by) {
   const unit = by.unit(measure);
   const xs = [...new Set(lines.flatMap(({ points }) => points.map(([at]) => at)))].sort((one, other) => one - other);
-  const wide = xs[0] > 0 && xs.at(-1) / xs[0] >= 8;
+  const doubling = xs[0] > 0 && xs.length > 1 && xs.every((at) => Number.isInteger(Math.log2(at)));
   return {
     grid: { left: 8, right: 24, top: 14, bottom: 40, containLabel: true },
-    xAxis: bottomAxis(x.words, wide ? { type: "log", logBase: 2, min: xs[0], max: xs.at(-1) } : { scale: true, min: "dataMin", max: "dataMax" }),
+    xAxis: bottomAxis(x.words, doubling ? { type: "log", logBase: 2, min: xs[0], max: xs.at(-1) } : { scale: true, min: "dataMin", max: "dataMax" }),
     yAxis: valueAxis({ type: log ? "log" : "value", scale: log, axisLabel: { color: colour("muted"), fontSize: 12, formatter: (value) => quantity(value, unit) } }),
     tooltip: tooltip("item", ({ seriesIndex, value }) => tooltipContent(`${x.words} ${number(value[0])}`, [[swatch(lines[seriesIndex].at), lines[seriesIndex].name, quantity(value[1], unit)]])),
     series: lines.map(({ at, name, points }) => pointsAndLine(at, name, points.map(([one, value]) => [one, value]))),
