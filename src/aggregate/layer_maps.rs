@@ -36,7 +36,8 @@ impl LayerMaps {
             let name = format!("{}{}", point.measurement, point.suffix);
             let place = self.measurements.iter().position(|known| known.name == name);
             let place = place.unwrap_or_else(|| {
-                let new = Measured { name: name.clone(), layers: Vec::new(), sums: BTreeMap::new() };
+                let new =
+                    Measured { name: name.clone(), layers: Vec::new(), sums: BTreeMap::new() };
                 self.measurements.push(new);
                 self.measurements.len() - 1
             });
@@ -115,12 +116,16 @@ mod tests {
             steps: vec![u64::from(epoch)],
             values: vec![values.to_vec()],
         };
-        let history = |records: Vec<LayersRecord>| RunHistory { layers: records, ..RunHistory::default() };
+        let history =
+            |records: Vec<LayersRecord>| RunHistory { layers: records, ..RunHistory::default() };
         let mut maps = LayerMaps::default();
         let small = ["fc1", "fc3", "network"];
         maps.add(0, &history(vec![record(1, &small, &[1.0, 2.0, 9.0])]));
         maps.add(0, &history(vec![record(1, &small, &[3.0, f64::NAN, 9.0])]));
-        maps.add(5, &history(vec![record(2, &["fc1", "fc2", "fc3", "fc4"], &[1.0, 2.0, 3.0, 4.0])]));
+        maps.add(
+            5,
+            &history(vec![record(2, &["fc1", "fc2", "fc3", "fc4"], &[1.0, 2.0, 3.0, 4.0])]),
+        );
         let [measured] = maps.measurements() else { panic!("one measurement") };
         assert_eq!(measured.layers, ["fc1", "fc2", "fc3", "fc4", "network"]);
         assert_eq!(measured.epochs(10), [1, 2]);

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_comment_that_a_file_begins_with_is_its_header() {
-        let file = "# What?\n#\n#   just sweep\n\n# Data  x\n#:schema ./schema.json\nschema = 1\n# no\n";
+        let file =
+            "# What?\n#\n#   just sweep\n\n# Data  x\n#:schema ./schema.json\nschema = 1\n# no\n";
         assert_eq!(header(file), "What?\n\n  just sweep\n\nData  x");
         assert_eq!(header("schema = 1\n# no"), "");
         assert_eq!(header(""), "");

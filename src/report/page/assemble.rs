@@ -161,8 +161,11 @@ fn counts(table: &SweepTable) -> Counts {
 }
 
 fn axis_values(table: &SweepTable) -> Vec<AxisValues> {
-    let mut axes: Vec<AxisValues> =
-        table.axes().iter().map(|key| AxisValues { key: key.clone(), values: Vec::new() }).collect();
+    let mut axes: Vec<AxisValues> = table
+        .axes()
+        .iter()
+        .map(|key| AxisValues { key: key.clone(), values: Vec::new() })
+        .collect();
     let mut seen = std::collections::BTreeSet::new();
     for row in table.rows() {
         for (axis, (said, value)) in axes.iter_mut().zip(&row.run.axes).enumerate() {
@@ -240,7 +243,8 @@ fn series(configuration: usize, band: Band) -> Series {
 /// The maps, of the best configurations first, as far as there is room; how many there was none for.
 fn layers(courses: &Courses, places: &[usize]) -> (Vec<Layers>, usize) {
     let (mut room, mut left_out) = (MOST_CELLS, 0);
-    let mut said: Vec<(Layers, &Measured)> = courses.maps.measurements().iter().map(begun).collect();
+    let mut said: Vec<(Layers, &Measured)> =
+        courses.maps.measurements().iter().map(begun).collect();
     for place in places {
         for (layers, measured) in &mut said {
             if !measured.configurations().any(|known| known == *place) {

@@ -43,9 +43,9 @@ pub fn html(document: &Document<'_>, board: &Leaderboard) -> String {
         echarts => Value::from_safe_string(ECHARTS.to_owned()),
         script => Value::from_safe_string(SCRIPT.to_owned()),
     };
-    environment
-        .render_str(TEMPLATE, page)
-        .expect("invariant: the template is part of the program and tested with every value missing")
+    environment.render_str(TEMPLATE, page).expect(
+        "invariant: the template is part of the program and tested with every value missing",
+    )
 }
 
 /// The document as it may stand inside a script element.
@@ -89,7 +89,8 @@ impl PlainBoard {
             ("difference to the best", true),
             ("tied with the best", false),
         ];
-        let column = |(label, numeric): (&str, bool)| PlainColumn { label: label.to_owned(), numeric };
+        let column =
+            |(label, numeric): (&str, bool)| PlainColumn { label: label.to_owned(), numeric };
         let entries = board.entries();
         Self {
             columns: columns.map(column).into(),

@@ -22,13 +22,8 @@ const UNITS: [(&str, &str); 4] =
     [("_bytes_per_s", "bytes/s"), ("_per_s", "1/s"), ("_bytes", "bytes"), ("_s", "s")];
 
 /// Words that keys shorten.
-const WORDS: [(&str, &str); 5] = [
-    ("val", "validation"),
-    ("train", "training"),
-    ("lr", "learning rate"),
-    ("p", "p"),
-    ("holm", "(Holm)"),
-];
+const WORDS: [(&str, &str); 4] =
+    [("val", "validation"), ("train", "training"), ("lr", "learning rate"), ("holm", "(Holm)")];
 
 /// Label and unit of a column.
 pub fn of_column(key: &str) -> (String, &'static str) {

@@ -70,12 +70,17 @@ fn effect(result: &ClaimResult) -> Option<String> {
     if is_ratio {
         let show = |x: f64| plain(x, 3);
         let interval = ci95.map(|ci95| interval([ci95.low, ci95.high], &show));
-        return Some(format!("{} times as large on average{}", show(mean), interval.unwrap_or_default()));
+        return Some(format!(
+            "{} times as large on average{}",
+            show(mean),
+            interval.unwrap_or_default()
+        ));
     }
     let Measure { unit, times, words } = Measure::of(&result.claim.metric);
     let show = |x: f64| plain(x * times, 3);
     let (sign, word) = if mean < 0.0 { (-1.0, words[0]) } else { (1.0, words[1]) };
-    let ends = ci95.map(|ci95| if mean < 0.0 { [-ci95.high, -ci95.low] } else { [ci95.low, ci95.high] });
+    let ends =
+        ci95.map(|ci95| if mean < 0.0 { [-ci95.high, -ci95.low] } else { [ci95.low, ci95.high] });
     let interval = ends.map(|ends| interval(ends, &show)).unwrap_or_default();
     if mean == 0.0 {
         return Some(format!("no difference on average{interval}"));
@@ -104,7 +109,9 @@ impl Measure {
                 "" => ("", 1.0, sizes),
                 "s" => (" s", 1.0, ["less", "more"]),
                 "images/s" => (" images/s", 1.0, ["fewer", "more"]),
-                unit => return Self { unit: format!(" {unit}"), times: 1.0, words: ["less", "more"] },
+                unit => {
+                    return Self { unit: format!(" {unit}"), times: 1.0, words: ["less", "more"] };
+                }
             },
         };
         Self { unit: unit.to_owned(), times, words }
@@ -121,7 +128,9 @@ mod tests {
     fn every_verdict_in_words() {
         let told: Vec<String> = claims::judged()
             .iter()
-            .map(|r| format!("{}\n  {}\n  {}", r.verdict.as_str(), statement(&r.claim), sentence(r)))
+            .map(|r| {
+                format!("{}\n  {}\n  {}", r.verdict.as_str(), statement(&r.claim), sentence(r))
+            })
             .collect();
         insta::assert_snapshot!("sentences", told.join("\n"));
     }

@@ -74,9 +74,9 @@ fn odd_sweeps_have_a_page_without_a_number_that_is_none() {
     ];
     for table in odd {
         for metric in [MetricName::ValAccuracy, MetricName::EpochsToTarget, MetricName::WaitShare] {
-            let metric = Metric { name: metric, goal: metric.natural_goal(), target: Some(f64::NAN) };
-            let table =
-                SweepTable::from_rows(table.axes().to_vec(), metric, table.rows().to_vec());
+            let metric =
+                Metric { name: metric, goal: metric.natural_goal(), target: Some(f64::NAN) };
+            let table = SweepTable::from_rows(table.axes().to_vec(), metric, table.rows().to_vec());
             let bundle = Bundle::new(table, Vec::new(), |_| history(f64::NAN, 1, 1));
             let (_, page) = page(&bundle, &Facts::default());
             let text = static_part(&page);

@@ -83,7 +83,9 @@ fn line(number: usize, name: &str, band: &Band) -> Line {
         colour: number,
         points: x().zip(&band.mean).map(|(x, y)| [x, *y]).collect(),
         band: match band.n.iter().any(|n| *n > 1) {
-            true => x().zip(band.low.iter().zip(&band.high)).map(|(x, (l, h))| [x, *l, *h]).collect(),
+            true => {
+                x().zip(band.low.iter().zip(&band.high)).map(|(x, (l, h))| [x, *l, *h]).collect()
+            }
             false => Vec::new(),
         },
     }

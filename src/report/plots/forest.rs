@@ -7,8 +7,8 @@ use plotters::prelude::*;
 
 use super::axis::{Axis, Ticks};
 use super::canvas::{
-    Anchor, Area, Drawn, FAINT, FINE, HEIGHT, INK, PALETTE, SMALL, WIDTH, fine, rule,
-    sheet, shorten, write,
+    Anchor, Area, Drawn, FAINT, FINE, HEIGHT, INK, PALETTE, SMALL, WIDTH, fine, rule, sheet,
+    shorten, write,
 };
 
 /// One effect.

@@ -68,9 +68,11 @@ fn viridis(share: f64) -> RGBColor {
 pub fn draw_heat_maps(plot: &HeatMaps) -> String {
     let columns = if plot.maps.len() > 1 { 2 } else { 1 };
     let rows = (plot.maps.len() as i32 + columns - 1) / columns;
-    let values: Vec<f64> = plot.maps.iter().flat_map(|m| m.values.iter().flatten().flatten().copied()).collect();
+    let values: Vec<f64> =
+        plot.maps.iter().flat_map(|m| m.values.iter().flatten().flatten().copied()).collect();
     let positive = values.iter().all(|value| *value > 0.0);
-    let scale = Axis::new(&plot.label, if positive { Ticks::Logarithmic } else { Ticks::Even }, values);
+    let scale =
+        Axis::new(&plot.label, if positive { Ticks::Logarithmic } else { Ticks::Even }, values);
     let least = plot.layers.len() as i32 * 14 + 70;
     let height = HEIGHT.max(rows * least + 60);
     sheet(&plot.title, height, |area| {
@@ -120,7 +122,10 @@ fn draw_scale(area: &Area<'_>, scale: &Axis, high: i32) -> Drawn {
     }
     for tick in scale.ticks() {
         let y = bottom - (f64::from(bottom - top) * scale.share(tick)).round() as i32;
-        area.draw(&PathElement::new([fine(x + 16, y), fine(x + 20, y)], INK.stroke_width(FINE as u32)))?;
+        area.draw(&PathElement::new(
+            [fine(x + 16, y), fine(x + 20, y)],
+            INK.stroke_width(FINE as u32),
+        ))?;
         write(area, &plain(tick, 3), (x + 24, y), Anchor::Left, SMALL - 1)?;
     }
     write(area, &scale.label, (WIDTH - 12, 22), Anchor::Right, SMALL - 1)

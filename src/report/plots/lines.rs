@@ -144,7 +144,11 @@ where
 /// Two where all names are short.
 fn legend_columns(lines: &[Line]) -> i32 {
     let room = WIDTH / 2 - SAMPLE - 40;
-    if lines.len() > 3 && lines.iter().all(|line| width_of(&line.name, SMALL) < room) { 2 } else { 1 }
+    if lines.len() > 3 && lines.iter().all(|line| width_of(&line.name, SMALL) < room) {
+        2
+    } else {
+        1
+    }
 }
 
 fn draw_legend(area: &Area<'_>, lines: &[Line], columns: i32) -> Drawn {
