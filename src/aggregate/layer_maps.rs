@@ -30,8 +30,9 @@ const NETWORK: &str = "network";
 impl LayerMaps {
     /// Adds a run of the configuration with this number.
     pub fn add(&mut self, configuration: usize, history: &RunHistory) {
-        // Where the layer before stands in its measurement's list, to put a new one behind it.
-        let mut before: Option<(String, usize)> = None;
+        // Where the layer before stands in its measurement's list, to put a new one behind it. Numbers
+        // of one layer under several names come together.
+        let mut before: BTreeMap<String, (u32, usize)> = BTreeMap::new();
         for point in history.layer_points(CurveDetail::Epoch) {
             let name = format!("{}{}", point.measurement, point.suffix);
             let place = self.measurements.iter().position(|known| known.name == name);
@@ -42,13 +43,14 @@ impl LayerMaps {
                 self.measurements.len() - 1
             });
             let measured = &mut self.measurements[place];
-            let behind = before.filter(|(of, _)| *of == name).map_or(0, |(_, layer)| layer + 1);
+            let last = before.get(&name).filter(|(epoch, _)| *epoch == point.epoch);
+            let behind = last.map_or(0, |(_, layer)| layer + 1);
             let layer = measured.place(point.layer, behind);
             let sums = measured.sums.entry(configuration).or_default();
             let (sum, count) = sums.entry((point.layer.to_owned(), point.epoch)).or_default();
             *sum += point.value;
             *count += 1;
-            before = Some((name, layer));
+            before.insert(name, (point.epoch, layer));
         }
     }
 
@@ -108,9 +110,15 @@ mod tests {
 
     #[test]
     fn layers_of_different_networks_stand_in_their_order() {
+        for (measurement, numbers) in [("update_ratio", 1), ("gradient_norm", 3)] {
+            layers_of_different_networks(measurement, numbers);
+        }
+    }
+
+    fn layers_of_different_networks(measurement: &str, numbers: usize) {
         let record = |epoch: u32, layers: &[&str], values: &[f64]| LayersRecord {
             epoch,
-            measurement: "update_ratio".to_owned(),
+            measurement: measurement.to_owned(),
             layers: layers.iter().map(|layer| (*layer).to_owned()).collect(),
             kinds: layers.iter().map(|_| "fc".to_owned()).collect(),
             steps: vec![u64::from(epoch)],
@@ -126,7 +134,8 @@ mod tests {
             5,
             &history(vec![record(2, &["fc1", "fc2", "fc3", "fc4"], &[1.0, 2.0, 3.0, 4.0])]),
         );
-        let [measured] = maps.measurements() else { panic!("one measurement") };
+        assert_eq!(maps.measurements().len(), numbers);
+        let measured = &maps.measurements()[0];
         assert_eq!(measured.layers, ["fc1", "fc2", "fc3", "fc4", "network"]);
         assert_eq!(measured.epochs(10), [1, 2]);
         assert_eq!(measured.epochs(1), [2]);

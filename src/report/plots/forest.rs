@@ -7,8 +7,7 @@ use plotters::prelude::*;
 
 use super::axis::{Axis, Ticks};
 use super::canvas::{
-    Anchor, Area, Drawn, FAINT, FINE, HEIGHT, INK, PALETTE, SMALL, WIDTH, fine, rule, sheet,
-    shorten, write,
+    Anchor, Area, Drawn, FAINT, FINE, INK, PALETTE, SMALL, WIDTH, fine, rule, sheet, shorten, write,
 };
 
 /// One effect.
@@ -64,8 +63,7 @@ const SIDES: [i32; 2] = [300, 130];
 /// The plot as an SVG, as high as its rows want; `caption` says below what the marks mean.
 pub fn draw_forest(title: &str, panels: &[Panel], caption: &str) -> String {
     let rows: i32 = panels.iter().map(|panel| panel.rows.len() as i32 * ROW + AROUND).sum();
-    let height = (rows + 38 + 28).max(if panels.len() > 1 { 0 } else { HEIGHT / 2 });
-    sheet(title, height, |area| {
+    sheet(title, 38 + rows + 28, |area| {
         let mut top = 0;
         for panel in panels {
             let high = panel.rows.len() as i32 * ROW + AROUND;

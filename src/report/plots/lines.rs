@@ -18,8 +18,6 @@ pub enum Look {
     Marked,
     /// A dashed line: a model, a forecast, an ideal.
     Dashed,
-    /// Marks only.
-    Marks,
 }
 
 /// One line.
@@ -110,10 +108,9 @@ fn draw_chart(area: &Area<'_>, plot: &Lines) -> Drawn {
             Look::Dashed => {
                 chart.draw_series(DashedLineSeries::new(points.clone(), 14, 8, style))?;
             }
-            Look::Marks => {}
         }
         // A line of one point would not be seen.
-        if matches!(line.look, Look::Marks | Look::Marked) || points.len() == 1 {
+        if line.look == Look::Marked || points.len() == 1 {
             let marks = points.iter().map(|point| mark(*point, line.colour, colour(line)));
             chart.draw_series(marks.collect::<Vec<_>>())?;
         }
@@ -161,9 +158,8 @@ fn draw_legend(area: &Area<'_>, lines: &[Line], columns: i32) -> Drawn {
         match line.look {
             Look::Line | Look::Marked => area.draw(&PathElement::new(ends, style))?,
             Look::Dashed => area.draw(&DashedPathElement::new(ends, 14, 8, style))?,
-            Look::Marks => {}
         }
-        if matches!(line.look, Look::Marks | Look::Marked) {
+        if line.look == Look::Marked {
             area.draw(&mark(fine(x + SAMPLE / 2, y), line.colour, colour(line)))?;
         }
         let room = if columns == 2 { 52 } else { 100 };
