@@ -5,6 +5,8 @@ pub mod cell;
 pub mod claims;
 pub mod compare;
 pub mod csv;
+#[cfg(test)]
+mod edge_tests;
 pub mod effects;
 pub mod json;
 pub mod leaderboard;
