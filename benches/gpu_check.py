@@ -3,12 +3,16 @@
     .ci/build-cuda --tests                      # where there is a compiler: program and tests
     python3 benches/gpu_check.py --json out.json        # where there is a GPU: nothing is built
 
-First the tests that compare layers, updates and whole runs on the GPU with the CPU; then training
-steps, each row in fresh processes in turn. A ratio is PyTorch's time over ours: above 1 ours is
-faster. Both sides compute in f32; the column TF32 is PyTorch with its faster, rounded products.
-All that was seen goes into one JSON file. The exit code is 0 if the tests passed on a GPU.
+First the tests that compare layers, updates and whole runs on the GPU with the CPU. Then training
+steps, each row in fresh processes in turn, beside PyTorch as a user would write it, with TF32's
+faster, rounded products, compiled, and as a CUDA graph; we compute in f32. A ratio is PyTorch's time
+over ours: above 1 ours is faster. Then what lanes are worth: a sweep of N runs trained together, in
+images per second over all of them, beside N runs of PyTorch one after another. Last the exercise's
+own sweep, sweeps/gpu_vs_cpu.toml in its short size. What there is no time left for is left out and
+named. All that was seen goes into one JSON file. The exit code is 0 if the tests passed on a GPU.
 """
 import argparse
+import csv
 import json
 import os
 import pathlib
@@ -16,6 +20,8 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILT = HERE.parent / "target/cuda"
@@ -34,6 +40,15 @@ ROWS = [
      "--model alexnet32 --batch-norm --optimizer sgd", 128, 200),
     ("alexnet sgd", LARGE, 1000, f"model=alexnet {SGD}", "--model alexnet --optimizer sgd", 128, 50),
 ]
+
+# What PyTorch is measured as, and in how many of the rounds: compiling takes longer than measuring.
+PEERS = {"eager": ([], 3), "tf32": (["--tf32"], 3), "compiled": (["--compile"], 1), "graph": (["--graph"], 3)}
+
+# Lanes of one group, by model: keys of its sweep file, counts, images of an epoch.
+LANES = {
+    "mlp": ('model = "mlp"\noptimizer = "adam"', MNIST, [1, 2, 4, 8, 16, 32, 64], 128 * 100),
+    "alexnet32": ('model = "alexnet32"\noptimizer = { kind = "sgd", momentum = 0.9 }', CIFAR, [1, 2, 4, 8, 16], 128 * 40),
+}
 
 
 def run(command):
@@ -70,17 +85,49 @@ def check(tests):
     }
 
 
-def step(program, row):
+def step(program, row, device):
     _, shape, classes, settings, _, batch, steps = row
     images = "dataset={kind=synthetic,train=%d,shape=[%d,%d,%d],classes=%d}" % (8 * batch, *shape, classes)
     return figures([program, "bench", "step", images, "lr=0.001", f"batch_size={batch}",
-                    *settings.split(), "--device", "cuda:0", "--steps", steps, "--json"])
+                    *settings.split(), "--device", device, "--steps", steps, "--json"])
 
 
 def peer(python, row, *more):
     _, shape, _, _, flags, batch, steps = row
     return figures([python, PEER, *flags.split(), "--shape", *shape, "--batch", batch,
                     "--device", "cuda", "--steps", steps, *more])
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lanes(program, model, count, device):
+    """Images per second of `count` runs that are trained together, over all of them."""
+    keys, shape, _, images = LANES[model]
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = pathlib.Path(folder, "lanes.toml")
+        sweep.write_text(
+            f'schema = 1\nname = "lanes"\n[base]\n{keys}\nlr = 0.001\nepochs = 2\nbatch_size = 128\n'
+            f'device = "{device}"\ndataset = {{ kind = "synthetic", train = {images}, val = 128, test = 128, '
+            f'shape = {list(shape)}, classes = 10 }}\n[repeats]\nseeds = {count}\n')
+        code, out, err = run([program, "sweep", sweep, "--lanes", count, "-j", 1, "--runs", folder])
+        if code:
+            return {"failed": (err or out).strip().splitlines()[-1]}
+        runs = rows_of(pathlib.Path(folder, "lanes", "runs.csv"))
+        return {"images_per_s": sum(float(row["images_per_s"]) for row in runs), "fused": runs[0]["fused_lanes"]}
+
+
+def exercise(program):
+    """The rows of throughput.csv of the sweep that asks what a GPU is worth."""
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = HERE.parent / "sweeps/gpu_vs_cpu.toml"
+        code, out, err = run([program, "sweep", sweep, "--short", "--runs", folder])
+        table = pathlib.Path(folder, "gpu_vs_cpu-short", "throughput.csv")
+        if not table.exists():
+            return {"failed": (err or out).strip().splitlines()[-1:]}
+        return {"exit_code": code, "rows": rows_of(table)}
 
 
 def median(rounds, key="step_ms_median"):
@@ -96,14 +143,70 @@ def show(number, form):
     return format(number, form) if number is not None else "-"
 
 
+def time_steps(args, python, has_torch, left):
+    """Every row of steps, ours and PyTorch's in turn."""
+    names = list(PEERS)
+    print(f"{'row':24} {'batch':>5} {'ours ms':>9}" + "".join(f" {name:>9} {'ratio':>6}" for name in names))
+    records = []
+    for row in ROWS:
+        if args.rows and not any(part in row[0] for part in args.rows):
+            continue
+        if left() < 60:
+            records.append({"row": row[0], "batch": row[5], "left_out": "no time left"})
+            continue
+        ours, theirs = [], {name: [] for name in names}
+        for number in range(args.rounds):
+            ours.append(step(args.program, row, args.device))
+            for name, (flags, rounds) in PEERS.items():
+                if has_torch and number < rounds:
+                    theirs[name].append(peer(python, row, *flags))
+        mine = median(ours)
+        medians = {name: median(seen) for name, seen in theirs.items()}
+        cells = "".join(f" {show(its, '9.3f'):>9} {show(ratio(its, mine), '6.2f'):>6}" for its in medians.values())
+        print(f"{row[0]:24} {row[5]:5} {show(mine, '9.3f'):>9}{cells}", flush=True)
+        for failed in (seen["failed"] for seen in sum(theirs.values(), ours) if "failed" in seen):
+            print(f"  {failed}")
+        records.append({
+            "row": row[0], "batch": row[5], "ours": ours, "pytorch": theirs,
+            "ratios": {name: ratio(its, mine) for name, its in medians.items()},
+        })
+    return records
+
+
+def lane_curve(args, steps, left):
+    """What groups of lanes are worth, beside PyTorch's runs one after another."""
+    print(f"{'lanes of':10} {'lanes':>5} {'images/s':>12} {'to one':>7} {'to PyTorch':>10}")
+    records = []
+    for model, (_, _, counts, _) in LANES.items():
+        if args.rows and not any(part in model for part in args.rows):
+            continue
+        alone = next((row for row in steps if row["row"].startswith(model) and row.get("pytorch")), {})
+        eager = median(alone.get("pytorch", {}).get("eager", []), "images_per_s")
+        first = None
+        for count in counts:
+            seen = {"left_out": "no time left"} if left() < 40 else lanes(args.program, model, count, args.device_kind)
+            rate = seen.get("images_per_s")
+            first = first or rate
+            print(f"{model:10} {count:5} {show(rate, '12.0f'):>12} {show(ratio(rate, first), '7.2f'):>7} "
+                  f"{show(ratio(rate, eager), '10.2f'):>10} {seen.get('failed', seen.get('left_out', ''))}", flush=True)
+            records.append({"model": model, "lanes": count, **seen, "to_one": ratio(rate, first),
+                            "to_pytorch_eager": ratio(rate, eager)})
+    return records
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", help="parts of names; every row where none is given")
     parser.add_argument("--program", type=pathlib.Path, default=BUILT / "gridlane")
     parser.add_argument("--tests", type=pathlib.Path, default=BUILT / "gridlane-tests")
+    parser.add_argument("--device", default="cuda:0", help="cpu tries the command out where there is no GPU")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=8.5, help="begin nothing that would end later")
     parser.add_argument("--json", type=pathlib.Path, default=pathlib.Path("gpu-check.json"))
     args = parser.parse_args()
+    args.device_kind = args.device.split(":")[0]
+    begun = time.monotonic()
+    left = lambda: args.minutes * 60 - (time.monotonic() - begun)
     python = os.environ.get("PYTHON", sys.executable)
     has_torch = run([python, "-c", "import torch, sys; sys.exit(not torch.cuda.is_available())"])[0] == 0
     gpu = run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])[1].strip()
@@ -114,27 +217,11 @@ def main():
           f"{'' if checked['on_a_gpu'] else ', not on a GPU'}")
     for reason in checked["skipped"]:
         print(f"  skipped: {reason}")
-    record = {"gpu": gpu, "tests": checked, "steps": []}
-    print(f"{'row':24} {'batch':>5} {'ours ms':>9} {'PyTorch':>9} {'ratio':>6} {'TF32':>9} {'ratio':>6}")
-    for row in ROWS:
-        if args.rows and not any(part in row[0] for part in args.rows):
-            continue
-        ours, theirs, rounded = [], [], []
-        for _ in range(args.rounds):
-            ours.append(step(args.program, row))
-            if has_torch:
-                theirs.append(peer(python, row))
-                rounded.append(peer(python, row, "--tf32"))
-        mine, its, tf32 = median(ours), median(theirs), median(rounded)
-        print(f"{row[0]:24} {row[5]:5} {show(mine, '9.3f'):>9} {show(its, '9.3f'):>9} "
-              f"{show(ratio(its, mine), '6.2f'):>6} {show(tf32, '9.3f'):>9} "
-              f"{show(ratio(tf32, mine), '6.2f'):>6}", flush=True)
-        for failed in (figures["failed"] for figures in ours + theirs + rounded if "failed" in figures):
-            print(f"  {failed}")
-        record["steps"].append({
-            "row": row[0], "batch": row[5], "ours": ours, "pytorch": theirs, "pytorch_tf32": rounded,
-            "ratio": ratio(its, mine), "ratio_tf32": ratio(tf32, mine),
-        })
+    record = {"gpu": gpu, "tests": checked}
+    record["steps"] = time_steps(args, python, has_torch, left)
+    record["lanes"] = lane_curve(args, record["steps"], left)
+    if not args.rows:
+        record["exercise"] = exercise(args.program) if left() > 90 else {"left_out": "no time left"}
     args.json.write_text(json.dumps(record, indent=1))
     return 0 if checked["on_a_gpu"] else 1
 

@@ -66,11 +66,26 @@ def alexnet(shape, act, batch_norm, width):
 MODELS = {"mlp": mlp, "alexnet32": alexnet32, "alexnet": alexnet}
 
 
-def optimizer(name, parameters):
+def optimizer(name, parameters, capturable):
     """The same update rules as the configurations of the other side."""
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](parameters, lr=1e-3)
+    adam = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    return adam(parameters, lr=1e-3, capturable=capturable)
+
+
+def captured(step):
+    """The step as a CUDA graph, after three on a side stream, as PyTorch's documentation wants it."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def arguments():
@@ -87,6 +102,8 @@ def arguments():
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tf32", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of the forward and backward pass")
+    parser.add_argument("--graph", action="store_true", help="the whole step as one CUDA graph")
     return parser.parse_args()
 
 
@@ -112,13 +129,17 @@ def main():
         model, x, y = (it.to("cuda") for it in (model, x, y))
     wait = torch.cuda.synchronize if on_gpu else lambda: None
     block = 10 if on_gpu else 1
-    update = optimizer(args.optimizer, model.parameters())
+    update = optimizer(args.optimizer, model.parameters(), capturable=args.graph)
     loss = nn.CrossEntropyLoss()
+    forward = torch.compile(model) if args.compile else model
 
     def step():
         update.zero_grad(set_to_none=True)
-        loss(model(x), y).backward()
+        loss(forward(x), y).backward()
         update.step()
+
+    if args.graph:
+        step = captured(step)
 
     for _ in range(max(3, args.steps // 5)):
         step()
@@ -136,6 +157,8 @@ def main():
         "engine": f"pytorch {torch.__version__}",
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "tf32": args.tf32,
+        "compiled": args.compile,
+        "graph": args.graph,
         "threads": torch.get_num_threads(),
         "step_ms_median": median * 1e3,
         "step_ms_min": times[0] * 1e3,
