@@ -117,6 +117,23 @@ pub fn shorten(text: &str, columns: usize) -> String {
     console::truncate_str(&printable(text), columns, "…").into_owned()
 }
 
+/// The same in at most two lines of so many columns, broken between words where there are any.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    // What is beyond is never shown, and would only take time.
+    let text = shorten(text, 3 * columns);
+    let width = console::measure_text_width;
+    if width(&text) <= columns {
+        return vec![text];
+    }
+    let fits = |end: &usize| width(&text[..*end]) <= columns;
+    let spaces = text.match_indices(' ').map(|(at, _)| at).rfind(fits);
+    let letters = || text.char_indices().map(|(at, _)| at).rfind(fits);
+    // A line of a few letters before a long word would waste the other one.
+    let word = spaces.filter(|at| 3 * width(&text[..*at]) > columns);
+    let (first, rest) = text.split_at(word.or_else(letters).unwrap_or_default());
+    vec![first.to_owned(), shorten(rest.trim_start(), columns)]
+}
+
 /// Pixels that a text takes, roughly: letters differ from font to font.
 pub fn width_of(text: &str, size: i32) -> i32 {
     (console::measure_text_width(text) as f64 * f64::from(size) * 0.56).ceil() as i32
@@ -124,4 +141,26 @@ pub fn width_of(text: &str, size: i32) -> i32 {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_broken_between_words_and_cut() {
+        assert_eq!(wrapped("short", 10), ["short"]);
+        assert_eq!(wrapped("one two three four", 10), ["one two", "three four"]);
+        assert_eq!(wrapped("one two three four five", 10), ["one two", "three fou…"]);
+        assert_eq!(wrapped("a=[1,2,3,4,5,6,7]", 10), ["a=[1,2,3,4", ",5,6,7]"]);
+        assert_eq!(wrapped("活性化活性化 b", 10), ["活性化活性", "化 b"]);
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_replaced() {
+        assert_eq!(printable("a\u{0}b\n c\u{ffff}"), "a\u{fffd}b c\u{fffd}");
+        let svg = sheet("a < b", 100, |area| write(area, "<&>", (0, 0), Anchor::Left, SMALL));
+        assert!(svg.contains("<title>a &lt; b</title>") && svg.contains("&lt;&amp;&gt;"), "{svg}");
+        assert!(svg.contains("width=\"800\" height=\"100\" viewBox=\"0 0 1600 200\""), "{svg}");
+    }
 }

@@ -101,20 +101,32 @@ fn capital(text: &str) -> String {
 pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
     let mut measured = courses.maps.measurements().iter();
     let measured = measured.find(|measured| measured.name == "gradient_norm_mean")?;
-    let layers = measured.layers.iter().filter(|layer| *layer != NETWORK).count();
     let epochs = measured.epochs(MOST_EPOCHS);
     let maps = measured.configurations().filter_map(|place| {
-        let values = measured.map(place, &epochs).into_iter().take(layers).collect();
-        Some(Map { title: board.entries().get(place)?.configuration.clone(), values })
+        let title = board.entries().get(place)?.configuration.clone();
+        Some(Map { title, values: measured.map(place, &epochs) })
     });
-    let maps: Vec<Map> = maps.take(MOST_MAPS).collect();
-    if maps.is_empty() || layers == 0 {
+    let mut maps: Vec<Map> = maps.take(MOST_MAPS).collect();
+    // Layers that only networks of other configurations have would be empty rows.
+    let known = |layer: usize| {
+        let mut rows = maps.iter().filter_map(|map| map.values.get(layer));
+        rows.any(|row| row.iter().any(Option::is_some))
+    };
+    let layers = measured.layers.iter().enumerate();
+    let layers: Vec<(usize, String)> = layers
+        .filter(|(place, layer)| *layer != NETWORK && known(*place))
+        .map(|(place, layer)| (place, layer.clone()))
+        .collect();
+    if layers.is_empty() {
         return None;
+    }
+    for map in &mut maps {
+        map.values = layers.iter().map(|(place, _)| map.values[*place].clone()).collect();
     }
     let plot = HeatMaps {
         title: "Norm of the gradient by layer and epoch, mean over the seeds".to_owned(),
         label: "L2 norm".to_owned(),
-        layers: measured.layers.iter().take(layers).cloned().collect(),
+        layers: layers.into_iter().map(|(_, layer)| layer).collect(),
         epochs,
         maps,
     };

@@ -7,7 +7,8 @@ use plotters::prelude::*;
 
 use super::axis::{Axis, Ticks};
 use super::canvas::{
-    Anchor, Area, Drawn, FAINT, FINE, INK, PALETTE, SMALL, WIDTH, fine, rule, sheet, shorten, write,
+    Anchor, Area, Drawn, FAINT, FINE, INK, PALETTE, SMALL, WIDTH, fine, rule, sheet, shorten,
+    wrapped, write,
 };
 
 /// One effect.
@@ -51,8 +52,14 @@ pub struct Panel {
     pub rows: Vec<Row>,
 }
 
-/// Pixels of a row.
+/// Pixels of a row whose label is one line.
 const ROW: i32 = 26;
+
+/// Pixels of a further line.
+const LINE: i32 = 15;
+
+/// Columns of a line.
+const COLUMNS: usize = 42;
 
 /// Pixels of a panel beside its rows.
 const AROUND: i32 = 58;
@@ -62,11 +69,11 @@ const SIDES: [i32; 2] = [300, 130];
 
 /// The plot as an SVG, as high as its rows want; `caption` says below what the marks mean.
 pub fn draw_forest(title: &str, panels: &[Panel], caption: &str) -> String {
-    let rows: i32 = panels.iter().map(|panel| panel.rows.len() as i32 * ROW + AROUND).sum();
+    let rows: i32 = panels.iter().map(height).sum();
     sheet(title, 38 + rows + 28, |area| {
         let mut top = 0;
         for panel in panels {
-            let high = panel.rows.len() as i32 * ROW + AROUND;
+            let high = height(panel);
             let (_, below) = area.split_vertically(top * FINE);
             let (own, _) = below.split_vertically(high * FINE);
             draw_panel(&own, panel)?;
@@ -75,6 +82,15 @@ pub fn draw_forest(title: &str, panels: &[Panel], caption: &str) -> String {
         let bottom = area.dim_in_pixel().1 as i32 / FINE - 14;
         write(area, caption, (16, bottom), Anchor::Left, SMALL - 1)
     })
+}
+
+/// Pixels of a panel.
+fn height(panel: &Panel) -> i32 {
+    panel.rows.iter().map(row_height).sum::<i32>() + AROUND
+}
+
+fn row_height(row: &Row) -> i32 {
+    ROW + LINE * (wrapped(&row.label, COLUMNS).len() as i32 - 1)
 }
 
 /// The axis on which everything in the panel is visible.
@@ -91,7 +107,7 @@ fn axis(panel: &Panel) -> Axis {
 
 fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     let axis = axis(panel);
-    let bottom = panel.rows.len() as i32 * ROW + 4;
+    let bottom = height(panel) - AROUND + 4;
     let limits = (SIDES[0], WIDTH - SIDES[1]);
     let at = |value: f64| axis.map(&value, limits);
     for tick in axis.ticks() {
@@ -101,18 +117,24 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     rule(area, (limits.0, bottom), (limits.1, bottom), INK)?;
     let middle = (limits.0 + limits.1) / 2;
     write(area, &panel.label, (middle, bottom + 33), Anchor::Middle, SMALL)?;
-    for (number, row) in panel.rows.iter().enumerate() {
-        let height = number as i32 * ROW + ROW / 2;
+    let mut top = 0;
+    for row in &panel.rows {
+        let (half, height) = (row_height(row) / 2, top + row_height(row) / 2);
+        top += row_height(row);
         if let Some((null, margin)) = row.null.zip(row.margin) {
-            let corners = [(null - margin, height - ROW / 2), (null + margin, height + ROW / 2)];
+            let corners = [(null - margin, height - half), (null + margin, height + half)];
             let corners = corners.map(|(value, y)| fine(at(value), y));
             area.draw(&Rectangle::new(corners, FAINT.mix(0.6).filled()))?;
         }
         if let Some(null) = row.null {
-            rule(area, (at(null), height - ROW / 2), (at(null), height + ROW / 2), INK)?;
+            rule(area, (at(null), height - half), (at(null), height + half), INK)?;
         }
         draw_row(area, row, &at, height)?;
-        write(area, &shorten(&row.label, 42), (SIDES[0] - 12, height), Anchor::Right, SMALL)?;
+        let lines = wrapped(&row.label, COLUMNS);
+        let first = height - LINE * (lines.len() as i32 - 1) / 2;
+        for (line, y) in lines.iter().zip((first..).step_by(LINE as usize)) {
+            write(area, line, (SIDES[0] - 12, y), Anchor::Right, SMALL)?;
+        }
         write(area, &shorten(&row.note, 24), (WIDTH - SIDES[1] + 10, height), Anchor::Left, SMALL)?;
     }
     Ok(())
