@@ -21,8 +21,12 @@ pub struct Measured {
     pub name: String,
     /// The layers that have it, the nearest to the images first, `network` last.
     pub layers: Vec<String>,
-    sums: BTreeMap<usize, BTreeMap<(String, u32), (f64, usize)>>,
+    /// By configuration.
+    sums: BTreeMap<usize, Sums>,
 }
+
+/// Sum and number of the values of a layer in an epoch.
+type Sums = BTreeMap<(String, u32), (f64, usize)>;
 
 /// The layer that stands for all of them.
 const NETWORK: &str = "network";

@@ -146,10 +146,10 @@ fn even(low: f64, high: f64, least: f64) -> Vec<f64> {
     let step = [1.0, 2.0, 5.0, 10.0].map(|times| times * power);
     let step = step.into_iter().find(|step| *step >= rough).unwrap_or(rough).max(least);
     let (first, last) = ((low / step).ceil(), (high / step).floor());
-    if !(last - first < 100.0) {
-        return vec![low, high];
-    }
-    (0..=(last - first) as usize).map(|n| (first + n as f64) * step).collect()
+    // Steps that are lost in the rounding of their multiples are none.
+    let few = (0.0..100.0).contains(&(last - first));
+    let count = if few { (last - first) as usize + 1 } else { 0 };
+    (0..count).map(|n| (first + n as f64) * step).collect()
 }
 
 /// Decades, and 2 and 5 times them where there are few.
