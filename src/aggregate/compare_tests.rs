@@ -174,3 +174,26 @@ fn nothing_in_common_and_nothing_at_all_are_no_panic() {
     assert_eq!(compare(&empty, &empty).rows, []);
     assert_eq!(compare(&a, &empty).rows.len(), 1);
 }
+
+#[test]
+fn a_difference_without_spread_is_judged_by_how_many_seeds_show_it() {
+    let found = |a: &[f64], b: &[f64], first: u64| {
+        let runs = |values: &[f64], first| {
+            let values: Vec<Option<f64>> = values.iter().copied().map(Some).collect();
+            sample::comparison::runs(1.0, Activation::Relu, first, &values)
+        };
+        let (a, b) = (side("a", [runs(a, 0)]), side("b", [runs(b, first)]));
+        let row = compare(&a, &b).rows.remove(0);
+        (row.test.unwrap().name(), row.p_value_holm.unwrap(), row.verdict.unwrap())
+    };
+    let two = found(&[0.5, 0.75], &[0.625, 0.875], 0);
+    assert_eq!(two, ("sign flip", 0.5, Outcome::Tied));
+    let six = found(&[0.5; 6], &[0.625; 6], 0);
+    assert_eq!(six, ("sign flip", 0.03125, Outcome::Better));
+    let apart = found(&[0.5; 3], &[0.625; 3], 10);
+    assert_eq!(apart, ("permutation", 0.1, Outcome::Tied));
+    let uneven = found(&[0.5; 2], &[0.25; 6], 10);
+    assert_eq!(uneven, ("permutation", 1.0 / 28.0, Outcome::Worse));
+    let same = found(&[0.5; 3], &[0.5; 3], 10);
+    assert_eq!(same, ("Welch t", 1.0, Outcome::Tied));
+}

@@ -62,7 +62,7 @@ pub enum CliError {
         help: String,
     },
     /// A column that a table does not have.
-    #[error("{0}")]
+    #[error(transparent)]
     #[diagnostic(help("{}", _0.help))]
     NoColumn(#[from] NoColumn),
     /// A workbook that cannot be made.

@@ -104,8 +104,8 @@ fn cells(comparison: &Comparison, row: &ComparedRow, style: &TableStyle) -> Vec<
     });
     let test = row.test.as_ref().map(|test| match test {
         GroupTest::Paired(test) if test.pairs == 1 => "1 common seed".to_owned(),
-        GroupTest::Paired(test) => format!("paired t, {} seeds", test.pairs),
-        GroupTest::Welch(_) => "Welch t, no common seed".to_owned(),
+        GroupTest::Paired(paired) => format!("{}, {} seeds", test.name(), paired.pairs),
+        GroupTest::Welch(_) => format!("{}, no common seed", test.name()),
     });
     let marked =
         if row.incomparable.is_some() && row.test.is_some() { " (incomparable)" } else { "" };

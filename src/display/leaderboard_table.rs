@@ -205,6 +205,9 @@ pub(super) fn show(value: f64, name: MetricName) -> String {
             show_bytes(value.max(0.0) as u64)
         }
         MetricName::ImagesPerS => format!("{value:.0}"),
+        MetricName::SecondsToTarget | MetricName::WallS if value.abs() < 10.0 => {
+            format!("{value:.3}")
+        }
         MetricName::EpochsToTarget | MetricName::SecondsToTarget | MetricName::WallS => {
             format!("{value:.1}")
         }

@@ -22,7 +22,9 @@ pub fn plain(cell: &Cell<'_>) -> String {
 fn significant(x: f64) -> String {
     let size = if x == 0.0 { 0 } else { x.abs().log10().floor() as i32 };
     if !(-9..15).contains(&size) {
-        return format!("{x:.*e}", (DIGITS - 1) as usize);
+        let text = format!("{x:.*e}", (DIGITS - 1) as usize);
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", mantissa.trim_end_matches('0').trim_end_matches('.'));
     }
     let decimals = usize::try_from(DIGITS - 1 - size).unwrap_or(0);
     let text = format!("{x:.decimals$}");
@@ -51,8 +53,8 @@ mod tests {
             (3.0, "3"),
             (100.0, "100"),
             (999_999.9, "1000000"),
-            (1e-12, "1.00000e-12"),
-            (-2.5e30, "-2.50000e30"),
+            (1e-12, "1e-12"),
+            (-2.5e30, "-2.5e30"),
         ] {
             assert_eq!(plain(&Cell::Number(number)), text, "{number}");
         }

@@ -4,7 +4,8 @@
     python libreoffice.py runs/smoke
 
 Each CSV is opened as UTF-8, comma-separated and English, and saved as a workbook, headless. Where the CSV has
-a number, the workbook must have that number; where it has a text, that text, and never a formula.
+a number, the workbook must have that number; where it has `true` or `false`, that truth value; where it has another
+text, that text; and nowhere a formula.
 """
 
 import csv
@@ -33,7 +34,7 @@ def check(book, path):
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     cells = list(openpyxl.load_workbook(book).active.iter_rows())
-    counts = {"numbers": 0, "texts": 0}
+    counts = {"numbers": 0, "truth values": 0, "texts": 0}
     for line, expected in enumerate(rows):
         for place, text in enumerate(expected):
             cell = cells[line][place] if line < len(cells) and place < len(cells[line]) else None
@@ -46,6 +47,9 @@ def check(book, path):
                 # A spreadsheet keeps 15 digits.
                 assert math.isclose(value, number(text), rel_tol=1e-14), where
                 counts["numbers"] += 1
+            elif text in ("true", "false"):
+                assert cell.data_type == "b" and value == (text == "true"), where
+                counts["truth values"] += 1
             else:
                 assert cell.data_type == "s" and value == text, where
                 counts["texts"] += 1
@@ -65,7 +69,8 @@ def main():
         subprocess.run(command, check=True, capture_output=True, timeout=300)
         for path in paths:
             rows, counts = check(pathlib.Path(place, f"{path.stem}.xlsx"), path)
-            print(f"{path.name}: {rows} rows, {counts['numbers']} numbers and {counts['texts']} texts, all as they stand")
+            told = ", ".join(f"{count} {what}" for what, count in counts.items())
+            print(f"{path.name}: {rows} rows, {told}: all as they stand")
 
 
 main()

@@ -82,7 +82,7 @@ fn read_tests(
             }
         }
         _ => {
-            push(named(key, node, diagnostics).map(|value| (Test::Equals(value), vec![node.span])))
+            push(named(key, node, diagnostics).map(|value| (Test::Equals(value), vec![node.span])));
         }
     }
 }
