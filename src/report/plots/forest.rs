@@ -119,15 +119,15 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     write(area, &panel.label, (middle, bottom + 33), Anchor::Middle, SMALL)?;
     let mut top = 0;
     for row in &panel.rows {
-        let (half, height) = (row_height(row) / 2, top + row_height(row) / 2);
+        let (above, height) = (top, top + row_height(row) / 2);
         top += row_height(row);
         if let Some((null, margin)) = row.null.zip(row.margin) {
-            let corners = [(null - margin, height - half), (null + margin, height + half)];
+            let corners = [(null - margin, above), (null + margin, top)];
             let corners = corners.map(|(value, y)| fine(at(value), y));
             area.draw(&Rectangle::new(corners, FAINT.mix(0.6).filled()))?;
         }
         if let Some(null) = row.null {
-            rule(area, (at(null), height - half), (at(null), height + half), INK)?;
+            rule(area, (at(null), above), (at(null), top), INK)?;
         }
         draw_row(area, row, &at, height)?;
         let lines = wrapped(&row.label, COLUMNS);

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 use super::axis::{Axis, Ticks};
 use super::canvas::{
-    Anchor, Area, Drawn, FINE, HEIGHT, INK, SMALL, WIDTH, fine, sheet, shorten, write,
+    Anchor, Area, Drawn, FINE, HEIGHT, INK, SMALL, WIDTH, fine, sheet, shorten, wrapped, write,
 };
 use crate::report::number::plain;
 
@@ -52,6 +52,9 @@ const BLANK: RGBColor = RGBColor(0xee, 0xee, 0xee);
 /// Pixels of the layers' names and of the scale.
 const SIDES: [i32; 2] = [90, 100];
 
+/// Pixels of a map's title, two lines.
+const TITLE: i32 = 34;
+
 /// The colour of a share from 0 to 1.
 fn viridis(share: f64) -> RGBColor {
     let place = share.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
@@ -73,7 +76,7 @@ pub fn draw_heat_maps(plot: &HeatMaps) -> String {
     let positive = values.iter().all(|value| *value > 0.0);
     let scale =
         Axis::new(&plot.label, if positive { Ticks::Logarithmic } else { Ticks::Even }, values);
-    let least = plot.layers.len() as i32 * 14 + 70;
+    let least = plot.layers.len() as i32 * 14 + TITLE + 48;
     let height = HEIGHT.max(rows * least + 60);
     sheet(&plot.title, height, |area| {
         let high = area.dim_in_pixel().1 as i32 / FINE;
@@ -90,9 +93,12 @@ type Place = ((i32, i32), (i32, i32));
 
 fn draw_map(area: &Area<'_>, plot: &HeatMaps, map: &Map, scale: &Axis, place: Place) -> Drawn {
     let ((left, top), (width, tall)) = place;
-    let (x0, y0) = (left + SIDES[0], top + 22);
-    let (across, down) = (width - SIDES[0] - 10, tall - 22 - 44);
-    write(area, &shorten(&map.title, width as usize / 8), (x0, top + 10), Anchor::Left, SMALL)?;
+    let (x0, y0) = (left + SIDES[0], top + TITLE);
+    let (across, down) = (width - SIDES[0] - 10, tall - TITLE - 44);
+    let columns = usize::try_from(across / 7).unwrap_or(1);
+    for (line, y) in wrapped(&map.title, columns).iter().zip((top + 8..).step_by(14)) {
+        write(area, line, (x0, y), Anchor::Left, SMALL - 1)?;
+    }
     let [layers, epochs] = [plot.layers.len(), plot.epochs.len()].map(|n| n.max(1) as i32);
     for (layer, values) in map.values.iter().enumerate() {
         let [y, below] = [0, 1].map(|next| y0 + down * (layer as i32 + next) / layers);
@@ -113,7 +119,7 @@ fn draw_map(area: &Area<'_>, plot: &HeatMaps, map: &Map, scale: &Axis, place: Pl
 }
 
 fn draw_scale(area: &Area<'_>, scale: &Axis, high: i32) -> Drawn {
-    let (x, top, bottom) = (WIDTH - SIDES[1] + 18, 46, high - 48);
+    let (x, top, bottom) = (WIDTH - SIDES[1] + 18, 46, high - 44);
     const STEPS: i32 = 60;
     for step in 0..STEPS {
         let [y, below] = [0, 1].map(|next| bottom - (bottom - top) * (step + next) / STEPS);
