@@ -36,7 +36,7 @@ pub fn effects_plot(axes: &[String], metric: &Metric, effects: &Effects) -> Opti
     let label = labels::with_unit((format!("{name}, difference"), unit));
     let panel = Panel { label, ratio: false, rows };
     let caption = "Mean and 95 % interval over the seeds. Circle: better, cross: worse, open: \
-                   neither at 5 % after Holm's correction.";
+                   neither at 5 % (Holm). Arrow: goes on.";
     Some(Plot { name: "effects".to_owned(), svg: draw_forest(&title, &[panel], caption) })
 }
 
@@ -85,7 +85,7 @@ pub fn claims_plot(claims: &[ClaimResult]) -> Option<Plot> {
         return None;
     }
     let caption = "Mean and 95 % interval over the seeds. Circle: confirmed, cross: refuted, open: \
-                   undecided. Grey: within the margin of an equality.";
+                   undecided. Grey: equal. Arrow: goes on.";
     Some(Plot { name: "claims".to_owned(), svg: draw_forest("Claims", &panels, caption) })
 }
 

@@ -58,6 +58,9 @@ const ROW: i32 = 26;
 /// Pixels of a further line.
 const LINE: i32 = 15;
 
+/// Half an interval that is shown whole, in median intervals.
+const WIDEST: f64 = 2.0;
+
 /// Columns of a line.
 const COLUMNS: usize = 42;
 
@@ -84,6 +87,11 @@ pub fn draw_forest(title: &str, panels: &[Panel], caption: &str) -> String {
     })
 }
 
+/// Where the axis begins and ends, in pixels.
+fn limits() -> (i32, i32) {
+    (SIDES[0], WIDTH - SIDES[1])
+}
+
 /// Pixels of a panel.
 fn height(panel: &Panel) -> i32 {
     panel.rows.iter().map(row_height).sum::<i32>() + AROUND
@@ -93,11 +101,20 @@ fn row_height(row: &Row) -> i32 {
     ROW + LINE * (wrapped(&row.label, COLUMNS).len() as i32 - 1)
 }
 
-/// The axis on which everything in the panel is visible.
+/// The axis on which every effect in the panel is visible, and its interval but for one that is much
+/// wider than the others: with two seeds t is 12.7, and such a row would flatten all others.
 fn axis(panel: &Panel) -> Axis {
+    let widths = panel.rows.iter().filter_map(|row| row.interval.map(|[low, high]| high - low));
+    let mut widths: Vec<f64> = widths.collect();
+    widths.sort_by(f64::total_cmp);
+    let most = WIDEST * widths.get(widths.len() / 2).copied().unwrap_or_default();
     let of_row = |row: &Row| {
+        let interval = row.interval.map(|[low, high]| match panel.ratio {
+            true => [low, high],
+            false => [low.max(row.effect - most), high.min(row.effect + most)],
+        });
         let margins = row.null.zip(row.margin).map(|(null, margin)| [null - margin, null + margin]);
-        let ends = [row.interval, margins].into_iter().flatten().flatten();
+        let ends = [interval, margins].into_iter().flatten().flatten();
         ends.chain([row.effect]).chain(row.null).collect::<Vec<f64>>()
     };
     let values: Vec<f64> = panel.rows.iter().flat_map(of_row).collect();
@@ -108,7 +125,7 @@ fn axis(panel: &Panel) -> Axis {
 fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     let axis = axis(panel);
     let bottom = height(panel) - AROUND + 4;
-    let limits = (SIDES[0], WIDTH - SIDES[1]);
+    let limits = limits();
     let at = |value: f64| axis.map(&value, limits);
     for tick in axis.ticks() {
         rule(area, (at(tick), 0), (at(tick), bottom + 4), FAINT)?;
@@ -129,7 +146,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
         if let Some(null) = row.null {
             rule(area, (at(null), above), (at(null), top), INK)?;
         }
-        draw_row(area, row, &at, height)?;
+        draw_row(area, row, &axis, height)?;
         let lines = wrapped(&row.label, COLUMNS);
         let first = height - LINE * (lines.len() as i32 - 1) / 2;
         for (line, y) in lines.iter().zip((first..).step_by(LINE as usize)) {
@@ -140,7 +157,8 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
     Ok(())
 }
 
-fn draw_row(area: &Area<'_>, row: &Row, at: &dyn Fn(f64) -> i32, height: i32) -> Drawn {
+fn draw_row(area: &Area<'_>, row: &Row, axis: &Axis, height: i32) -> Drawn {
+    let at = |value: f64| axis.map(&value, limits());
     let colour = match row.mark {
         Mark::Yes => PALETTE[0],
         Mark::No => PALETTE[1],
@@ -149,8 +167,13 @@ fn draw_row(area: &Area<'_>, row: &Row, at: &dyn Fn(f64) -> i32, height: i32) ->
     if let Some([low, high]) = row.interval {
         let ends = [fine(at(low), height), fine(at(high), height)];
         area.draw(&PathElement::new(ends, colour.stroke_width(2 * FINE as u32)))?;
-        for end in [low, high] {
-            rule(area, (at(end), height - 4), (at(end), height + 4), colour)?;
+        for (end, inwards) in [(low, 1), (high, -1)] {
+            let (x, cut) = (at(end), !axis.range().contains(&end));
+            // An arrow where it goes on.
+            let back = if cut { 6 * inwards } else { 0 };
+            for side in [-4, 4] {
+                rule(area, (x, height), (x + back, height + side), colour)?;
+            }
         }
     }
     let (place, size) = (fine(at(row.effect), height), 5 * FINE);
@@ -161,5 +184,33 @@ fn draw_row(area: &Area<'_>, row: &Row, at: &dyn Fn(f64) -> i32, height: i32) ->
             area.draw(&Circle::new(place, size, WHITE.filled()))?;
             area.draw(&Circle::new(place, size, colour.stroke_width(2 * FINE as u32)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(effect: f64, half: f64) -> Row {
+        Row {
+            label: "x".to_owned(),
+            effect,
+            interval: Some([effect - half, effect + half]),
+            null: Some(0.0),
+            margin: None,
+            note: String::new(),
+            mark: Mark::Open,
+        }
+    }
+
+    #[test]
+    fn one_interval_that_is_far_wider_than_the_others_does_not_flatten_them() {
+        let rows = vec![row(1.0, 0.5), row(1.5, 0.5), row(-1.0, 100.0)];
+        let panel = Panel { label: "difference".to_owned(), ratio: false, rows };
+        let range = axis(&panel).range();
+        assert!(range.start < -1.0 && range.start > -5.0 && range.end < 5.0, "{range:?}");
+        let narrow = Panel { rows: vec![row(0.5, 1.0), row(0.0, 0.5)], ..panel };
+        let range = axis(&narrow).range();
+        assert!(range.start < -0.5 && range.end > 1.5, "{range:?}");
     }
 }
