@@ -160,8 +160,12 @@ fn powers(low: f64, high: f64) -> Vec<f64> {
         let all = (low.floor() as i32..=high.ceil() as i32)
             .flat_map(|power| [1.0_f64, 2.0, 5.0].map(|times| f64::from(power) + times.log10()));
         let ticks: Vec<f64> = all.filter(within).collect();
-        // Less than a third of a decade.
-        return if ticks.len() > 1 { ticks } else { at_values([low, high].into_iter(), low, high) };
+        if ticks.len() > 2 {
+            return ticks;
+        }
+        // Less than a decade: round numbers at even distances are nearly as evenly spaced here.
+        let even = even(10_f64.powf(low), 10_f64.powf(high), 0.0).into_iter();
+        return even.filter(|tick| *tick > 0.0).map(f64::log10).collect();
     }
     let step = (decades / MOST_TICKS).ceil() as i32;
     let first = (low / f64::from(step)).ceil() as i32;
@@ -200,6 +204,8 @@ mod tests {
         assert_eq!(shown(&close), ["0.9512", "0.9514", "0.9516", "0.9518", "0.952", "0.9522"]);
         let wide = Axis::new("", Ticks::Logarithmic, [1e-9, 10.0]);
         assert_eq!(shown(&wide), ["1e-8", "1e-6", "0.0001", "0.01", "1"]);
+        let narrow = Axis::new("", Ticks::Logarithmic, [0.42, 0.78]);
+        assert_eq!(shown(&narrow), ["0.5", "0.6", "0.7"]);
         let batches = Axis::new("", Ticks::AtValues, [32.0, 64.0, 128.0, 256.0]);
         assert_eq!(shown(&batches), ["32", "64", "128", "256"]);
     }

@@ -96,7 +96,9 @@ fn draw_map(area: &Area<'_>, plot: &HeatMaps, map: &Map, scale: &Axis, place: Pl
     let (x0, y0) = (left + SIDES[0], top + TITLE);
     let (across, down) = (width - SIDES[0] - 10, tall - TITLE - 44);
     let columns = usize::try_from(across / 7).unwrap_or(1);
-    for (line, y) in wrapped(&map.title, columns).iter().zip((top + 8..).step_by(14)) {
+    let lines = wrapped(&map.title, columns);
+    let first = top + TITLE - 12 - 14 * (lines.len() as i32 - 1);
+    for (line, y) in lines.iter().zip((first..).step_by(14)) {
         write(area, line, (x0, y), Anchor::Left, SMALL - 1)?;
     }
     let [layers, epochs] = [plot.layers.len(), plot.epochs.len()].map(|n| n.max(1) as i32);
