@@ -1,6 +1,6 @@
 //! Tables of typed cells: the one thing that CSV, workbook, Markdown, JSON and page are made from.
 //!
-//! A [`Definition`] says of every column its name, its kind and how its cell follows from a row's
+//! A `Definition` says of every column its name, its kind and how its cell follows from a row's
 //! source, once; every format follows from that. Texts are as they came: each format defuses them
 //! in its own way.
 
