@@ -59,6 +59,10 @@ bench-augment *ARGS:
 build-cuda *ARGS:
     .ci/build-cuda {{ARGS}}
 
+# report.html in a headless Chromium: of documents made for the test, and of the reports given (PYTHON has venv)
+browser-test *ARGS:
+    .ci/browser-test {{ARGS}}
+
 # On a machine with a GPU: compare it with the CPU, time it beside PyTorch (if PYTHON has torch), one JSON
 gpu-check *ARGS:
     "${PYTHON:-python3}" benches/gpu_check.py {{ARGS}}

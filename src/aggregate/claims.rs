@@ -81,6 +81,11 @@ impl Stated {
         let tested = (0..axes.len()).filter(|axis| tests(&axes[*axis])).collect();
         Self { claim: claim.clone(), groups, tested, quantity: None }
     }
+
+    /// The rows of `table` that the claim is about, those of its subject first.
+    pub fn rows<'a>(&self, table: &'a SweepTable) -> impl Iterator<Item = &'a RunRow> {
+        self.groups.iter().flatten().filter_map(|row| table.rows().get(*row))
+    }
 }
 
 /// What the runs say of a claim.

@@ -103,7 +103,7 @@ pub struct CurvePoint {
 }
 
 /// A number that has a curve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CurveMetric {
     /// Learning rate of the epoch's last step.
     Lr,

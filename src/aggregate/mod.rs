@@ -5,11 +5,14 @@
 //! the curves of every run. The dispatcher builds it row by row as runs finish; [`reader`], the
 //! only file here that touches a disk, rebuilds it from the run folders.
 
+pub mod bands;
 pub mod claims;
 pub mod compare;
+pub mod courses;
 pub mod curves;
 pub mod effects;
 pub mod error;
+pub mod layer_maps;
 pub mod layers;
 pub mod leaderboard;
 pub mod link;

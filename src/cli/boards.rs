@@ -1,13 +1,15 @@
-//! Keeps a sweep's CSVs up to date while it runs, so that they are of use at 3 a.m.
+//! Keeps a sweep's CSVs and its report up to date while it runs, so that they are of use at 3 a.m.
 //!
-//! In: [`SweepEvent`]s. Out: `runs.csv`, `leaderboard.csv` and `curves.csv`, each replaced as a
+//! In: [`SweepEvent`]s. Out: `runs.csv`, `leaderboard.csv`, `curves.csv` and others, each replaced as a
 //! whole. After every run, as long as that costs little: a sweep of ten thousand short runs spends
-//! at most a twentieth of its time on CSVs. The last state is always written.
+//! at most a twentieth of its time on CSVs. The report is written less often, by the same rule. The
+//! last state is always written.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::report::Report;
 use crate::aggregate::claims::{ClaimResult, Stated, judge};
 use crate::aggregate::effects::Effects;
 use crate::aggregate::leaderboard::Leaderboard;
@@ -49,6 +51,7 @@ pub struct Boards<'a> {
     pub problems: Vec<AggregateError>,
     written: Option<Written>,
     stale: bool,
+    report: Report<'a>,
 }
 
 /// The last write: when it ended and what it cost.
@@ -125,6 +128,7 @@ impl<'a> Boards<'a> {
             problems: reading.problems,
             written: None,
             stale: true,
+            report: Report::of(spec, folder, plan, measures(spec)),
         }
     }
 
@@ -138,8 +142,7 @@ impl<'a> Boards<'a> {
             }
             SweepEvent::RunEnded { run, end, .. } => {
                 self.ended(*run, end);
-                let due = self.written.as_ref().is_none_or(|w| w.at.elapsed() >= w.cost * SPARING);
-                due.then(|| self.write().err()).flatten().map(|error| error.to_string())
+                self.write_if_due().err().map(|error| error.to_string())
             }
             _ => None,
         }
@@ -203,6 +206,24 @@ impl<'a> Boards<'a> {
     /// What the claims of the sweep have come to so far.
     pub fn claims(&self) -> Vec<ClaimResult> {
         judge(&self.claims, &self.table)
+    }
+
+    fn write_if_due(&mut self) -> Result<(), RecordError> {
+        if self.written.as_ref().is_none_or(|w| w.at.elapsed() >= w.cost * SPARING) {
+            self.write()?;
+        }
+        if self.report.is_due() {
+            self.write_report()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the report and its plots.
+    ///
+    /// # Errors
+    /// What the system refuses; the files that could not be replaced are as they were.
+    pub fn write_report(&mut self) -> Result<(), RecordError> {
+        self.report.write(&self.table, &self.claims)
     }
 
     /// Writes all CSVs, unless nothing has changed since the last time.

@@ -43,6 +43,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
         false => select::with_columns(&table, &args.columns)?,
     };
     boards.write()?;
+    boards.write_report()?;
     for problem in &boards.problems {
         terminal::notice(&format!("warning: {}", problem.reason(folder.path())));
     }
@@ -53,6 +54,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
             text += &terminal::throughput(boards.table());
             text += &terminal::claims(&boards.claims());
             text += &format!("\n{}\n", terminal::short_path(&folder.leaderboard_csv()));
+            text += &format!("{}\n", terminal::short_path(&folder.report_html()));
         }
         args.output.deliver(text.as_bytes())?;
         return Ok(ExitCode::Ok);

@@ -16,6 +16,7 @@ mod output;
 mod placing;
 mod plan;
 mod recorded;
+mod report;
 mod schema;
 mod session;
 mod sweep;

@@ -46,6 +46,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
     }
     atomic::remove_litter(folder);
+    atomic::remove_litter(&session.folder.plots());
     strays::kill_strays(&session.folder)?;
     write_sources(&session)?;
     session.weights.keep(&session.folder)?;
@@ -53,6 +54,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     boards.write()?;
     let works = session.works().list;
     if works.is_empty() {
+        boards.write_report()?;
         return nothing_to_do(&session, &boards);
     }
     for notice in session.placing.notices(&session.plan) {
@@ -61,6 +63,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     session.folders.decode()?;
     let outcome = execute(&session, works, args.fail_fast, &mut boards)?;
     boards.write()?;
+    boards.write_report()?;
     print_outcome(&session, &boards, outcome)
 }
 
@@ -150,6 +153,7 @@ fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, Cli
         "\nnothing to do: {all}{done} runs of `{}` are done{skipped}",
         session.plan.name
     )?;
+    writeln!(out, "{}", terminal::short_path(&session.folder.report_html()))?;
     Ok(ExitCode::NothingToDo)
 }
 
@@ -175,6 +179,7 @@ fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std:
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     let folder = terminal::short_path(&session.folder.leaderboard_csv());
     writeln!(out, "\n{folder}  (beside it runs.csv and curves.csv)")?;
+    writeln!(out, "{}  (and plots/*.svg)", terminal::short_path(&session.folder.report_html()))?;
     let skipped = skipped(session);
     if let Some(skipped) = skipped.strip_prefix(", ") {
         writeln!(out, "{skipped}; the same command executes them on a machine that has one")?;

@@ -101,6 +101,16 @@ impl SweepFolder {
         self.root.join("steps.csv")
     }
 
+    /// All of it for people, in one page.
+    pub fn report_html(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// The folder of its plots.
+    pub fn plots(&self) -> PathBuf {
+        self.root.join("plots")
+    }
+
     /// The folder of the initial weights that runs start from.
     pub fn weights(&self) -> PathBuf {
         self.root.join("weights")

@@ -40,7 +40,8 @@ impl Reference {
         }
     }
 
-    fn label(&self) -> String {
+    /// The group or the number as a line.
+    pub fn label(&self) -> String {
         match self {
             Self::Group(condition) => condition.label(),
             Self::Value(value) => value.to_string(),

@@ -70,7 +70,8 @@ fn kill_at_every_place(role: &str, retries: u32, arguments: &[&str]) {
 fn litter(sandbox: &Sandbox) -> Vec<PathBuf> {
     let mut folders = sandbox.run_folders("tiny");
     folders.push(sandbox.sweep_folder("tiny"));
-    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    folders.push(sandbox.sweep_folder("tiny").join("plots"));
+    let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     files
         .map(|file| file.path())
         .filter(|path| path.extension().is_some_and(|e| e == "tmp"))

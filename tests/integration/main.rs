@@ -15,6 +15,7 @@ mod measurements;
 mod memory;
 mod parity;
 mod ranks;
+mod report;
 mod sandbox;
 mod signals;
 mod slots;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use gridlane::ids::RunId;
 use gridlane::report::csv::is_timing_column;
 use tempfile::TempDir;
 
@@ -94,8 +95,11 @@ impl Sandbox {
     /// The run folders of the sweep `name`, sorted.
     pub fn run_folders(&self, name: &str) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.sweep_folder(name)) else { return Vec::new() };
+        let is_run = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().parse::<RunId>().is_ok())
+        };
         let mut folders: Vec<PathBuf> =
-            entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+            entries.map(|entry| entry.unwrap().path()).filter(is_run).collect();
         folders.sort();
         folders
     }

@@ -1,0 +1,146 @@
+//! What a claim came to, in a sentence: how large, how sure, what would help.
+
+use super::labels::of_quantity;
+use crate::aggregate::claims::{ClaimResult, Effect, Verdict};
+use crate::report::number::{p_value, plain};
+use crate::spec::claim::{Claim, Relation};
+use crate::spec::metric::MetricName;
+use crate::spec::quantity::Quantity;
+
+/// The comparison in words: `epochs to target: schedule=cosine smaller than schedule=constant`.
+pub fn statement(claim: &Claim) -> String {
+    let [subject, reference] = [claim.subject.label(), claim.reference.label()];
+    let (metric, _) = of_quantity(&claim.metric);
+    match claim.relation {
+        Relation::Smaller => format!("{metric}: {subject} smaller than {reference}"),
+        Relation::Larger => format!("{metric}: {subject} larger than {reference}"),
+        Relation::SmallerBy(factor) => {
+            format!("{metric}: {subject} smaller than {reference} by a factor of {factor}")
+        }
+        Relation::LargerBy(factor) => {
+            format!("{metric}: {subject} larger than {reference} by a factor of {factor}")
+        }
+        Relation::Within(margin) => {
+            format!("{metric}: {subject} equal to {reference} within {margin}")
+        }
+    }
+}
+
+/// What the runs say: `4.3 epochs fewer on average (95 % CI 1.2 to 7.4), 3 seeds, p = 0.046 after
+/// correction`.
+pub fn sentence(result: &ClaimResult) -> String {
+    let mut parts: Vec<String> = effect(result).into_iter().collect();
+    parts.push(seeds(result.n));
+    parts.extend(result.p_value_holm.map(|p| format!("{} after correction", p_value(p))));
+    let mut text = parts.join(", ");
+    if let Verdict::Undecided { more_seeds } = result.verdict {
+        text += &match (result.n, more_seeds) {
+            (0, _) => "; nothing to compare yet".to_owned(),
+            (1, _) => "; one seed has no spread to judge by".to_owned(),
+            (_, Some(1)) => "; 1 more seed like these would decide it".to_owned(),
+            (_, Some(more)) => format!("; {more} more seeds like these would decide it"),
+            (_, None) => "; no reasonable number of seeds like these would decide it".to_owned(),
+        };
+    }
+    text
+}
+
+/// The effect against which a claim is tested: none at all, or the claim's factor. `None` where that is
+/// no single number, of a factor of values that are not all positive.
+pub fn null(result: &ClaimResult) -> Option<f64> {
+    match (result.claim.relation, result.effect.is_ratio) {
+        (Relation::Smaller | Relation::Larger | Relation::Within(_), _) => Some(0.0),
+        (Relation::LargerBy(factor), true) => Some(factor),
+        (Relation::SmallerBy(factor), true) => Some(1.0 / factor),
+        (Relation::LargerBy(_) | Relation::SmallerBy(_), false) => None,
+    }
+}
+
+fn seeds(n: usize) -> String {
+    if n == 1 { "1 seed".to_owned() } else { format!("{n} seeds") }
+}
+
+/// The effect with its interval.
+fn effect(result: &ClaimResult) -> Option<String> {
+    let Effect { is_ratio, mean, ci95 } = result.effect;
+    let mean = mean?;
+    let interval = |[low, high]: [f64; 2], show: &dyn Fn(f64) -> String| {
+        format!(" (95 % CI {} to {})", show(low), show(high))
+    };
+    if is_ratio {
+        let show = |x: f64| plain(x, 3);
+        let interval = ci95.map(|ci95| interval([ci95.low, ci95.high], &show));
+        return Some(format!(
+            "{} times as large on average{}",
+            show(mean),
+            interval.unwrap_or_default()
+        ));
+    }
+    let Measure { unit, times, words } = Measure::of(&result.claim.metric);
+    let show = |x: f64| plain(x * times, 3);
+    let (sign, word) = if mean < 0.0 { (-1.0, words[0]) } else { (1.0, words[1]) };
+    let ends =
+        ci95.map(|ci95| if mean < 0.0 { [-ci95.high, -ci95.low] } else { [ci95.low, ci95.high] });
+    let interval = ends.map(|ends| interval(ends, &show)).unwrap_or_default();
+    if mean == 0.0 {
+        return Some(format!("no difference on average{interval}"));
+    }
+    Some(format!("{}{unit} {word} on average{interval}", show(sign * mean)))
+}
+
+/// How differences of a metric are told.
+struct Measure {
+    /// With a space in front.
+    unit: String,
+    /// What they are multiplied with.
+    times: f64,
+    /// Of less and of more.
+    words: [&'static str; 2],
+}
+
+impl Measure {
+    fn of(quantity: &Quantity) -> Self {
+        let sizes = ["smaller", "larger"];
+        let (unit, times, words) = match quantity {
+            Quantity::Result(MetricName::EpochsToTarget) => (" epochs", 1.0, ["fewer", "more"]),
+            Quantity::Result(MetricName::ValAccuracy | MetricName::TestAccuracy)
+            | Quantity::Diverged => (" percentage points", 100.0, sizes),
+            other => match of_quantity(other).1 {
+                "" => ("", 1.0, sizes),
+                "s" => (" s", 1.0, ["less", "more"]),
+                "images/s" => (" images/s", 1.0, ["fewer", "more"]),
+                unit => {
+                    return Self { unit: format!(" {unit}"), times: 1.0, words: ["less", "more"] };
+                }
+            },
+        };
+        Self { unit: unit.to_owned(), times, words }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample::claims;
+    use crate::aggregate::statistics::Ci95;
+
+    #[test]
+    fn every_verdict_in_words() {
+        let told: Vec<String> = claims::judged()
+            .iter()
+            .map(|r| {
+                format!("{}\n  {}\n  {}", r.verdict.as_str(), statement(&r.claim), sentence(r))
+            })
+            .collect();
+        insta::assert_snapshot!("sentences", told.join("\n"));
+    }
+
+    #[test]
+    fn an_interval_is_told_in_the_direction_of_the_effect() {
+        let mut result = claims::judged().swap_remove(0);
+        result.claim.metric = MetricName::EpochsToTarget.into();
+        let ci95 = Some(Ci95 { low: -7.4, high: 1.2 });
+        result.effect = Effect { is_ratio: false, mean: Some(-3.1), ci95 };
+        assert!(sentence(&result).starts_with("3.1 epochs fewer on average (95 % CI -1.2 to 7.4)"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Curves of the best configurations over their seeds, and what was measured in their layers.
+
+use super::Plot;
+use super::axis::{Axis, Ticks};
+use super::heat_map::{HeatMaps, Map, draw_heat_maps};
+use super::lines::{Line, Lines, Look, draw_lines};
+use crate::aggregate::bands::Band;
+use crate::aggregate::courses::Courses;
+use crate::aggregate::curves::CurveMetric;
+use crate::aggregate::leaderboard::Leaderboard;
+use crate::report::number::plain;
+use crate::report::page::labels;
+use crate::spec::metric::MetricName;
+
+/// Configurations in a plot: as many as there are colours.
+const MOST: usize = 8;
+
+/// The curves that are drawn.
+const CURVES: [CurveMetric; 4] =
+    [CurveMetric::ValAccuracy, CurveMetric::TrainLoss, CurveMetric::ValLoss, CurveMetric::Lr];
+
+/// Maps in a plot.
+const MOST_MAPS: usize = 4;
+
+/// Epochs of a map.
+const MOST_EPOCHS: usize = 50;
+
+/// The layer that stands for all of them.
+const NETWORK: &str = "network";
+
+/// A plot for each curve that is known.
+pub fn curve_plots(board: &Leaderboard, courses: &Courses) -> Vec<Plot> {
+    CURVES.iter().filter_map(|metric| curve_plot(board, courses, *metric)).collect()
+}
+
+fn curve_plot(board: &Leaderboard, courses: &Courses, metric: CurveMetric) -> Option<Plot> {
+    let places = courses.places();
+    let known = places.iter().filter_map(|place| {
+        let entry = board.entries().get(*place)?;
+        Some((entry.configuration.as_str(), courses.bands.band(*place, metric)?))
+    });
+    let bands: Vec<(&str, Band)> = known.take(MOST).collect();
+    if bands.is_empty() {
+        return None;
+    }
+    let (label, unit) = labels::of_curve(metric);
+    let all = || bands.iter().map(|(_, band)| band);
+    let seeds = all().flat_map(|band| &band.n).max().copied().unwrap_or(1);
+    let over = if seeds > 1 { ": mean and range over the seeds" } else { "" };
+    let more = match board.entries().len() {
+        more if more > bands.len() => format!(", the best {} of {more}", bands.len()),
+        _ => String::new(),
+    };
+    let level = target(board, metric);
+    let values = all().flat_map(|band| band.low.iter().chain(&band.high)).copied();
+    let values: Vec<f64> = values.chain(level).collect();
+    let line = |(number, (name, band)): (usize, &(&str, Band))| line(number, name, band);
+    let plot = Lines {
+        title: format!("{}{over}{more}", capital(&label)),
+        x: Axis::new("epoch", Ticks::Whole, all().flat_map(|band| &band.x).map(|x| *x as f64)),
+        y: Axis::fitting(&labels::with_unit((label, unit)), &values),
+        lines: bands.iter().enumerate().map(line).collect(),
+        level: level.map(|level| (level, format!("target {}", plain(level, 4)))),
+    };
+    Some(Plot { name: format!("curves_{}", metric.as_str()), svg: draw_lines(&plot) })
+}
+
+/// The target, on the curve that it is about.
+fn target(board: &Leaderboard, metric: CurveMetric) -> Option<f64> {
+    let of = match board.metric().name {
+        MetricName::ValLoss => CurveMetric::ValLoss,
+        _ => CurveMetric::ValAccuracy,
+    };
+    board.metric().target.filter(|target| of == metric && target.is_finite())
+}
+
+fn line(number: usize, name: &str, band: &Band) -> Line {
+    let x = || band.x.iter().map(|x| *x as f64);
+    Line {
+        name: name.to_owned(),
+        // Every other one dashed: told apart also in print, without colours.
+        look: if number.is_multiple_of(2) { Look::Line } else { Look::Dashed },
+        colour: number,
+        points: x().zip(&band.mean).map(|(x, y)| [x, *y]).collect(),
+        band: match band.n.iter().any(|n| *n > 1) {
+            true => {
+                x().zip(band.low.iter().zip(&band.high)).map(|(x, (l, h))| [x, *l, *h]).collect()
+            }
+            false => Vec::new(),
+        },
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().collect::<String>());
+    first.unwrap_or_default() + letters.as_str()
+}
+
+/// The norm of the gradient by layer and epoch, of the best configurations; where it was measured.
+pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
+    let mut measured = courses.maps.measurements().iter();
+    let measured = measured.find(|measured| measured.name == "gradient_norm_mean")?;
+    let epochs = measured.epochs(MOST_EPOCHS);
+    let maps = measured.configurations().filter_map(|place| {
+        let title = board.entries().get(place)?.configuration.clone();
+        Some(Map { title, values: measured.map(place, &epochs) })
+    });
+    let mut maps: Vec<Map> = maps.take(MOST_MAPS).collect();
+    // Layers that only networks of other configurations have would be empty rows.
+    let known = |layer: usize| {
+        let mut rows = maps.iter().filter_map(|map| map.values.get(layer));
+        rows.any(|row| row.iter().any(Option::is_some))
+    };
+    let layers = measured.layers.iter().enumerate();
+    let layers: Vec<(usize, String)> = layers
+        .filter(|(place, layer)| *layer != NETWORK && known(*place))
+        .map(|(place, layer)| (place, layer.clone()))
+        .collect();
+    if layers.is_empty() {
+        return None;
+    }
+    for map in &mut maps {
+        map.values = layers.iter().map(|(place, _)| map.values[*place].clone()).collect();
+    }
+    let plot = HeatMaps {
+        title: "Norm of the gradient by layer and epoch, mean over the seeds".to_owned(),
+        label: "L2 norm".to_owned(),
+        layers: layers.into_iter().map(|(_, layer)| layer).collect(),
+        epochs,
+        maps,
+    };
+    Some(Plot { name: "gradient_norm".to_owned(), svg: draw_heat_maps(&plot) })
+}

@@ -1,0 +1,50 @@
+use super::{Plot, plots};
+use crate::aggregate::claims::ClaimResult;
+use crate::aggregate::curves::RunHistory;
+use crate::aggregate::sample;
+use crate::report::page::sample::{Bundle, small};
+
+fn names(plots: &[Plot]) -> Vec<&str> {
+    plots.iter().map(|plot| plot.name.as_str()).collect()
+}
+
+#[test]
+fn there_is_a_plot_for_all_that_is_known() {
+    assert_eq!(
+        names(&plots(&small().inputs())),
+        [
+            "curves_val_accuracy",
+            "curves_train_loss",
+            "curves_val_loss",
+            "curves_lr",
+            "gradient_norm",
+            "effects",
+            "claims"
+        ]
+    );
+    let timed = sample::timed_table(&[
+        ("cpu", 1, 64, 0, Some(128.0)),
+        ("cpu", 2, 64, 0, Some(200.0)),
+        ("cpu", 4, 64, 0, Some(300.0)),
+        ("cpu", 1, 128, 0, Some(150.0)),
+    ]);
+    let timed = Bundle::new(timed, Vec::new(), |_| RunHistory::default());
+    assert_eq!(names(&plots(&timed.inputs())), ["effects", "throughput", "scaling"]);
+    let nothing = Bundle::new(sample::table(&[]), Vec::new(), |_| RunHistory::default());
+    assert!(plots(&nothing.inputs()).is_empty());
+}
+
+#[test]
+fn curves_of_a_small_sweep() {
+    let drawn = plots(&small().inputs());
+    let curves = drawn.iter().find(|plot| plot.name == "curves_val_accuracy").unwrap();
+    insta::assert_snapshot!("curves_val_accuracy", curves.svg);
+}
+
+#[test]
+fn a_claim_of_which_nothing_is_known_is_not_drawn() {
+    let claims: Vec<ClaimResult> = sample::claims::judged();
+    let unknown = claims.iter().filter(|claim| claim.effect.mean.is_none()).cloned().collect();
+    let bundle = Bundle::new(sample::table(&[]), unknown, |_| RunHistory::default());
+    assert!(plots(&bundle.inputs()).is_empty());
+}
