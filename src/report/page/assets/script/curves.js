@@ -30,19 +30,22 @@ function ratesSection(report) {
 // Configurations with the same course are one line, named by what they have in common.
 function alike(report, curves) {
   const groups = new Map();
-  for (const at of new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))) {
+  const drawn = new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)));
+  const all = drawn.size;
+  for (const at of drawn) {
     const courses = curves.map(({ series }) => series.find(({ configuration }) => configuration === at));
     const key = JSON.stringify(courses.map((one) => [one?.x, one?.mean]));
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(at);
   }
-  const members = [...groups.values()].map((group) => ({ at: group[0], name: commonName(report, group) }));
+  const members = [...groups.values()].map((group) => ({ at: group[0], name: commonName(report, group, all) }));
   const kept = new Set(members.map(({ at }) => at));
   return { curves: curves.map((curve) => ({ ...curve, series: curve.series.filter(({ configuration }) => kept.has(configuration)) })), members };
 }
 
-function commonName(report, group) {
+function commonName(report, group, all) {
   if (group.length === 1) return report.labels[group[0]];
+  if (group.length === all) return "all configurations";
   const values = group.map((at) => report.configurations[at]?.axes ?? []);
   const shared = report.axes.map(({ key }, at) => [key, at]).filter(([, at]) => values.every((axes) => axes[at] === values[0][at]));
   const name = shared.map(([key, at]) => (report.axes.length === 1 ? report.labels[group[0]] : `${key}=${values[0][at]}`)).join(" ");

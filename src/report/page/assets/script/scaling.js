@@ -83,7 +83,7 @@ function scalingLines(report, table, by, { kind, measure, fit }) {
   if (kind === "strong" && by.has("batch_size") && !keys.includes("batch_size") && new Set(rows.map((row) => by.value(row, "batch_size"))).size > 1) keys.push("batch_size");
   const lines = new Map();
   for (const row of rows) {
-    const name = keys.map((key) => `${key}=${cellText(by.value(row, key), by.column(key))}`).join(" ") || "all";
+    const name = keys.map((key) => `${key}=${nameText(by.value(row, key))}`).join(" ") || "all";
     if (!lines.has(name)) lines.set(name, { name, at: lines.size, measured: startOf(measure), forecast: startOf(measure) });
     const point = { value: [by.value(row, "ranks"), scalingValue(by, row, measure)], hollow: isYes(by.value(row, "ranks_share_cores")) };
     if (!isNumber(point.value[0]) || !isNumber(point.value[1])) continue;
