@@ -165,7 +165,7 @@ function curveOption(report, state, selection, width) {
   const drawn = [...series, ...training].flatMap(({ mean, low, high }) => [...mean, ...(low ?? []), ...(high ?? [])]).filter((value) => isNumber(value) && value > 0);
   const target = curve.metric === report.metric.name ? report.metric.target : null;
   return {
-    grid: { left: 8, right: named ? 168 : 16, top: 14, bottom: 40, containLabel: true },
+    grid: { left: 8, right: named ? 186 : 16, top: 14, bottom: 40, containLabel: true },
     xAxis: bottomAxis(curve.x, { ...endsOf(xs), minInterval: 1, axisLabel: { ...valueAxis().axisLabel, alignMaxLabel: named ? "right" : "center" } }),
     yAxis: { ...valueAxis({ scale: true }), ...(log ? logScale(drawn) : {}) },
     tooltip: tooltip("axis", (hovered) => curveTip(state, selection, hovered)),
@@ -207,7 +207,7 @@ function lineOf({ configuration, x, mean }, name, onAxis, named) {
     itemStyle: { color: look.colour, borderColor: look.colour },
     emphasis: { disabled: true },
     data: x.map((at, place) => ({ value: [at, onAxis(mean[place]) ? mean[place] : null], symbol: place % every === offset || x.length === 1 ? look.symbol : "none" })),
-    ...(named ? { endLabel: { show: true, formatter: () => name, color: colour("ink"), fontSize: 12, width: 150, overflow: "truncate", distance: 8 }, labelLayout: { moveOverlap: "shiftY" } } : {}),
+    ...(named ? { endLabel: { show: true, formatter: () => name, color: colour("ink"), fontSize: 12, width: 172, overflow: "truncate", distance: 8 }, labelLayout: { moveOverlap: "shiftY" } } : {}),
   };
 }
 
