@@ -30,19 +30,22 @@ function ratesSection(report) {
 // Configurations with the same course are one line, named by what they have in common.
 function alike(report, curves) {
   const groups = new Map();
-  for (const at of new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))) {
+  const drawn = new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)));
+  const all = drawn.size;
+  for (const at of drawn) {
     const courses = curves.map(({ series }) => series.find(({ configuration }) => configuration === at));
     const key = JSON.stringify(courses.map((one) => [one?.x, one?.mean]));
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(at);
   }
-  const members = [...groups.values()].map((group) => ({ at: group[0], name: commonName(report, group) }));
+  const members = [...groups.values()].map((group) => ({ at: group[0], name: commonName(report, group, all) }));
   const kept = new Set(members.map(({ at }) => at));
   return { curves: curves.map((curve) => ({ ...curve, series: curve.series.filter(({ configuration }) => kept.has(configuration)) })), members };
 }
 
-function commonName(report, group) {
+function commonName(report, group, all) {
   if (group.length === 1) return report.labels[group[0]];
+  if (group.length === all) return "all configurations";
   const values = group.map((at) => report.configurations[at]?.axes ?? []);
   const shared = report.axes.map(({ key }, at) => [key, at]).filter(([, at]) => values.every((axes) => axes[at] === values[0][at]));
   const name = shared.map(([key, at]) => (report.axes.length === 1 ? report.labels[group[0]] : `${key}=${values[0][at]}`)).join(" ");
@@ -162,7 +165,7 @@ function curveOption(report, state, selection, width) {
   const drawn = [...series, ...training].flatMap(({ mean, low, high }) => [...mean, ...(low ?? []), ...(high ?? [])]).filter((value) => isNumber(value) && value > 0);
   const target = curve.metric === report.metric.name ? report.metric.target : null;
   return {
-    grid: { left: 8, right: named ? 168 : 16, top: 14, bottom: 40, containLabel: true },
+    grid: { left: 8, right: named ? 186 : 16, top: 14, bottom: 40, containLabel: true },
     xAxis: bottomAxis(curve.x, { ...endsOf(xs), minInterval: 1, axisLabel: { ...valueAxis().axisLabel, alignMaxLabel: named ? "right" : "center" } }),
     yAxis: { ...valueAxis({ scale: true }), ...(log ? logScale(drawn) : {}) },
     tooltip: tooltip("axis", (hovered) => curveTip(state, selection, hovered)),
@@ -204,7 +207,7 @@ function lineOf({ configuration, x, mean }, name, onAxis, named) {
     itemStyle: { color: look.colour, borderColor: look.colour },
     emphasis: { disabled: true },
     data: x.map((at, place) => ({ value: [at, onAxis(mean[place]) ? mean[place] : null], symbol: place % every === offset || x.length === 1 ? look.symbol : "none" })),
-    ...(named ? { endLabel: { show: true, formatter: () => name, color: colour("ink"), fontSize: 12, width: 150, overflow: "truncate", distance: 8 }, labelLayout: { moveOverlap: "shiftY" } } : {}),
+    ...(named ? { endLabel: { show: true, formatter: () => name, color: colour("ink"), fontSize: 12, width: 172, overflow: "truncate", distance: 8 }, labelLayout: { moveOverlap: "shiftY" } } : {}),
   };
 }
 

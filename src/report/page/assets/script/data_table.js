@@ -127,7 +127,7 @@ function renderHead(state, parts, refresh) {
       state.page = 0;
       refresh();
     };
-    return h("th", { scope: "col", "aria-sort": sort, class: column.kind === "text" || column.kind === "boolean" ? null : "figure" },
+    return h("th", { scope: "col", "aria-sort": sort, class: alignment(state, column) },
       h("button", { type: "button", class: "sort", "data-key": column.key, onclick: turn }, column.label,
         h("span", { class: "arrow", "aria-hidden": "true" }, { none: "", ascending: " ▲", descending: " ▼" }[sort])));
   }));
@@ -150,7 +150,12 @@ function renderBody(state, parts, refresh) {
 function tableCell(state, column, row) {
   const content = column.show ? column.show(row) : column.kind === "text" ? cell(bdi(cellText(row[column.at], column))) : cellText(row[column.at], column);
   if (column.key === state.header) return h("th", { scope: "row" }, content);
-  return h("td", { class: column.kind === "text" || column.kind === "boolean" ? null : "figure" }, content);
+  return h("td", { class: alignment(state, column) }, content);
+}
+
+// Figures stand to the right, except where they name what the row is about.
+function alignment(state, column) {
+  return column.kind === "text" || column.kind === "boolean" || column.names || column.key === state.header ? null : "figure";
 }
 
 /** What a cell of text holds: as wide as its text, up to where it wraps. */
@@ -176,9 +181,16 @@ function pager(state, all, from, here, refresh) {
   ].filter(Boolean);
 }
 
-/** The columns of a TABLE as this table wants them. */
-function plainColumns(table) {
-  return table.columns.map((column, at) => ({ ...column, at, label: withUnit(column) }));
+/** The columns of a TABLE as this table wants them. Values of the varied keys are names, and stand as the sweep file has them. */
+function plainColumns(report, table) {
+  const axes = new Set(report.axes.map(({ key }) => key));
+  return table.columns.map((column, at) => (axes.has(column.key)
+    ? { ...column, at, names: true, show: (row) => cell(bdi(nameText(row[at]))) }
+    : { ...column, at, label: withUnit(column) }));
+}
+
+function nameText(value) {
+  return value === null || value === "" ? UNKNOWN : String(value);
 }
 
 // Seconds and bytes are written with their cells; other units stand in the heading.

@@ -3,7 +3,8 @@
 const ROWS_AT_FIRST = 30;
 
 function effectsSection(report) {
-  const { main = [], interactions = [], left_out: leftOut = 0, metric } = report.effects ?? {};
+  const { metric, left_out: leftOut = 0, ...effects } = report.effects ?? {};
+  const [main, interactions] = [effects.main, effects.interactions].map((rows) => (rows ?? []).filter(({ effect }) => isNumber(effect)));
   if (main.length === 0 && interactions.length === 0) return null;
   const unit = report.unitOf(metric);
   const label = report.labelOf(metric);

@@ -2,7 +2,9 @@
 
 // Cividis: even in lightness, the same to all kinds of colour vision (Nunez, Anderton and Renslow, 2018).
 const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+// From which ratio on colours are logarithmic at first; where there are zeros, which have no logarithm, later.
 const LOG_FROM = 20;
+const LOG_FROM_WITH_ZEROS = 1e4;
 
 function layersSection(report) {
   const measures = report.layers.filter(({ maps, layers, epochs }) => maps.length > 0 && layers.length > 1 && epochs.length > 0);
@@ -22,9 +24,10 @@ function layersSection(report) {
     const maps = state.measure.maps.map(({ configuration }) => configuration);
     state.sides = [0, 1].map((side) => (maps.includes(state.sides[side]) ? state.sides[side] : maps[side === 0 ? 0 : maps.length - 1]));
     if (maps.length === 1) state.sides = [maps[0]];
-    const { least, most } = extent(state.measure);
-    state.log = least > 0 && most / least >= LOG_FROM;
-    logSlot.replaceChildren(...(least > 0 && most > least ? [toggle("Logarithmic colours", state.log, (on) => {
+    const { least, leastPositive, most } = extent(state.measure);
+    const able = least >= 0 && most > leastPositive;
+    state.log = able && most / leastPositive >= (least > 0 ? LOG_FROM : LOG_FROM_WITH_ZEROS);
+    logSlot.replaceChildren(...(able ? [toggle("Logarithmic colours", state.log, (on) => {
       state.log = on;
       changed();
     })] : []));
@@ -51,7 +54,7 @@ function layerPanel(report, state, side) {
   const slot = h("div", { class: "panel-name" });
   const chart = lazyChart({
     option: (width) => layerOption(state, side, width),
-    height: () => Math.min(640, 84 + 26 * Math.max(3, state.measure?.layers.length ?? 3)),
+    height: () => Math.min(640, 84 + 26 * Math.max(3, rowsOf(state, side).length)),
     describe: () => layerWords(report, state, side),
   });
   const element = h("div", { class: "panel" }, slot, chart.element);
@@ -76,33 +79,40 @@ function mapOf({ measure, sides }, side) {
   return measure.maps.find(({ configuration }) => configuration === sides[side]);
 }
 
+// Layers of this configuration's network, by their place: networks of a sweep may differ.
+function rowsOf(state, side) {
+  const values = mapOf(state, side)?.values ?? [];
+  return values.map((row, at) => (row.some(isNumber) ? at : -1)).filter((at) => at >= 0);
+}
+
 function extent({ maps }) {
-  let [least, most] = [Infinity, -Infinity];
+  let [least, leastPositive, most] = [Infinity, Infinity, -Infinity];
   for (const { values } of maps) for (const row of values) for (const value of row) {
     if (!isNumber(value)) continue;
     if (value < least) least = value;
+    if (value > 0 && value < leastPositive) leastPositive = value;
     if (value > most) most = value;
   }
-  return { least, most };
+  return { least, leastPositive, most };
 }
 
 function layerOption(state, side, width) {
   const { measure, log } = state;
-  const { least, most } = extent(measure);
-  const scale = (value) => (log ? Math.log10(value) : value);
-  const unscale = (value) => (log ? 10 ** value : value);
+  const { least, leastPositive, most } = extent(measure);
+  const scale = (value) => (log ? Math.log10(Math.max(value, leastPositive)) : value);
+  const rows = rowsOf(state, side);
   const values = mapOf(state, side)?.values ?? [];
-  const cells = values.flatMap((row, layer) => row.map((value, epoch) => [epoch, layer, value])).filter(([, , value]) => isNumber(value) && (!log || value > 0));
+  const cells = rows.flatMap((layer, row) => values[layer].map((value, epoch) => [epoch, row, value])).filter(([, , value]) => isNumber(value));
   const words = { color: colour("muted"), fontSize: 12 };
   const flat = !(most > least);
   return {
     grid: { left: 8, right: 12, top: 8, bottom: 74, containLabel: true },
     xAxis: { type: "category", data: measure.epochs.map(String), name: "epoch", nameLocation: "middle", nameGap: 26, nameTextStyle: words, axisLabel: { ...words, hideOverlap: true }, axisTick: { show: false }, axisLine: { show: false } },
-    yAxis: { type: "category", data: measure.layers, inverse: true, axisLabel: { ...words, interval: 0, width: width < 400 ? 80 : 130, overflow: "truncate" }, axisTick: { show: false }, axisLine: { show: false } },
+    yAxis: { type: "category", data: rows.map((at) => measure.layers[at]), inverse: true, axisLabel: { ...words, interval: 0, width: width < 400 ? 80 : 130, overflow: "truncate" }, axisTick: { show: false }, axisLine: { show: false } },
     visualMap: { type: "continuous", min: flat ? scale(least) - 1 : scale(least), max: flat ? scale(most) + 1 : scale(most), dimension: 2, calculable: false, orient: "horizontal", left: "center", bottom: 0, itemWidth: 12, itemHeight: Math.min(180, width / 3),
-      text: [number(most, 3), number(least, 3)], textStyle: words, inRange: { color: CIVIDIS }, hoverLink: false },
-    tooltip: tooltip("item", ({ value: [epoch, layer, value] }) => tooltipContent(`Epoch ${measure.epochs[epoch]}`, [["", measure.layers[layer], number(unscale(value))]])),
-    series: [{ type: "heatmap", data: cells.map(([epoch, layer, value]) => [epoch, layer, scale(value)]), itemStyle: { borderColor: colour("paper"), borderWidth: measure.epochs.length > 60 ? 0 : 1 }, emphasis: { itemStyle: { borderColor: colour("ink"), borderWidth: 1 } }, progressive: 0 }],
+      text: [number(most, 3), number(log ? leastPositive : least, 3)], textStyle: words, inRange: { color: CIVIDIS }, hoverLink: false },
+    tooltip: tooltip("item", ({ value: [epoch, row, , value] }) => tooltipContent(`Epoch ${measure.epochs[epoch]}`, [["", measure.layers[rows[row]], number(value)]])),
+    series: [{ type: "heatmap", data: cells.map(([epoch, row, value]) => [epoch, row, scale(value), value]), itemStyle: { borderColor: colour("paper"), borderWidth: measure.epochs.length > 60 ? 0 : 1 }, emphasis: { itemStyle: { borderColor: colour("ink"), borderWidth: 1 } }, progressive: 0 }],
   };
 }
 
@@ -117,7 +127,7 @@ function layerRows(report, state) {
   const epochs = thinnedEpochs(state.measure);
   return [...new Set(state.sides)].flatMap((at) => {
     const map = state.measure.maps.find(({ configuration }) => configuration === at);
-    return state.measure.layers.map((layer, row) => [`${report.labels[at]}, ${layer}`, ...epochs.map((epoch) => number(map?.values[row]?.[epoch.at] ?? null, 3))]);
+    return state.measure.layers.map((layer, row) => [layer, row]).filter(([, row]) => map?.values[row]?.some(isNumber)).map(([layer, row]) => [`${report.labels[at]}, ${layer}`, ...epochs.map((epoch) => number(map?.values[row]?.[epoch.at] ?? null, 3))]);
   });
 }
 
@@ -125,6 +135,6 @@ function layerWords(report, state, side) {
   const { measure } = state;
   const map = mapOf(state, side);
   if (map === undefined) return "";
-  const last = measure.layers.map((layer, row) => `${layer} ${number(map.values[row]?.filter(isNumber).at(-1) ?? null, 3)}`).slice(0, 12);
+  const last = rowsOf(state, side).map((row) => `${measure.layers[row]} ${number(map.values[row]?.filter(isNumber).at(-1) ?? null, 3)}`).slice(0, 12);
   return `Heat map: ${measure.label} of ${report.labels[map.configuration]} by layer and epoch. In the last epoch: ${last.join(", ")}.`;
 }

@@ -27,7 +27,7 @@ function leaderboardSection(report) {
   const columns = leaderboardColumns(report, header);
   const primary = `${report.metric.name}_mean`;
   const shown = ["rank", header, ...(byAxes ? axes : []), "n", "failed", "skipped", "interval", primary,
-    ...SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key)).slice(0, Math.max(0, ROOM_FOR_METRICS - (byAxes ? axes.length : 1))), "p_value_holm"].filter((key) => key === "interval" || key === header || showsAtFirst(key, table, report, filled));
+    ...SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key)).slice(0, Math.max(0, ROOM_FOR_METRICS - (byAxes ? axes.length : 1))), "p_value_holm"].filter((key) => ["rank", "interval", header].includes(key) || showsAtFirst(key, table, report, filled));
   return section("leaderboard", "Leaderboard",
     h("p", { class: "lead" }, leaderboardWords(report)),
     dataTable({ caption: "Leaderboard", columns, rows: table.rows, shown, header, noun: "configuration",
@@ -48,7 +48,7 @@ function leaderboardWords({ metric }) {
 function leaderboardColumns(report, header) {
   const { leaderboard: table, board, metric } = report;
   const columns = [];
-  for (const column of plainColumns(table)) {
+  for (const column of plainColumns(report, table)) {
     const [, stem, part] = SUMMARY.exec(column.key) ?? [];
     const summary = stem !== undefined && board.has(`${stem}_mean`) && board.has(`${stem}_ci95_low`);
     if (summary && part === "mean") {
@@ -64,7 +64,7 @@ function leaderboardColumns(report, header) {
   named("configuration", { show: (row) => cell(swatchOf(report, row), bdi(board.value(row, "configuration") ?? "")) });
   if (header !== "configuration") {
     const at = board.at(header);
-    named(header, { show: (row) => cell(swatchOf(report, row), bdi(cellText(row[at], table.columns[at]))) });
+    named(header, { show: (row) => cell(swatchOf(report, row), bdi(nameText(row[at]))) });
   }
   return inOrder(columns, ["rank", header, "configuration", ...report.axes.map(({ key }) => key), "n", "failed", "skipped", "interval", `${metric.name}_mean`]);
 }

@@ -83,7 +83,7 @@ function scalingLines(report, table, by, { kind, measure, fit }) {
   if (kind === "strong" && by.has("batch_size") && !keys.includes("batch_size") && new Set(rows.map((row) => by.value(row, "batch_size"))).size > 1) keys.push("batch_size");
   const lines = new Map();
   for (const row of rows) {
-    const name = keys.map((key) => `${key}=${cellText(by.value(row, key), by.column(key))}`).join(" ") || "all";
+    const name = keys.map((key) => `${key}=${nameText(by.value(row, key))}`).join(" ") || "all";
     if (!lines.has(name)) lines.set(name, { name, at: lines.size, measured: startOf(measure), forecast: startOf(measure) });
     const point = { value: [by.value(row, "ranks"), scalingValue(by, row, measure)], hollow: isYes(by.value(row, "ranks_share_cores")) };
     if (!isNumber(point.value[0]) || !isNumber(point.value[1])) continue;
@@ -109,7 +109,7 @@ function scalingOption(state, lines) {
   return {
     grid: { left: 8, right: 24, top: 14, bottom: 40, containLabel: true },
     xAxis: bottomAxis("devices", { type: "log", logBase: 2, min: first === end ? 1 : first, max: end }),
-    yAxis: valueAxis(shares ? { min: 0, axisLabel: { color: colour("muted"), fontSize: 12, formatter: percent } } : { type: "log", logBase: 2, min: (range) => Math.min(1, range.min), max: end }),
+    yAxis: valueAxis(shares ? { min: 0, axisLabel: { color: colour("muted"), fontSize: 12, formatter: percent } } : { type: "log", logBase: 2, min: (range) => 2 ** Math.floor(Math.log2(Math.min(1, range.min))), max: end }),
     tooltip: tooltip("item", ({ seriesName, value }) => tooltipContent(count(value[0], "device"), [["", seriesName, shares ? percent(value[1]) : `${number(value[1], 3)} times one device`]])),
     series: [
       ...(ideal.length > 0 ? [{ type: "line", name: "ideal", data: ideal, symbol: "none", silent: true, lineStyle: { color: colour("muted"), type: [2, 3], width: 1.5 },

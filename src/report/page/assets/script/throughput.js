@@ -32,7 +32,7 @@ function reasonsOf(rows, by) {
 
 /** The columns of a TABLE whose configurations are shown by their short names. */
 function namedColumns(report, table) {
-  return plainColumns(table).map((column) => (column.key === "configuration" ? { ...column, show: (row) => bdi(report.nameOf(row[column.at])) } : column));
+  return plainColumns(report, table).map((column) => (column.key === "configuration" ? { ...column, show: (row) => bdi(report.nameOf(row[column.at])) } : column));
 }
 
 // A number to draw against: varied keys that are numbers, and what follows from them.
@@ -90,7 +90,7 @@ function linesOf(report, by, rows, { measure, x }) {
   const others = report.axes.map(({ key }) => key).filter((key) => by.has(key) && key !== bound && new Set(rows.map((row) => by.value(row, key))).size > 1);
   const lines = new Map();
   for (const row of rows) {
-    const name = others.map((key) => `${key}=${cellText(by.value(row, key), by.column(key))}`).join(" ") || "all";
+    const name = others.map((key) => `${key}=${nameText(by.value(row, key))}`).join(" ") || "all";
     if (!lines.has(name)) lines.set(name, { name, at: lines.size, points: [] });
     if (isNumber(by.value(row, measure))) lines.get(name).points.push([x.of(row), by.value(row, measure), by.value(row, "images_per_s_std")]);
   }
