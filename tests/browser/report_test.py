@@ -493,9 +493,10 @@ def main():
         for name in [arguments.only] if arguments.only else [] if arguments.only == "" else documents.DOCUMENTS:
             paths.append(Path(made) / f"{name}.html")
             paths[-1].write_text(documents.page(documents.DOCUMENTS[name]()), encoding="utf-8")
-        driver = browser()
-        try:
-            for path in paths:
+        for path in paths:
+            # A browser of its own for each: what one page leaves behind is no other's trouble.
+            driver = browser()
+            try:
                 page = Page(driver, path)
                 page.told, page.axe = [], arguments.axe.read_text() if arguments.axe else None
                 for one in CHECKS:
@@ -511,8 +512,8 @@ def main():
                 if arguments.screenshots:
                     arguments.screenshots.mkdir(parents=True, exist_ok=True)
                     screenshots(page, arguments.screenshots)
-        finally:
-            driver.quit()
+            finally:
+                driver.quit()
     print(f"{checked} checks of {len(paths)} reports, {failures} failed")
     sys.exit(1 if failures else 0)
 
