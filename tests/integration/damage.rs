@@ -152,6 +152,7 @@ fn a_full_disk_pauses_the_sweep_until_there_is_room() {
         .args(["--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
         .current_dir(sandbox.path(""))
         .env("GRIDLANE", env!("CARGO_BIN_EXE_gridlane"))
+        .env("GRIDLANE_SLOTS", sandbox.path("slots"))
         .env("NO_COLOR", "1")
         .status();
     let code = ran.ok().and_then(|status| status.code());
