@@ -20,7 +20,8 @@ use crate::aggregate::table::SweepTable;
 use crate::aggregate::timings::timings;
 use crate::ids::RunId;
 use crate::plan::Plan;
-use crate::record::{Durability, RecordError, SweepFolder, atomic};
+use crate::record::journal::JournalEntry;
+use crate::record::{Durability, RecordError, SweepFolder, atomic, lines};
 use crate::report::page::document::{DataSaid, Document, Provenance, Sweep};
 use crate::report::page::{Facts, Inputs, failed_rows, html};
 use crate::report::plots::plots;
@@ -48,8 +49,6 @@ pub struct Report<'a> {
     folder: &'a SweepFolder,
     /// How finely courses are read.
     detail: CurveDetail,
-    /// Are steps shown, and not only what was measured in layers?
-    steps: CurveDetail,
     sweep: Sweep,
     provenance: Provenance,
     /// When it was last written, or the sweep begun, and what that cost.
@@ -83,7 +82,7 @@ impl<'a> Report<'a> {
         };
         let detail = if measured { CurveDetail::Step } else { spec.run.curves };
         let written = (Instant::now(), Duration::ZERO);
-        Self { folder, detail, steps: spec.run.curves, sweep, provenance, written }
+        Self { folder, detail, sweep, provenance, written }
     }
 
     /// Is it time for another one, while the sweep goes on?
@@ -123,7 +122,7 @@ impl<'a> Report<'a> {
         let wanted = table.rows().iter().filter(|row| courses.want(row));
         let rows: Vec<RunRow> = wanted.cloned().collect();
         for (row, history) in read_histories(self.folder, &rows, self.detail) {
-            courses.add(row, &history, self.steps);
+            courses.add(row, &history, self.detail);
         }
         courses
     }
@@ -133,9 +132,19 @@ impl<'a> Report<'a> {
         let log = |row: &RunRow| (row.run.run_id, self.log(row.run.run_id));
         Facts {
             sweep: self.sweep.clone(),
-            provenance: Provenance { written, hosts: hosts(table), ..self.provenance.clone() },
+            provenance: Provenance { written, hosts: self.hosts(table), ..self.provenance.clone() },
             logs: failed_rows(table).map(log).collect::<BTreeMap<RunId, String>>(),
         }
+    }
+
+    /// The machines that the sweep ran on, as its journal has them, and the devices that were timed.
+    fn hosts(&self, table: &SweepTable) -> Vec<String> {
+        let acts = lines::read::<JournalEntry>(&self.folder.journal()).unwrap_or_default();
+        let hosts = acts.into_iter().filter_map(|act| match act {
+            JournalEntry::SweepStarted { host, .. } => host,
+            _ => None,
+        });
+        hosts.chain(devices(table)).collect::<BTreeSet<String>>().into_iter().collect()
     }
 
     /// The end of a run's error output: as its result has it, else as the worker left it.
@@ -195,14 +204,13 @@ fn data(plan: &Plan) -> Vec<DataSaid> {
 }
 
 /// The devices that runs tell of: those whose steps were timed.
-fn hosts(table: &SweepTable) -> Vec<String> {
+fn devices(table: &SweepTable) -> impl Iterator<Item = String> {
     let finished = table.rows().iter().filter(|row| row.status == RowStatus::Finished);
     let timed = finished.filter_map(|row| row.metrics.throughput.as_ref());
-    let said = timed.map(|steps| match steps.cores {
+    timed.map(|steps| match steps.cores {
         1 => format!("{}, 1 core", steps.device),
         cores => format!("{}, {cores} cores", steps.device),
-    });
-    said.collect::<BTreeSet<String>>().into_iter().collect()
+    })
 }
 
 /// The last bytes of a file.

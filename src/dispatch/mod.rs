@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod dispatch_tests;
 pub mod error;
+pub mod host;
 pub mod inventory;
 pub mod leases;
 pub mod leasing;
@@ -180,6 +181,7 @@ impl Dispatcher<'_> {
             pid: std::process::id(),
             runs: runs as u64,
             jobs: u32::try_from(self.orders.jobs).unwrap_or(u32::MAX),
+            host: Some(host::host()),
         })?;
         (self.observe)(&SweepEvent::Started {
             runs,

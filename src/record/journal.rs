@@ -26,6 +26,9 @@ pub enum JournalEntry {
         runs: u64,
         /// Runs at a time.
         jobs: u32,
+        /// The machine, in words; older programs did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
     },
     /// A worker process was started.
     AttemptStarted {

@@ -85,7 +85,13 @@ fn effect(result: &ClaimResult) -> Option<String> {
     if mean == 0.0 {
         return Some(format!("no difference on average{interval}"));
     }
-    Some(format!("{}{unit} {word} on average{interval}", show(sign * mean)))
+    let shown = show(sign * mean);
+    let unit = match unit.as_str() {
+        " epochs" if shown == "1" => " epoch",
+        " percentage points" if shown == "1" => " percentage point",
+        unit => unit,
+    };
+    Some(format!("{shown}{unit} {word} on average{interval}"))
 }
 
 /// How differences of a metric are told.
