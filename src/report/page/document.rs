@@ -306,7 +306,7 @@ pub struct Provenance {
     pub written: String,
     /// Version of the program that wrote it.
     pub gridlane: String,
-    /// Devices, as far as runs record them.
+    /// The machines that the sweep ran on, as far as its journal tells, and the devices that were timed.
     pub hosts: Vec<String>,
     /// Runs.
     pub run_ids: usize,
