@@ -309,7 +309,7 @@ mod tests {
         let config = RunConfig::from_canonical(&json).unwrap();
         insta::assert_snapshot!(identity_text(&config, "a \"b\""), @r#"
         gridlane run 1
-        engine 3
+        engine 4
         data "a \"b\""
         lr=1e-8
         schedule={"gamma":0.5,"kind":"step"}

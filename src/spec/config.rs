@@ -27,7 +27,7 @@ use super::value::{Interval, Value};
 
 /// Version of what the engine computes. Raise it when the same configuration and seed would no
 /// longer give the same numbers: every run then gets a new id and old results are not mixed in.
-pub const ENGINE_NUMERICS: u32 = 3;
+pub const ENGINE_NUMERICS: u32 = 4;
 
 macro_rules! config_keys {
     ($( $(#[doc = $doc:literal])+ $field:ident / $Variant:ident: $Type:ty = $default:expr, $limits:expr; )+) => {

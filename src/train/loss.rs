@@ -162,7 +162,7 @@ fn add<T: Real>(
     result.right += u64::from(right);
 }
 
-/// From exponentials with that sum to the gradient: (softmax - q) / N.
+/// From exponentials with that sum to the gradient, without traces: (softmax - q) / N.
 fn subtract<T: Real>(out: &mut [T], sum: T, samples: usize, (target, smoothing): (&Target, f64)) {
     let per_sample = 1.0 / samples as f64;
     let factor = T::of(per_sample) / sum;
@@ -171,7 +171,7 @@ fn subtract<T: Real>(out: &mut [T], sum: T, samples: usize, (target, smoothing):
         #[inline(always)]
         || {
             for out in out.iter_mut() {
-                *out = *out * factor - spread;
+                *out = (*out * factor - spread).without_trace();
             }
         },
     );
@@ -442,5 +442,18 @@ mod tests {
         let mut results = [BatchLoss::default()];
         cross_entropy(&buffer(1, &[1e4_f32, 0.0]), &[1], 2, &mut results).unwrap();
         assert!((results[0].sum - 1e4).abs() < 1.0);
+    }
+
+    #[test]
+    fn the_gradient_of_a_class_that_is_out_of_the_question_is_never_subnormal() {
+        for below in (0..=100).map(|x| x as f32) {
+            let (logits, mut gradient) = (buffer(1, &[0.0_f32, -below, 0.0]), buffer(1, &[0.0; 3]));
+            let (targets, mut results) = (Targets::plain(&[0]), [BatchLoss::default()]);
+            let targets = Targets { whole: Some(1000), ..targets };
+            cross_entropy_gradient(&logits, &targets, &[0.0], (&mut gradient, 3), &mut results)
+                .unwrap();
+            let gradient = gradient.read().unwrap();
+            assert!(!gradient.iter().any(|x| x.is_subnormal()), "{below} {:?}", &gradient[..]);
+        }
     }
 }

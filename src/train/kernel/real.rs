@@ -21,6 +21,16 @@ pub trait Real: Element {
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// What a gradient is too small to matter by: in f32 2^-100, which neither moves a weight nor counts
+    /// beside the eps of an optimizer.
+    const TRACE: Self;
+
+    /// 0 instead of a number nearer to it than [`TRACE`](Self::TRACE). Products of what saturated units
+    /// leave are subnormal, and arithmetic on subnormal numbers takes many times as long.
+    #[inline(always)]
+    fn without_trace(self) -> Self {
+        if self < Self::TRACE && self > Self::ZERO - Self::TRACE { Self::ZERO } else { self }
+    }
 
     /// The nearest number to `x`.
     fn of(x: f64) -> Self;
@@ -71,6 +81,7 @@ impl Element for f64 {
 impl Real for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const TRACE: Self = 7.888_609e-31;
 
     #[inline(always)]
     fn of(x: f64) -> Self {
@@ -173,6 +184,8 @@ fn exponential(x: f32) -> (f32, f32) {
 impl Real for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    // 2^-1000.
+    const TRACE: Self = 9.332_636_185_032_189e-302;
 
     #[inline(always)]
     fn of(x: f64) -> Self {

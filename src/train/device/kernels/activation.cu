@@ -63,7 +63,8 @@ KERNEL activation_forward(
     unsigned n, const float *x, float *y, unsigned x_stride, unsigned y_stride,
     const unsigned *functions, const float *constants) {
     THREAD(i, n);
-    of_lane(y, y_stride)[i] = value_of(functions[LANE], constants[LANE], of_lane(x, x_stride)[i]);
+    float value = value_of(functions[LANE], constants[LANE], of_lane(x, x_stride)[i]);
+    of_lane(y, y_stride)[i] = without_trace(value);
 }
 
 // dx = dy f'(x)
@@ -74,5 +75,5 @@ KERNEL activation_backward(
     THREAD(i, n);
     float slope = slope_of(
         functions[LANE], constants[LANE], of_lane(x, x_stride)[i], of_lane(y, y_stride)[i]);
-    of_lane(dx, dx_stride)[i] = of_lane(dy, dy_stride)[i] * slope;
+    of_lane(dx, dx_stride)[i] = without_trace(of_lane(dy, dy_stride)[i] * slope);
 }

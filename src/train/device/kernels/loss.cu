@@ -67,7 +67,8 @@ KERNEL cross_entropy(
     double per_sample = 1.0 / (double)mean_over;
     float factor = (float)per_sample / sum;
     float spread = (float)(per_sample * smoothing / (double)classes);
-    for (unsigned k = 0; k < classes; ++k) out[k] = exp_of(row[k] - largest) * factor - spread;
+    for (unsigned k = 0; k < classes; ++k)
+        out[k] = without_trace(exp_of(row[k] - largest) * factor - spread);
     double toward = per_sample * (1.0 - smoothing);
     out[first] -= (float)(toward * share);
     if (share != 1.0) out[second] -= (float)(toward * (1.0 - share));

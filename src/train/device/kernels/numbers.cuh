@@ -1,6 +1,11 @@
 // The functions of src/train/kernel/real.rs for float, operation by operation.
 #pragma once
 
+__device__ inline float without_trace(float x) {
+    const float trace = 7.888609e-31f;
+    return x < trace && x > -trace ? 0.0f : x;
+}
+
 // e^x = (rest + 1) power.
 __device__ inline void exponential(float x, float *rest, float *power) {
     const float rounder = 12582912.0f;

@@ -26,7 +26,7 @@ impl Activation {
     }
 }
 
-/// `y = f(x)`.
+/// `y = f(x)`, without traces.
 struct Forward<'a, T> {
     x: &'a [T],
     y: &'a mut [T],
@@ -40,7 +40,7 @@ impl<T: Real> Visit<T> for Forward<'_, T> {
                 #[inline(always)]
                 || {
                     for (y, &x) in y.iter_mut().zip(x) {
-                        *y = function.value(x);
+                        *y = function.value(x).without_trace();
                     }
                 },
             );
@@ -48,7 +48,7 @@ impl<T: Real> Visit<T> for Forward<'_, T> {
     }
 }
 
-/// `dx = dy f'(x)`.
+/// `dx = dy f'(x)`, without traces.
 struct Backward<'a, T> {
     x: &'a [T],
     y: &'a [T],
@@ -66,7 +66,7 @@ impl<T: Real> Visit<T> for Backward<'_, T> {
                 || {
                     let points = x.iter().zip(y).zip(dy);
                     for (dx, ((&x, &y), &dy)) in dx.iter_mut().zip(points) {
-                        *dx = dy * function.slope(x, y);
+                        *dx = (dy * function.slope(x, y)).without_trace();
                     }
                 },
             );
@@ -192,6 +192,21 @@ mod tests {
             let (x, mut y) = (x(19), vec![0.0; 19]);
             function::with(&name, Forward { x: &x, y: &mut y });
             assert!(y.iter().all(|y| y.is_nan()), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_saturated_units_pass_on_is_never_subnormal() {
+        let x: Vec<f32> = (-100..=100).map(|x| x as f32).collect();
+        let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        for name in ALL {
+            function::with(&name, Forward { x: &x, y: &mut y });
+            for gradient in [1.0, 1e-15, 1e-30, f32::MIN_POSITIVE] {
+                let dy = vec![gradient; x.len()];
+                function::with(&name, Backward { x: &x, y: &y, dy: &dy, dx: &mut dx });
+                let found = y.iter().chain(&dx).find(|x| x.is_subnormal());
+                assert_eq!(found, None, "{name:?} {gradient}");
+            }
         }
     }
 
