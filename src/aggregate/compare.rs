@@ -350,9 +350,8 @@ fn identity(config: &RunConfig, aside: &[Key]) -> String {
 
 /// Where a run was trained, as far as its record tells.
 fn device_kind(run: &RecordedRun) -> Option<String> {
-    let timed = run.row.metrics.throughput.as_ref();
-    if let Some(throughput) = timed {
-        return Some(if throughput.device == "cpu" { "cpu" } else { "cuda" }.to_owned());
+    if let Some(site) = &run.row.metrics.site {
+        return Some(if site.is_gpu() { "cuda" } else { "cpu" }.to_owned());
     }
     match run.config.device {
         Device::Auto => None,

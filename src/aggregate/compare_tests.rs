@@ -2,6 +2,7 @@ use super::*;
 use crate::aggregate::row::{PlannedRun, RunState};
 use crate::aggregate::sample;
 use crate::ids::RunId;
+use crate::record::Site;
 use crate::spec::activation::Activation;
 
 const ACCURACY: MetricName = MetricName::ValAccuracy;
@@ -136,12 +137,28 @@ fn numbers_that_do_not_mean_the_same_are_refused_unless_forced() {
 fn devices_differ_only_where_both_are_known() {
     let on = |device: Device| {
         let config = RunConfig { device, ..RunConfig::default() };
-        Side { name: "a".into(), runs: vec![run(&config, 0, Some(0.5))] }
+        let mut run = run(&config, 0, Some(0.5));
+        run.row.metrics.site = None;
+        Side { name: "a".into(), runs: vec![run] }
     };
     let reason = |a, b| compare(&on(a), &on(b)).rows[0].incomparable.clone();
     assert_eq!(reason(Device::Cpu, Device::Cuda).as_deref(), Some("device: cpu against cuda"));
     assert_eq!(reason(Device::Auto, Device::Cpu), None);
     assert_eq!(reason(Device::Cpu, Device::Cpu), None);
+}
+
+#[test]
+fn where_the_planner_chose_the_record_tells_the_device() {
+    let on = |host: &str, device: &str| {
+        let mut run = run(&RunConfig::default(), 0, Some(0.5));
+        run.row.metrics.site = Some(Site { host: host.to_owned(), device: device.to_owned() });
+        Side { name: "a".into(), runs: vec![run] }
+    };
+    let reason = |a, b| compare(&a, &b).rows[0].incomparable.clone();
+    let gpu = "cuda:0 (NVIDIA H100 80GB HBM3)";
+    let found = reason(on("node1", "cpu"), on("node1", gpu));
+    assert_eq!(found.as_deref(), Some("device: cpu against cuda"));
+    assert_eq!(reason(on("node1", gpu), on("node2", "cuda:1 (NVIDIA H200)")), None);
 }
 
 #[test]

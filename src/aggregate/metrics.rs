@@ -5,7 +5,7 @@
 //! spreadsheet ever meets a NaN.
 
 use crate::event::EpochRecord;
-use crate::record::{RunResult, Spread, Throughput};
+use crate::record::{RunResult, Site, Spread, Throughput};
 use crate::spec::metric::{Goal, Metric, MetricName};
 
 /// The results of one run. Losses are means in nats, accuracies shares from 0 to 1.
@@ -39,6 +39,8 @@ pub struct RunMetrics {
     pub parameters: Option<u64>,
     /// Runs that were trained together as lanes of one network, this one included.
     pub fused_lanes: Option<u32>,
+    /// Where it was executed.
+    pub site: Option<Site>,
     /// On several devices, seconds of a step that rank 0 computed, for which gradients were under way
     /// and for which it waited: means over the epochs.
     pub step_seconds: [Option<f64>; 3],
@@ -96,6 +98,7 @@ impl RunMetrics {
             peak_memory_bytes: result.peak_memory_bytes,
             parameters: result.parameters,
             fused_lanes: result.fused_lanes,
+            site: result.site.clone(),
             ..of_epochs
         }
     }

@@ -3,7 +3,7 @@
 use crate::event::EpochRecord;
 use crate::ids::RunId;
 use crate::record::throughput::Exchange;
-use crate::record::{RunResult, RunStatus, Spread, Throughput};
+use crate::record::{RunResult, RunStatus, Site, Spread, Throughput};
 use crate::spec::metric::{Goal, Metric, MetricName};
 
 use super::row::{AxisValue, PlannedRun, RunRow, RunState};
@@ -51,6 +51,7 @@ pub fn result(val_accuracies: &[f64]) -> RunResult {
         images_per_s: Some(1500.5),
         wall_s: Some(12.25),
         peak_memory_bytes: Some(1 << 30),
+        site: Some(Site { host: "node7".to_owned(), device: "cpu".to_owned() }),
         ..RunResult::new(RunId::of(b"sample"), RunStatus::Finished)
     }
 }

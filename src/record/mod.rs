@@ -16,5 +16,5 @@ pub use error::RecordError;
 pub use layout::{RunFolder, SweepFolder};
 pub use lines::{LineFollower, LineWriter};
 pub use lock::Lock;
-pub use result::{RECORD_FORMAT, RunRecord, RunResult, RunStatus};
+pub use result::{RECORD_FORMAT, RunRecord, RunResult, RunStatus, Site};
 pub use throughput::{Spread, Throughput};

@@ -61,6 +61,23 @@ impl RunStatus {
     }
 }
 
+/// Where a run was executed when it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// The machine's name.
+    pub host: String,
+    /// The device of rank 0, by its name: `cpu`, `cuda:0 (NVIDIA H100 80GB HBM3)`.
+    pub device: String,
+}
+
+impl Site {
+    /// Is the device a GPU?
+    pub fn is_gpu(&self) -> bool {
+        self.device != "cpu"
+    }
+}
+
 /// `result.json`: what came of a run. Written by the worker at the end, or by the dispatcher for a
 /// worker that died.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +118,9 @@ pub struct RunResult {
     /// Runs that were trained together with this one when it ended, itself included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fused_lanes: Option<u32>,
+    /// Where it was executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<Site>,
     /// What its steps took, of a run with `mode = "throughput"`. Programs that know no such mode have
     /// no such runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +144,7 @@ impl RunResult {
             wall_s: None,
             peak_memory_bytes: None,
             fused_lanes: None,
+            site: None,
             throughput: None,
         }
     }

@@ -26,6 +26,8 @@ pub const TIMING_COLUMNS: &[&str] = &[
     "wall_s",
     "peak_memory_bytes",
     "fused_lanes",
+    "host",
+    "device_name",
     "data_s",
     "forward_s",
     "backward_s",
@@ -231,6 +233,7 @@ mod tests {
     use crate::aggregate::row::{PlannedRun, RunState};
     use crate::aggregate::sample;
     use crate::ids::RunId;
+    use crate::record::Site;
     use crate::record::{RunResult, RunStatus};
     use crate::spec::Key;
     use crate::spec::metric::MetricName;
@@ -327,14 +330,16 @@ mod tests {
             RunStatus::Diverged,
             RunStatus::Failed,
         ]);
-        let numbers = (any::<f64>(), any::<Option<f64>>(), any::<Option<u64>>());
+        let site = any::<Option<(String, String)>>();
+        let numbers = (any::<f64>(), any::<Option<f64>>(), any::<Option<u64>>(), site);
         let result =
             (status, any::<Option<String>>(), prop::collection::vec(any::<f64>(), 0..3), numbers);
-        let result = result.prop_map(|(status, reason, accuracies, (loss, other, count))| {
+        let result = result.prop_map(|(status, reason, accuracies, (loss, other, count, site))| {
             let mut result = RunResult { status, reason, ..sample::result(&accuracies) };
             result.test_loss = Some(loss);
             result.images_per_s = other;
             result.peak_memory_bytes = count;
+            result.site = site.map(|(host, device)| Site { host, device });
             result
         });
         let configuration = prop_oneof![any::<String>(), "[abc]"];
@@ -379,7 +384,15 @@ mod tests {
                 prop_assert_eq!(row.len(), header.len());
                 prop_assert_eq!(&row[1], &cell::text(&source.run.configuration));
                 prop_assert_eq!(&row[2], &cell::text(&source.run.axes[0].label));
-                row[5..].iter().for_each(|cell| assert_numeric(cell));
+                for (name, found) in header.iter().zip(row).skip(5) {
+                    match (name.as_str(), &source.metrics.site) {
+                        ("host", Some(site)) => prop_assert_eq!(found, &cell::text(&site.host)),
+                        ("device_name", Some(site)) => {
+                            prop_assert_eq!(found, &cell::text(&site.device));
+                        }
+                        _ => assert_numeric(found),
+                    }
+                }
             }
 
             let board = Leaderboard::of(&table);

@@ -13,7 +13,7 @@ use super::open::{Position, Standing};
 use super::order::Order;
 use super::ranks::Gang;
 use crate::event::EpochRecord;
-use crate::record::{RunFolder, RunStatus};
+use crate::record::{RunFolder, RunStatus, Site};
 use crate::spec::RunConfig;
 use crate::spec::init::Init;
 use crate::train::data::DataSplits;
@@ -28,6 +28,7 @@ pub(super) struct Cohort {
     trainer: Trainer,
     /// The other ranks.
     gang: Rc<Gang>,
+    site: Site,
 }
 
 /// What all cohorts of an attempt share.
@@ -40,6 +41,8 @@ pub(super) struct Setting {
     pub(super) data: Arc<DataSplits>,
     /// Where it is trained.
     pub(super) device: Device,
+    /// The same for the record.
+    pub(super) site: Site,
     /// When the worker started.
     pub(super) started: Instant,
     /// Which attempt, from 1.
@@ -99,7 +102,7 @@ impl Cohort {
             lane.keep(|lane| lane.announce(setting.attempt, &trainer, refused))?;
             lanes.push(lane);
         }
-        Ok(Ok(Self { lanes, trainer, gang }))
+        Ok(Ok(Self { lanes, trainer, gang, site: setting.site.clone() }))
     }
 
     /// Trains until every lane has its result, until the lanes stand at `until`, or until they are
@@ -251,10 +254,10 @@ impl Cohort {
 
     /// Writes the results of the lanes that have diverged since.
     fn finish_diverged(&mut self) -> Result<(), WorkerError> {
-        let lanes = self.lanes.len() as u32;
+        let (lanes, site) = (self.lanes.len() as u32, self.site.clone());
         self.each(|number, lane, trainer| {
             let Some(divergence) = trainer.divergence(number) else { return Ok(()) };
-            let network = NetworkFigures::of(trainer, number, lanes);
+            let network = NetworkFigures::of(trainer, number, lanes, &site);
             lane.finish((RunStatus::Diverged, Some(divergence.to_string())), None, &network)
         })
     }
@@ -263,9 +266,9 @@ impl Cohort {
     fn finish_all(&mut self) -> Result<(), WorkerError> {
         self.gang.order(Order::Test)?;
         let tests: Vec<Option<Evaluation>> = self.trainer.evaluate(Part::Test)?;
-        let lanes = self.lanes.len() as u32;
+        let (lanes, site) = (self.lanes.len() as u32, self.site.clone());
         self.each(|number, lane, trainer| {
-            let network = NetworkFigures::of(trainer, number, lanes);
+            let network = NetworkFigures::of(trainer, number, lanes, &site);
             lane.finish((RunStatus::Finished, None), tests[number], &network)
         })
     }

@@ -12,7 +12,7 @@ use super::steps::PendingSteps;
 use crate::event::{EVENT_FORMAT, EpochRecord, RunEvent};
 use crate::record::checkpoint::{self, CheckpointEntry};
 use crate::record::{
-    Durability, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus, atomic,
+    Durability, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus, Site, atomic,
 };
 use crate::spec::RunConfig;
 use crate::train::measure::Measured;
@@ -176,6 +176,7 @@ impl Lane {
             wall_s: Some(self.clock.wall_s()),
             peak_memory_bytes: Some(self.clock.peak_memory_bytes()),
             fused_lanes: Some(network.lanes),
+            site: Some(network.site.clone()),
             ..RunResult::new(self.record.run_id, status)
         };
         atomic::replace_json(&self.folder.result(), &result, Durability::Fact)?;
@@ -212,11 +213,18 @@ pub(super) struct NetworkFigures {
     images: u64,
     /// Lanes that were trained together.
     lanes: u32,
+    /// Where they were.
+    site: Site,
 }
 
 impl NetworkFigures {
     /// Of one of so many lanes.
-    pub(super) fn of(trainer: &Trainer, lane: usize, lanes: u32) -> Self {
-        Self { parameters: trainer.parameters(lane), images: trainer.training_images(), lanes }
+    pub(super) fn of(trainer: &Trainer, lane: usize, lanes: u32, site: &Site) -> Self {
+        Self {
+            parameters: trainer.parameters(lane),
+            images: trainer.training_images(),
+            lanes,
+            site: site.clone(),
+        }
     }
 }

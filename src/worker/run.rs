@@ -8,12 +8,15 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use rustix::system::uname;
+
 use super::cohort::{self, Cohort, Leg, Setting};
 use super::error::WorkerError;
 use super::open::Standing;
 use super::ranks::Gang;
 use super::throughput;
 use crate::event::WorkerExit;
+use crate::record::Site;
 use crate::spec::device::DeviceId;
 use crate::train::TrainError;
 use crate::train::device::Device;
@@ -47,7 +50,9 @@ pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, Wo
     let course = first.mode.course();
     let data = throughput::load(first, &assignment.data)?;
     let device = Device::open(assignment.device).map_err(TrainError::from)?;
+    let host = uname().nodename().to_string_lossy().into_owned();
     let setting = Setting {
+        site: Site { host, device: device.to_string() },
         device,
         folders: assignment.folders.clone(),
         gang: Rc::clone(&gang),

@@ -100,6 +100,7 @@ pub(super) fn measure(
         wall_s: Some(lane.clock.wall_s()),
         peak_memory_bytes: Some(lane.clock.peak_memory_bytes()),
         fused_lanes: Some(1),
+        site: Some(setting.site.clone()),
         ..result
     };
     atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)?;

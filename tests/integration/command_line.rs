@@ -40,8 +40,8 @@ fn the_columns_bear_the_promised_names() {
         header("runs.csv"),
         "run_id,configuration,lr,status,reason,seed,epochs_done,val_accuracy,val_loss,\
          test_accuracy,test_loss,train_loss,generalization_gap,epochs_to_target,seconds_to_target,\
-         images_per_s,wall_s,peak_memory_bytes,parameters,fused_lanes,step_compute_s,\
-         step_communication_s,step_wait_s"
+         images_per_s,wall_s,peak_memory_bytes,parameters,fused_lanes,host,\
+         device_name,step_compute_s,step_communication_s,step_wait_s"
     );
     let board = header("leaderboard.csv");
     assert!(
