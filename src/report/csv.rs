@@ -233,8 +233,7 @@ mod tests {
     use crate::aggregate::row::{PlannedRun, RunState};
     use crate::aggregate::sample;
     use crate::ids::RunId;
-    use crate::record::Site;
-    use crate::record::{RunResult, RunStatus};
+    use crate::record::{RunResult, RunStatus, Site};
     use crate::spec::Key;
     use crate::spec::metric::MetricName;
     use crate::spec::run_policy::CurveDetail;

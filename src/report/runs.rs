@@ -3,12 +3,6 @@
 use super::table::{Definition, Table};
 use crate::aggregate::row::RunRow;
 use crate::aggregate::table::SweepTable;
-use crate::record::Site;
-
-/// What is known of where a run was executed.
-fn site(row: &RunRow, part: fn(&Site) -> &str) -> &str {
-    row.metrics.site.as_ref().map(part).unwrap_or_default()
-}
 
 /// The columns; `docs/reference/csv.md` says what each means.
 pub(super) fn definition<'a>(table: &SweepTable) -> Definition<'a, RunRow> {
@@ -26,8 +20,8 @@ pub(super) fn definition<'a>(table: &SweepTable) -> Definition<'a, RunRow> {
     metrics
         .integer("parameters", |row| row.metrics.parameters)
         .integer("fused_lanes", |row| row.metrics.fused_lanes.map(u64::from))
-        .text("host", |row| site(row, |site| &site.host))
-        .text("device_name", |row| site(row, |site| &site.device))
+        .text("host", |row| row.metrics.site.as_ref().map_or("", |site| &site.host))
+        .text("device_name", |row| row.metrics.site.as_ref().map_or("", |site| &site.device))
         .number("step_compute_s", |row| row.metrics.step_seconds[0])
         .number("step_communication_s", |row| row.metrics.step_seconds[1])
         .number("step_wait_s", |row| row.metrics.step_seconds[2])
