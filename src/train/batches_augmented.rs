@@ -4,9 +4,7 @@
 //! the same launches.
 
 use crate::train::augment::{Pipeline, Program, Segment, record_len};
-use crate::train::device::{
-    Accelerator, Address, DeviceError, Memory, Table, arguments, counted,
-};
+use crate::train::device::{Accelerator, Address, DeviceError, Memory, Table, arguments, counted};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 
@@ -146,7 +144,8 @@ impl Augmented {
             let plans = plans.after::<u32>(number * lanes * PLAN);
             let at = stage.at as u32;
             // The first begins with the data set, and the last ends in the input.
-            let image = |turn: usize| memory.images.get(turn % 2).map_or(Address::NONE, Memory::address);
+            let image =
+                |turn: usize| memory.images.get(turn % 2).map_or(Address::NONE, Memory::address);
             let [from, to] = [image(number + 1), image(number)];
             if stage.sums {
                 let given = arguments![from, stride, plans, sums];
@@ -157,17 +156,41 @@ impl Augmented {
             let [taps_len, tap_len] = stage.taps.unwrap_or([0; 2]);
             if stage.taps.is_some() {
                 let given = arguments![
-                    plans, records, samples as u32, record_len, at, taps, taps_len as u32,
+                    plans,
+                    records,
+                    samples as u32,
+                    record_len,
+                    at,
+                    taps,
+                    taps_len as u32,
                     tap_len as u32,
                 ];
                 accelerator.launch("resize_taps", [samples * taps_len / tap_len, lanes], given)?;
             }
             let groups = if *channels == 3 { 1 } else { *channels };
             let given = arguments![
-                pixels, from, to, &*input, stride, input.pitch(), samples as u32, plans, records,
-                record_len, at, taps, taps_len as u32, tap_len as u32, means, colours,
+                pixels,
+                from,
+                to,
+                &*input,
+                stride,
+                input.pitch(),
+                samples as u32,
+                plans,
+                records,
+                record_len,
+                at,
+                taps,
+                taps_len as u32,
+                tap_len as u32,
+                means,
+                colours,
             ];
-            accelerator.launch("augment_pixels", [samples * stage.pixels * groups, lanes], given)?;
+            accelerator.launch(
+                "augment_pixels",
+                [samples * stage.pixels * groups, lanes],
+                given,
+            )?;
         }
         Ok(())
     }

@@ -20,12 +20,8 @@ fn lists() -> Vec<Vec<Operation>> {
         saturation,
         hue,
     };
-    let affine = |degrees, translate, scale, shear| Operation::Affine {
-        degrees,
-        translate,
-        scale,
-        shear,
-    };
+    let affine =
+        |degrees, translate, scale, shear| Operation::Affine { degrees, translate, scale, shear };
     let crop = Operation::RandomCrop { padding: 2, size: Side::Same };
     let flip = Operation::HorizontalFlip { p: 0.5 };
     let moved = affine(30.0, [0.2, 0.1], [0.7, 1.4], [10.0, 5.0]);
@@ -60,7 +56,14 @@ fn lists() -> Vec<Vec<Operation>> {
     let mut lists: Vec<Vec<Operation>> = alone.map(|one| vec![one]).into();
     lists.extend([
         vec![],
-        vec![crop.clone(), flip.clone(), crop.clone(), rotation.clone(), crop.clone(), flip.clone()],
+        vec![
+            crop.clone(),
+            flip.clone(),
+            crop.clone(),
+            rotation.clone(),
+            crop.clone(),
+            flip.clone(),
+        ],
         vec![crop.clone(), resized.clone(), crop.clone(), flip.clone(), cutout.clone()],
         // Geometry that follows colours rounds them, unless it is a mirror image that is not drawn.
         vec![noise.clone(), flip.clone(), noise.clone()],

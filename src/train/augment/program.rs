@@ -290,9 +290,7 @@ impl Change {
             Self::Blend(Blend::Contrast(factor)) => one(2, factor),
             Self::Blend(Blend::Saturation(factor)) => one(3, factor),
             Self::Blend(Blend::Hue(turn)) => one(4, turn),
-            Self::Add([red, green, blue]) => {
-                [5, red.to_bits(), green.to_bits(), blue.to_bits(), 0]
-            }
+            Self::Add([red, green, blue]) => [5, red.to_bits(), green.to_bits(), blue.to_bits(), 0],
             Self::Fill([rows, columns]) => {
                 let [top, bottom, left, right] =
                     [rows[0], rows[1], columns[0], columns[1]].map(|edge| edge as u32);
