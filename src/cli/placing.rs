@@ -201,12 +201,15 @@ impl Session {
             works.expected_s.insert(place, expected.seconds);
             let requirement = placing.requirements.get(run.configuration);
             let kind = placing.kind(requirement);
-            // Measured is better than forecast; what is recorded is memory of the host.
-            let peak = peaks.get(&run.configuration).filter(|_| kind == Kind::Core);
+            let memory = match kind {
+                // Measured is better than forecast; what is recorded is memory of the host.
+                Kind::Core => *peaks.get(&run.configuration).unwrap_or(&requirement.memory),
+                Kind::Gpu => requirement.device_memory,
+            };
             let group = Group {
                 runs: vec![place],
                 devices: requirement.devices,
-                memory: peak.copied().unwrap_or(requirement.memory),
+                memory,
                 exclusive: requirement.exclusive,
                 expected: Duration::try_from_secs_f64(expected.seconds).ok(),
             };
@@ -297,6 +300,7 @@ mod tests {
             device,
             devices,
             memory: 0,
+            device_memory: 0,
             multiply_adds: 1.0,
             epochs: 1,
             exclusive: false,

@@ -25,6 +25,8 @@ pub struct Requirement {
     pub devices: u32,
     /// What it needs in memory, as forecast, in bytes.
     pub memory: u64,
+    /// What it needs on a GPU.
+    pub device_memory: u64,
     /// Multiply-adds of all its epochs with their validation, and of the test.
     pub multiply_adds: f64,
     /// Passes over the training images.
@@ -48,6 +50,7 @@ impl Requirement {
             device: config.device.clone(),
             devices: config.devices,
             memory: architecture.memory(config).total(),
+            device_memory: architecture.device_memory(config).total(),
             multiply_adds: match config.mode.course() {
                 None => epoch * f64::from(config.epochs) + forward * parts.test as f64,
                 Some(course) => {

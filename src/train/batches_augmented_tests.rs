@@ -2,7 +2,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::Batches;
+use super::{Augmented, Memory, Working};
 use crate::spec::RunConfig;
+use crate::spec::architecture::Architecture;
 use crate::spec::augmentation::{Augmentation, Level};
 use crate::spec::operation::{Operation, Side};
 use crate::train::data::{DataSplits, Images};
@@ -45,9 +47,9 @@ fn lists() -> Vec<Vec<Operation>> {
         crop.clone(),
         flip.clone(),
         moved.clone(),
-        // Without a rotation positions are not rounded; far out, 32 bits do not hold them.
+        // Without a rotation positions are not rounded.
         affine(0.0, [0.3, 0.3], [0.3, 2.5], [0.0, 0.0]),
-        affine(180.0, [0.0, 0.0], [0.01, 0.011], [80.0, 80.0]),
+        affine(180.0, [0.0, 0.0], [0.01, 0.3], [80.0, 80.0]),
         resized.clone(),
         cutout.clone(),
         noise.clone(),
@@ -112,11 +114,11 @@ fn data(shape: [usize; 3]) -> Arc<DataSplits> {
     })
 }
 
-fn lanes(lists: &[Vec<Operation>]) -> Vec<RunConfig> {
+fn lanes(base: &RunConfig, lists: &[Vec<Operation>]) -> Vec<RunConfig> {
     let lane = |(seed, list): (u64, &Vec<Operation>)| RunConfig {
         seed: seed % 5,
         augmentation: Augmentation::of(list.clone()),
-        ..RunConfig::default()
+        ..base.clone()
     };
     (0..).zip(lists).map(lane).collect()
 }
@@ -167,7 +169,16 @@ impl Filled {
 
 /// The device makes the images of a group to the bit, whole batches and parts, again and again.
 fn compare(accelerator: &Accelerator, lists: &[Vec<Operation>], shape: [usize; 3]) {
-    let (lanes, data) = (lanes(lists), data(shape));
+    compare_with(&RunConfig::default(), accelerator, lists, shape);
+}
+
+fn compare_with(
+    base: &RunConfig,
+    accelerator: &Accelerator,
+    lists: &[Vec<Operation>],
+    shape: [usize; 3],
+) {
+    let (lanes, data) = (lanes(base, lists), data(shape));
     for order in [InputOrder::ChannelsFirst, InputOrder::ChannelsLast] {
         let mut here = Filled::new(&lanes, &data, order, None);
         let mut there = Filled::new(&lanes, &data, order, Some(accelerator));
@@ -221,12 +232,59 @@ fn images_become_smaller_and_larger_as_on_the_cpu() {
     }
 }
 
+/// Positions far outside would come back into the image if they were counted in 32 bits.
+#[test]
+fn far_positions_are_counted_in_64_bits() {
+    let moved = |degrees| Operation::Affine {
+        degrees,
+        translate: [0.0, 0.0],
+        scale: [0.01, 0.011],
+        shear: [0.0, 0.0],
+    };
+    for accelerator in emulated::accelerators() {
+        compare(&accelerator, &[vec![moved(1e-6)], vec![moved(0.0)]], [1, 1, 4096]);
+    }
+}
+
+/// A folder's images are stored larger than the network takes them: the middle is cut out last.
+#[test]
+fn the_middle_of_larger_images_has_the_bits_of_the_cpu() {
+    let dataset = serde_json::json!({ "kind": "image-folder", "resize": 20, "crop": 13 });
+    let base = RunConfig::from_canonical(&serde_json::json!({ "dataset": dataset })).unwrap();
+    for accelerator in emulated::accelerators() {
+        compare_with(&base, &accelerator, &lists(), [3, 20, 20]);
+        compare_with(&base, &accelerator, &lists()[..1], [1, 20, 20]);
+    }
+}
+
+/// What lies on the device for a batch is what is forecast.
+#[test]
+fn the_memory_of_a_batch_is_what_the_plan_counts_with() {
+    let Some(accelerator) = emulated::accelerator() else { return };
+    let dataset = serde_json::json!({
+        "kind": "synthetic", "train": 8, "val": 8, "test": 8, "shape": [3, 11, 13],
+    });
+    for list in lists() {
+        let base = serde_json::json!({ "dataset": dataset, "batch_size": ROOM });
+        let base = RunConfig::from_canonical(&base).unwrap();
+        let lanes = lanes(&base, &[list]);
+        let network = Architecture::of(&lanes[0]).unwrap();
+        let forecast = network.device_memory(&lanes[0]).total() - network.memory(&lanes[0]).total();
+        let batches = Batches::new(&lanes, data([3, 11, 13]), InputOrder::ChannelsFirst);
+        let augmented = Augmented::new(&batches.lanes);
+        let Working { images, sums, means, taps, .. } =
+            augmented.working(&accelerator, 1, ROOM).unwrap();
+        let held = images.iter().chain([&sums, &means, &taps]).map(Memory::bytes).sum::<usize>();
+        assert_eq!(held as u64, forecast, "{:?}", lanes[0].augmentation);
+    }
+}
+
 #[test]
 fn a_part_that_parts_a_mixed_pair_is_left_to_the_cpu() {
     let Some(accelerator) = emulated::accelerator() else { return };
     let mixup = Operation::Mixup { alpha: 1.0 };
     for (list, expected) in [(vec![mixup], false), (Level::Strong.operations(), true)] {
-        let lanes = lanes(&[list]);
+        let lanes = lanes(&RunConfig::default(), &[list]);
         let data = data([3, 4, 4]);
         let order = InputOrder::ChannelsFirst;
         let mut there = Filled::new(&lanes, &data, order, Some(&accelerator));
