@@ -201,15 +201,16 @@ impl Session {
             works.expected_s.insert(place, expected.seconds);
             let requirement = placing.requirements.get(run.configuration);
             let kind = placing.kind(requirement);
-            let memory = match kind {
-                // Measured is better than forecast; what is recorded is memory of the host.
-                Kind::Core => *peaks.get(&run.configuration).unwrap_or(&requirement.memory),
-                Kind::Gpu => requirement.device_memory,
+            // Measured is better than forecast; what is recorded is memory of the host.
+            let peak = peaks.get(&run.configuration).filter(|_| kind == Kind::Core);
+            let forecast = match kind {
+                Kind::Core => requirement.memory,
+                Kind::Gpu => requirement.gpu_memory,
             };
             let group = Group {
                 runs: vec![place],
                 devices: requirement.devices,
-                memory,
+                memory: peak.copied().unwrap_or(forecast),
                 exclusive: requirement.exclusive,
                 expected: Duration::try_from_secs_f64(expected.seconds).ok(),
             };
@@ -300,7 +301,7 @@ mod tests {
             device,
             devices,
             memory: 0,
-            device_memory: 0,
+            gpu_memory: 0,
             multiply_adds: 1.0,
             epochs: 1,
             exclusive: false,

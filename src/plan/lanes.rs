@@ -138,11 +138,11 @@ fn packed(
     groups
 }
 
-/// What a run needs, on a GPU or not; nothing is known of a network that does not fit together, which
-/// a plan rules out.
+/// What a run needs; nothing is known of a network that does not fit together, which a plan rules
+/// out.
 fn need_of(config: &RunConfig, on_gpu: bool) -> Memory {
     let need = |network: Architecture| match on_gpu {
-        true => network.device_memory(config),
+        true => network.memory_on_gpu(config),
         false => network.memory(config),
     };
     Architecture::of(config).map(need).unwrap_or_default()
@@ -230,7 +230,7 @@ mod tests {
         let plenty = 80 << 30;
         assert_eq!(sizes(plenty, 1), [40]);
         assert_eq!(sizes(plenty, 4), [10; 4]);
-        let need = need_of(&plan.config(&plan.runs[0]), false);
+        let need = need_of(&plan.config(&plan.runs[0]), true);
         let own = need.total() - need.shared;
         assert_eq!(sizes(need.shared + 15 * own + own / 2, 1), [15, 15, 10], "what memory holds");
         // A network that fills the device by itself.

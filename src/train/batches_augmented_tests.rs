@@ -268,8 +268,7 @@ fn the_memory_of_a_batch_is_what_the_plan_counts_with() {
         let base = serde_json::json!({ "dataset": dataset, "batch_size": ROOM });
         let base = RunConfig::from_canonical(&base).unwrap();
         let lanes = lanes(&base, &[list]);
-        let network = Architecture::of(&lanes[0]).unwrap();
-        let forecast = network.device_memory(&lanes[0]).total() - network.memory(&lanes[0]).total();
+        let forecast = Architecture::of(&lanes[0]).unwrap().augmented_bytes(&lanes[0]);
         let batches = Batches::new(&lanes, data([3, 11, 13]), InputOrder::ChannelsFirst);
         let augmented = Augmented::new(&batches.lanes);
         let Working { images, sums, means, taps, .. } =

@@ -1,5 +1,5 @@
-//! What a GPU's augmentation works in: images between two of its launches, the sums of means, the
-//! weights of resizing. In bytes of one image of a batch.
+//! What augmentation works in on a GPU: images between two of its launches, sums of means, weights of
+//! resizing.
 //!
 //! The engine decides where a launch ends (`train/augment/program.rs`); what stands here repeats its
 //! rules for a forecast, and a test of the engine holds one against the other.
@@ -13,17 +13,23 @@ const NUMBER: usize = 4;
 const SUMS: usize = 16 * 8;
 
 impl Architecture {
-    /// What a run of `config` needs on a GPU, beside which the worker needs less in main memory.
-    pub fn device_memory(&self, config: &RunConfig) -> Memory {
+    /// What a run of `config` on this network needs in the memory of a GPU.
+    pub fn memory_on_gpu(&self, config: &RunConfig) -> Memory {
         let memory = self.memory(config);
-        let images = self.images_at_once(config, config.parts());
-        let augmented = (images as u64).saturating_mul(augmented(config) as u64);
-        Memory { activations: memory.activations.saturating_add(augmented), ..memory }
+        let activations = memory.activations.saturating_add(self.augmented_bytes(config));
+        Memory { activations, ..memory }
+    }
+
+    /// What the augmentation of `config` works in there: it has room for as many images as pass at
+    /// once.
+    pub fn augmented_bytes(&self, config: &RunConfig) -> u64 {
+        let room = self.images_at_once(config, config.parts()) as u64;
+        room.saturating_mul(of_image(config) as u64)
     }
 }
 
 /// Bytes for one image.
-fn augmented(config: &RunConfig) -> usize {
+fn of_image(config: &RunConfig) -> usize {
     let [channels, height, width] = config.dataset.image_shape();
     let [_, out_height, out_width] = config.input_shape();
     let mut launches = Launches::new([height, width]);
@@ -117,7 +123,7 @@ mod tests {
 
     fn bytes(operations: Vec<Operation>) -> usize {
         let shape = vec![3, 20, 10];
-        augmented(&RunConfig {
+        of_image(&RunConfig {
             dataset: Dataset::Synthetic { train: 8, val: 4, test: 4, shape, classes: 2 },
             augmentation: Augmentation::of(operations),
             ..RunConfig::default()
@@ -155,10 +161,10 @@ mod tests {
         let need = |level| {
             let config = config(level);
             let network = Architecture::of(&config).unwrap();
-            (network.device_memory(&config).total(), network.memory(&config).total())
+            (network.augmented_bytes(&config), network.memory_on_gpu(&config).activations)
         };
-        let (there, here) = need(Level::Strong);
-        assert_eq!(there - here, 8 * (3 * 200 * 4 + 3 * 128 + 4));
-        assert_eq!(need(Level::None), (here, here));
+        let ((bytes, activations), (none, without)) = (need(Level::Strong), need(Level::None));
+        assert_eq!((bytes, none), (8 * (3 * 200 * 4 + 3 * 128 + 4), 0));
+        assert_eq!(activations - without, bytes);
     }
 }
