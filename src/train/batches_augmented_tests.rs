@@ -223,6 +223,22 @@ fn lanes_with_different_lists_have_the_bits_of_the_cpu() {
     }
 }
 
+/// Lists that nobody thought of: up to seven of the operations above, in any order.
+#[test]
+fn lists_put_together_at_random_have_the_bits_of_the_cpu() {
+    let pool: Vec<Operation> =
+        lists().into_iter().filter(|list| list.len() == 1).flatten().collect();
+    let mut draws = Stream::new(11, Purpose::Init, 0, 0).reader();
+    let mut below = |n: usize| draws.below(n as u32) as usize;
+    let mut list = || (0..=below(7)).map(|_| pool[below(pool.len())].clone()).collect();
+    for accelerator in emulated::accelerators() {
+        for shape in [[3, 8, 11], [1, 13, 6], [3, 10, 10]] {
+            let lists: Vec<Vec<Operation>> = (0..10).map(|_| list()).collect();
+            compare(&accelerator, &lists, shape);
+        }
+    }
+}
+
 #[test]
 fn images_become_smaller_and_larger_as_on_the_cpu() {
     for accelerator in emulated::accelerators() {
