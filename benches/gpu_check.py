@@ -7,7 +7,8 @@ First the tests that compare layers, updates and whole runs on the GPU with the 
 steps, each row in fresh processes in turn, beside PyTorch as a user would write it, with TF32's
 faster, rounded products, compiled, and as a CUDA graph; we compute in f32. A ratio is PyTorch's time
 over ours: above 1 ours is faster. Then what lanes are worth: a sweep of N runs trained together, in
-images per second over all of them, beside N runs of PyTorch one after another. Last the exercise's
+images per second over all of them, beside N runs of PyTorch one after another. Then batches of
+augmented images, beside one core and torchvision's transforms on the GPU. Last the exercise's
 own sweep, sweeps/gpu_vs_cpu.toml in its short size. What there is no time left for is left out and
 named. All that was seen goes into one JSON file. The exit code is 0 if the tests passed on a GPU.
 """
@@ -26,6 +27,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 BUILT = HERE.parent / "target/cuda"
 PEER = HERE / "peers/step.py"
+AUGMENT_PEER = HERE / "peers/augment.py"
 
 SGD = "optimizer={kind=sgd,momentum=0.9}"
 MNIST, CIFAR, LARGE = (1, 28, 28), (3, 32, 32), (3, 224, 224)
@@ -50,6 +52,9 @@ LANES = {
     "alexnet32": ('model = "alexnet32"\noptimizer = { kind = "sgd", momentum = 0.9 }', CIFAR, [1, 2, 4, 8, 16], 128 * 40),
 }
 
+# Augmented batches of colour images: level, side, images of a round.
+AUGMENTED = [("alexnet_style", 32, 128 * 64), ("strong", 32, 128 * 64), ("alexnet_style", 224, 128 * 8)]
+
 
 def run(command):
     """Exit code, output and errors of a command; 127 where it cannot be started."""
@@ -71,7 +76,7 @@ def figures(command):
 
 def check(tests):
     """What the comparisons with the CPU came to."""
-    code, out, err = run([tests, "accelerated::", "resident::", "--nocapture", "--test-threads=1"])
+    code, out, err = run([tests, "accelerated::", "resident::", "augmented::", "--nocapture", "--test-threads=1"])
     skipped = sorted(set(re.findall(r"^skipped: (.*)$", out, re.M)))
     # What may be skipped on a machine that only trains: the kernels on the host.
     without_gpu = [reason for reason in skipped if not reason.startswith(("no C++", "the sources"))]
@@ -194,6 +199,37 @@ def lane_curve(args, steps, left):
     return records
 
 
+def augment(args, device, level, side, images):
+    dataset = f"dataset={{kind=synthetic,shape=[3,{side},{side}]}}"
+    return figures([args.program, "bench", "augment", "--json", dataset, f"augmentation={level}", "batch_size=128",
+                    "--images", images, "--rounds", 5, "--device", device])
+
+
+def augmented(args, python, has_torch, left):
+    """Images per second of augmented batches of 128: on the device, on one core, by torchvision."""
+    print(f"{'augmented':14} {'side':>4} {'images/s':>12} {'one core':>10} {'v2 on GPU':>10} {'to core':>8} {'to v2':>6}")
+    records = []
+    for level, side, images in AUGMENTED:
+        if args.rows and "augmented" not in args.rows:
+            continue
+        if left() < 60:
+            records.append({"level": level, "side": side, "left_out": "no time left"})
+            continue
+        ours, core = [augment(args, device, level, side, images) for device in (args.device, "cpu")]
+        v2 = {}
+        if has_torch:
+            v2 = figures([python, AUGMENT_PEER, "--level", level, "--side", side, "--images", images, "--device", "cuda"])
+        rates = [ours.get("images_per_s"), core.get("images_per_s"), v2.get("images_per_s", {}).get("batch")]
+        cells = "".join(f" {show(rate, f'{width}.0f'):>{width}}" for rate, width in zip(rates, (12, 10, 10)))
+        print(f"{level:14} {side:4}{cells} {show(ratio(rates[0], rates[1]), '8.2f'):>8} "
+              f"{show(ratio(rates[0], rates[2]), '6.2f'):>6}", flush=True)
+        for failed in (seen["failed"] for seen in (ours, core, v2) if "failed" in seen):
+            print(f"  {failed}")
+        records.append({"level": level, "side": side, "ours": ours, "one_core": core, "torchvision_v2": v2,
+                        "to_core": ratio(rates[0], rates[1]), "to_v2": ratio(rates[0], rates[2])})
+    return records
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", help="parts of names; every row where none is given")
@@ -219,6 +255,7 @@ def main():
         print(f"  skipped: {reason}")
     record = {"gpu": gpu, "tests": checked}
     record["steps"] = time_steps(args, python, has_torch, left)
+    record["augmented"] = augmented(args, python, has_torch, left)
     record["lanes"] = lane_curve(args, record["steps"], left)
     if not args.rows:
         record["exercise"] = exercise(args.program) if left() > 90 else {"left_out": "no time left"}

@@ -302,6 +302,9 @@ pub struct BenchAugmentArgs {
     /// Rounds to time, after one that is not.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rounds: u32,
+    /// Where it is done: `cpu`, or a GPU such as `cuda:0`.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceId,
     /// Print the figures as JSON.
     #[arg(long)]
     pub json: bool,

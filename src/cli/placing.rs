@@ -203,10 +203,14 @@ impl Session {
             let kind = placing.kind(requirement);
             // Measured is better than forecast; what is recorded is memory of the host.
             let peak = peaks.get(&run.configuration).filter(|_| kind == Kind::Core);
+            let forecast = match kind {
+                Kind::Core => requirement.memory,
+                Kind::Gpu => requirement.gpu_memory,
+            };
             let group = Group {
                 runs: vec![place],
                 devices: requirement.devices,
-                memory: peak.copied().unwrap_or(requirement.memory),
+                memory: peak.copied().unwrap_or(forecast),
                 exclusive: requirement.exclusive,
                 expected: Duration::try_from_secs_f64(expected.seconds).ok(),
             };
@@ -297,6 +301,7 @@ mod tests {
             device,
             devices,
             memory: 0,
+            gpu_memory: 0,
             multiply_adds: 1.0,
             epochs: 1,
             exclusive: false,

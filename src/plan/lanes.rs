@@ -119,7 +119,7 @@ fn packed(
         let configuration = plan.runs[single.runs[0]].configuration;
         let need = *known
             .entry(configuration)
-            .or_insert_with(|| need_of(&plan.points.config(configuration)));
+            .or_insert_with(|| need_of(&plan.points.config(configuration), memory.is_some()));
         needs.push(need);
         let together = Memory::of_group(needs.iter().copied());
         let fits = memory.is_none_or(|memory| together <= memory);
@@ -140,8 +140,12 @@ fn packed(
 
 /// What a run needs; nothing is known of a network that does not fit together, which a plan rules
 /// out.
-fn need_of(config: &RunConfig) -> Memory {
-    Architecture::of(config).map(|network| network.memory(config)).unwrap_or_default()
+fn need_of(config: &RunConfig, on_gpu: bool) -> Memory {
+    let need = |network: Architecture| match on_gpu {
+        true => network.memory_on_gpu(config),
+        false => network.memory(config),
+    };
+    Architecture::of(config).map(need).unwrap_or_default()
 }
 
 /// Configurations that may be lanes of one network have the same class.
@@ -186,7 +190,7 @@ mod tests {
         let single = |run: usize| Group {
             runs: vec![run],
             devices: 1,
-            memory: need_of(&plan.config(&plan.runs[run])).total(),
+            memory: need_of(&plan.config(&plan.runs[run]), false).total(),
             exclusive: false,
             expected: Some(Duration::from_secs(1)),
         };
@@ -211,7 +215,7 @@ mod tests {
         assert_eq!(fused(&plan, Lanes::Auto, CORES), alone, "on cores lanes gain nothing");
         let groups = fuse(&plan, singles(&plan), Lanes::UpTo(4), CORES);
         assert_eq!(groups[0].expected, Some(Duration::from_secs(4)));
-        let alone = need_of(&plan.config(&plan.runs[0]));
+        let alone = need_of(&plan.config(&plan.runs[0]), false);
         assert_eq!(groups[0].memory, alone.shared + 4 * (alone.total() - alone.shared));
     }
 
@@ -226,7 +230,7 @@ mod tests {
         let plenty = 80 << 30;
         assert_eq!(sizes(plenty, 1), [40]);
         assert_eq!(sizes(plenty, 4), [10; 4]);
-        let need = need_of(&plan.config(&plan.runs[0]));
+        let need = need_of(&plan.config(&plan.runs[0]), true);
         let own = need.total() - need.shared;
         assert_eq!(sizes(need.shared + 15 * own + own / 2, 1), [15, 15, 10], "what memory holds");
         // A network that fills the device by itself.

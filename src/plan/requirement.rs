@@ -23,8 +23,10 @@ pub struct Requirement {
     pub device: Device,
     /// Devices that train it together.
     pub devices: u32,
-    /// What it needs in memory, as forecast, in bytes.
+    /// What it needs in main memory where it trains on cores, as forecast, in bytes.
     pub memory: u64,
+    /// What it needs in the memory of a GPU where it trains on one, likewise.
+    pub gpu_memory: u64,
     /// Multiply-adds of all its epochs with their validation, and of the test.
     pub multiply_adds: f64,
     /// Passes over the training images.
@@ -48,6 +50,7 @@ impl Requirement {
             device: config.device.clone(),
             devices: config.devices,
             memory: architecture.memory(config).total(),
+            gpu_memory: architecture.memory_on_gpu(config).total(),
             multiply_adds: match config.mode.course() {
                 None => epoch * f64::from(config.epochs) + forward * parts.test as f64,
                 Some(course) => {

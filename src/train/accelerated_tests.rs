@@ -2,6 +2,7 @@
 //! stopped and restored, in a group and alone, also where a lane diverges.
 
 use super::*;
+use crate::spec::augmentation::Level;
 use crate::train::device::{Accelerator, emulated};
 
 /// The accelerators to try.
@@ -71,6 +72,29 @@ fn mlps_on_an_accelerator() {
     for device in devices() {
         for base in trainings(&mlp()) {
             check_on(&device, &mixed(&RunConfig { measure: everything(), ..base }), &data);
+        }
+    }
+}
+
+/// The lists that ship, with lanes that do little or nothing to their images beside them.
+#[test]
+fn augmented_images_on_an_accelerator() {
+    let cutout = vec![Operation::Cutout { size: 5, p: 0.8 }, Operation::Mixup { alpha: 0.4 }];
+    let augmentations = [Level::AlexnetStyle, Level::Strong, Level::Basic, Level::None]
+        .map(Augmentation::Level)
+        .into_iter()
+        .chain([Augmentation::of(cutout)]);
+    let lane = |(seed, augmentation)| RunConfig {
+        seed,
+        augmentation,
+        epochs: EPOCHS,
+        dropout: 0.2,
+        ..mlp()
+    };
+    let lanes: Vec<RunConfig> = (0..).zip(augmentations).map(lane).collect();
+    for device in devices() {
+        for shape in [[3, 9, 11], [1, 12, 12]] {
+            check_on(&device, &lanes, &data(40, shape));
         }
     }
 }

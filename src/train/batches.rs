@@ -1,6 +1,8 @@
 //! From data sets to batches: which images, in which order, through the augmentation, into the
 //! network's input.
 
+#[path = "batches_augmented.rs"]
+mod augmented;
 #[path = "batches_resident.rs"]
 mod resident;
 

@@ -1,11 +1,12 @@
-//! A data set that is on an accelerator as bytes. What an image shows is drawn here, number for number
-//! as on the CPU; its pixels are looked up and normalised there. Only augmentations that are windows
-//! (cuts, padding, mirror images) are done this way, and mixtures; others are computed on the CPU and
-//! copied.
+//! A data set that is on an accelerator as bytes. What is done to an image is drawn here, number for
+//! number as on the CPU; its pixels are computed there, bit for bit the same. Where all lanes show
+//! windows (cuts, padding, mirror images), that is one look for each pixel; other augmentations are
+//! [segments](super::augmented).
 
 use std::ops::Range;
 
 use super::Batches;
+use super::augmented::Augmented;
 use crate::train::augment::{Lookup, Pipeline};
 use crate::train::data::DataSplits;
 use crate::train::device::{Accelerator, Address, DeviceError, Memory, Table, arguments};
@@ -26,6 +27,8 @@ pub(super) struct Resident {
     tables: Table<f32>,
     shares: Table<f32>,
     mixes: Table<u32>,
+    /// What makes the images of lanes that are more than windows.
+    augmented: Option<Augmented>,
 }
 
 /// A part of the data set.
@@ -50,6 +53,7 @@ impl Resident {
             tables: Table::default(),
             shares: Table::default(),
             mixes: Table::default(),
+            augmented: None,
         })
     }
 
@@ -108,6 +112,12 @@ impl Resident {
     }
 }
 
+/// Does a border of `part` part two images of a batch that are mixed with each other?
+fn parts_a_pair(batch: &Range<usize>, part: &Range<usize>) -> bool {
+    let is_odd = |places: usize| places % 2 == 1;
+    is_odd(part.start - batch.start) || (is_odd(part.len()) && part.end != batch.end)
+}
+
 impl Batches {
     /// Puts the data set on an accelerator, if it has room for it: what is computed does not depend
     /// on that.
@@ -139,33 +149,43 @@ impl Batches {
         places: &Range<usize>,
     ) -> Result<bool, TrainError> {
         let Self { data, lanes, orders, labels, mixed, resident, .. } = self;
-        // Pairs that are mixed are whole in a whole batch.
-        let Some(resident) = resident.as_mut().filter(|_| batch == places) else {
-            return Ok(false);
-        };
-        let windows = lanes.iter().all(|(_, pipeline)| pipeline.is_window());
-        let Some((_, first)) = lanes.first().filter(|_| windows) else { return Ok(false) };
+        let Some(resident) = resident else { return Ok(false) };
         let mixing = lanes.iter().any(|(_, pipeline)| pipeline.mixup().is_some());
+        if mixing && parts_a_pair(batch, places) {
+            return Ok(false);
+        }
+        let Some((_, first)) = lanes.first() else { return Ok(false) };
         labels.clear();
         mixed.clear();
         let samples = places.len();
-        resident.write(first, From::Training, (input, samples), |table| {
-            for (seed, pipeline) in lanes.iter() {
-                let start = labels.len();
-                for &sample in &orders[seed][places.clone()] {
-                    labels.push(data.train.labels[sample as usize]);
-                    let lookup = pipeline.shown(*seed, epoch, sample as usize);
-                    Resident::show(table, sample as usize, &lookup);
-                }
-                let labels = &labels[start..];
-                if let Some(mixup) = pipeline.mixup() {
-                    let key = (*seed, epoch, places.start);
-                    mixup.partners(key, samples, |with, share| mixed.push(labels[with], share));
-                } else if mixing {
-                    labels.iter().for_each(|&label| mixed.push(label, 1.0));
-                }
+        let shown = |seed: &u64| &orders[seed][places.clone()];
+        for (seed, pipeline) in lanes.iter() {
+            let start = labels.len();
+            labels.extend(shown(seed).iter().map(|&sample| data.train.labels[sample as usize]));
+            let labels = &labels[start..];
+            if let Some(mixup) = pipeline.mixup() {
+                let key = (*seed, epoch, places.start);
+                mixup.partners(key, samples, |with, share| mixed.push(labels[with], share));
+            } else if mixing {
+                labels.iter().for_each(|&label| mixed.push(label, 1.0));
             }
-        })?;
+        }
+        if lanes.iter().all(|(_, pipeline)| pipeline.is_window()) {
+            resident.write(first, From::Training, (&mut *input, samples), |table| {
+                for (seed, pipeline) in lanes.iter() {
+                    for &sample in shown(seed) {
+                        let lookup = pipeline.shown(*seed, epoch, sample as usize);
+                        Resident::show(table, sample as usize, &lookup);
+                    }
+                }
+            })?;
+        } else {
+            let augmented = resident.augmented.get_or_insert_with(|| Augmented::new(lanes));
+            augmented.note(lanes.iter().map(|lane| (lane, shown(&lane.0))), epoch);
+            let units = first.output_shape().iter().product();
+            let pixels = resident.train.address();
+            augmented.write(&resident.accelerator, pixels, (&mut *input, samples), units)?;
+        }
         if mixing {
             resident.mix(lanes, (input, samples), &mixed.shares)?;
         }

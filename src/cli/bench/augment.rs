@@ -1,4 +1,4 @@
-//! `gridlane bench augment`: how many images a second one core augments.
+//! `gridlane bench augment`: how many images a second one core or a GPU augments.
 
 use std::io::Write;
 
@@ -9,27 +9,31 @@ use crate::cli::exit_code::ExitCode;
 use crate::spec::RunConfig;
 use crate::spec::value::Value;
 use crate::train::bench::augment::{AugmentTimes, time_augmentation};
+use crate::train::device::Device;
+use crate::train::error::TrainError;
 
 /// Times the augmentation of a configuration and prints the figures.
 ///
 /// # Errors
-/// A bad configuration.
+/// A bad configuration, or a device that cannot be used.
 pub fn augment(args: &BenchAugmentArgs) -> Result<ExitCode, CliError> {
     let config = configuration(&args.settings)?;
-    let times = time_augmentation(&config, args.images as usize, args.rounds as usize);
+    let device = Device::open(args.device).map_err(TrainError::from)?;
+    let times = time_augmentation(&config, &device, args.images as usize, args.rounds as usize)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", json(&config, &times))?;
+        writeln!(out, "{}", json(&config, &times, &device))?;
     } else {
-        write!(out, "{}", text(&config, &times))?;
+        write!(out, "{}", text(&config, &times, &device))?;
     }
     Ok(ExitCode::Ok)
 }
 
-fn json(config: &RunConfig, times: &AugmentTimes) -> serde_json::Value {
+fn json(config: &RunConfig, times: &AugmentTimes, device: &Device) -> serde_json::Value {
     serde_json::json!({
         "engine": concat!("gridlane ", env!("CARGO_PKG_VERSION")),
         "config": config.canonical(),
+        "device": device.to_string(),
         "images": times.images,
         "rounds": times.cpu_s.len(),
         "input_shape": config.dataset.image_shape(),
@@ -39,12 +43,16 @@ fn json(config: &RunConfig, times: &AugmentTimes) -> serde_json::Value {
     })
 }
 
-fn text(config: &RunConfig, times: &AugmentTimes) -> String {
+fn text(config: &RunConfig, times: &AugmentTimes, device: &Device) -> String {
+    let place = match device {
+        Device::Cpu => "one thread".to_owned(),
+        Device::Accelerator(accelerator) => accelerator.name().to_owned(),
+    };
     let shape = |[channels, height, width]: [usize; 3]| format!("{channels} x {height} x {width}");
     format!(
         "augmentation  {}\n\
          images        {} to {}\n\
-         images/s      {:.0} on one thread (median of {} rounds of {})\n\
+         images/s      {:.0} on {place} (median of {} rounds of {})\n\
          of CPU time   {:.0}\n",
         config.augmentation.label(),
         shape(config.dataset.image_shape()),
@@ -70,13 +78,13 @@ mod tests {
             wall_s: vec![1.0, 2.0, 4.0],
             output: [3, 32, 32],
         };
-        insta::assert_snapshot!(text(&config, &times), @r"
+        insta::assert_snapshot!(text(&config, &times, &Device::Cpu), @r"
         augmentation  [random_crop,horizontal_flip]
         images        3 x 32 x 32 to 3 x 32 x 32
         images/s      500 on one thread (median of 3 rounds of 1000)
         of CPU time   1000
         ");
-        let json = json(&config, &times);
+        let json = json(&config, &times, &Device::Cpu);
         assert_eq!(
             (&json["images_per_s"], &json["images_per_cpu_s"]),
             (&500.0.into(), &1000.0.into())

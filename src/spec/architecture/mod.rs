@@ -10,6 +10,7 @@
 mod alexnet;
 mod alexnet32;
 mod alexnet_paper;
+mod augmented;
 pub mod cost;
 mod draft;
 pub mod layer;

@@ -67,6 +67,25 @@ pub struct Affine {
     matrix: [f64; 6],
 }
 
+/// Where an [`Affine`] map finds the pixel at (row, column) of the new image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Positions {
+    /// x = start\[0\] + step\[0\] column and y = start\[1\] + step\[1\] row, rounded down.
+    Exact {
+        /// Of the first pixel.
+        start: [f64; 2],
+        /// From column to column, from row to row.
+        step: [f64; 2],
+    },
+    /// In 1/65536 pixel: x\[0\] + x\[1\] column + x\[2\] row, and y likewise.
+    Fixed {
+        /// Of the first pixel, from column to column, from row to row.
+        x: [i64; 3],
+        /// Likewise.
+        y: [i64; 3],
+    },
+}
+
 impl Affine {
     /// The inverse of `motion` of an image of `size` (height, width), in torchvision's convention:
     /// of rotation, scale, shear along the height and shear along the width the last comes first.
@@ -86,28 +105,39 @@ impl Affine {
         Self { matrix: [xx, xy, offset[0], yx, yy, offset[1]] }
     }
 
-    /// For every pixel of the new image, which is as large as the window, its place in a plane of the
-    /// image of size `behind` the window; one beyond the plane where it is black.
-    pub fn indices(&self, window: &Window, behind: [usize; 2], indices: &mut [u32]) {
+    /// How the map counts positions.
+    pub fn positions(&self) -> Positions {
         let [xx, xy, x, yx, yy, y] = self.matrix;
         // The middle of the first pixel.
         let start = [x + 0.5 * (xx + xy), y + 0.5 * (yx + yy)];
         if xy == 0.0 && yx == 0.0 {
             // Without a rotation Pillow does not round positions.
-            return place(
-                window,
-                behind,
-                indices,
-                #[inline(always)]
-                |row, column| {
-                    let x = start[0] + xx * f64::from(column);
-                    let y = start[1] + yy * f64::from(row);
-                    [x.floor() as i32, y.floor() as i32]
-                },
-            );
+            return Positions::Exact { start, step: [xx, yy] };
         }
         let fixed = |value: f64| (value * ONE + 0.5).floor() as i64;
-        let ([x, y], [xx, xy, yx, yy]) = (start.map(fixed), [xx, xy, yx, yy].map(fixed));
+        let [x, y] = start.map(fixed);
+        Positions::Fixed { x: [x, fixed(xx), fixed(xy)], y: [y, fixed(yx), fixed(yy)] }
+    }
+
+    /// For every pixel of the new image, which is as large as the window, its place in a plane of the
+    /// image of size `behind` the window; one beyond the plane where it is black.
+    pub fn indices(&self, window: &Window, behind: [usize; 2], indices: &mut [u32]) {
+        let ([x, xx, xy], [y, yx, yy]) = match self.positions() {
+            Positions::Exact { start, step: [xx, yy] } => {
+                return place(
+                    window,
+                    behind,
+                    indices,
+                    #[inline(always)]
+                    |row, column| {
+                        let x = start[0] + xx * f64::from(column);
+                        let y = start[1] + yy * f64::from(row);
+                        [x.floor() as i32, y.floor() as i32]
+                    },
+                );
+            }
+            Positions::Fixed { x, y } => (x, y),
+        };
         let [rows, columns] = window.size().map(|side| side as i64);
         let farthest = |start: i64, by_column: i64, by_row: i64| {
             start.abs() + by_column.abs() * columns + by_row.abs() * rows

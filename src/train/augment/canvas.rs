@@ -5,7 +5,11 @@
 //! colours have changed first rounds them to bytes, as Pillow has them after every operation.
 
 use super::affine::{Affine, gather};
+use super::colour_noise;
+use super::cutout::{self, Square};
+use super::jitter::{Blend, Jitter};
 use super::normalise::{Normalise, unit};
+use super::surface::Surface;
 use super::window::Window;
 use crate::train::kernel::resize::{Cut, Resizer};
 use crate::train::kernel::simd::vectorized;
@@ -55,50 +59,18 @@ impl<'a> Canvas<'a> {
         Self { given, memory, channels, form: Form::Given, behind, window }
     }
 
-    /// Height and width.
-    pub fn size(&self) -> [usize; 2] {
-        self.window.size()
-    }
-
-    /// Cuts out `size` at `place` (row, column), with black where that is outside.
-    pub fn cut(&mut self, place: [i32; 2], size: [usize; 2]) {
-        self.back_to_bytes();
-        self.window = self.window.cut(place, size);
-    }
-
-    /// Exchanges left and right.
-    pub fn mirror(&mut self) {
-        self.back_to_bytes();
-        self.window = self.window.mirror();
-    }
-
-    /// Resamples to the nearest pixel.
-    pub fn move_by(&mut self, affine: &Affine) {
-        self.back_to_bytes();
-        let [height, width] = self.window.size();
-        let plane = height * width;
-        let Memory { bytes, spare, indices, packed, .. } = &mut *self.memory;
-        let from = if self.form == Form::Given { self.given } else { bytes.as_slice() };
-        indices.resize(plane, 0);
-        spare.resize(self.channels * plane, 0);
-        affine.indices(&self.window, self.behind, indices);
-        gather(from, self.behind[0] * self.behind[1], indices, spare, packed);
-        self.keep_spare();
-    }
-
-    /// Resizes a cut to `size`.
-    pub fn resize(&mut self, cut: &Cut, size: [usize; 2]) {
+    /// Writes the normalised image.
+    pub fn finish(mut self, normalise: &Normalise, out: &mut [f32]) {
+        if self.form == Form::Numbers {
+            return normalise.values(&self.memory.numbers, out);
+        }
         self.settle();
-        let Memory { bytes, spare, resizer, .. } = &mut *self.memory;
-        let from = if self.form == Form::Given { self.given } else { bytes.as_slice() };
-        spare.resize(self.channels * size[0] * size[1], 0);
-        resizer.resize((from, self.behind), cut, (spare, size));
-        self.window = Window::whole(size);
-        self.keep_spare();
+        let given = self.form == Form::Given;
+        normalise.bytes(if given { self.given } else { &self.memory.bytes }, out);
     }
 
     /// The image as numbers in [0, 1], shape (C, H, W), to be changed.
-    pub fn numbers(&mut self) -> &mut [f32] {
+    fn numbers(&mut self) -> &mut [f32] {
         if self.form != Form::Numbers {
             self.settle();
             let Memory { bytes, numbers, .. } = &mut *self.memory;
@@ -115,16 +87,6 @@ impl<'a> Canvas<'a> {
             self.form = Form::Numbers;
         }
         &mut self.memory.numbers
-    }
-
-    /// Writes the normalised image.
-    pub fn finish(mut self, normalise: &Normalise, out: &mut [f32]) {
-        if self.form == Form::Numbers {
-            return normalise.values(&self.memory.numbers, out);
-        }
-        self.settle();
-        let given = self.form == Form::Given;
-        normalise.bytes(if given { self.given } else { &self.memory.bytes }, out);
     }
 
     /// Numbers are rounded to bytes.
@@ -161,5 +123,65 @@ impl<'a> Canvas<'a> {
         self.form = Form::Bytes;
         self.behind = self.window.size();
         self.window = Window::whole(self.behind);
+    }
+}
+
+impl Surface for Canvas<'_> {
+    fn size(&self) -> [usize; 2] {
+        self.window.size()
+    }
+
+    fn cut(&mut self, place: [i32; 2], size: [usize; 2]) {
+        self.back_to_bytes();
+        self.window = self.window.cut(place, size);
+    }
+
+    fn flip(&mut self, happens: bool) {
+        if happens {
+            self.back_to_bytes();
+            self.window = self.window.mirror();
+        }
+    }
+
+    fn move_by(&mut self, affine: &Affine) {
+        self.back_to_bytes();
+        let [height, width] = self.window.size();
+        let plane = height * width;
+        let Memory { bytes, spare, indices, packed, .. } = &mut *self.memory;
+        let from = if self.form == Form::Given { self.given } else { bytes.as_slice() };
+        indices.resize(plane, 0);
+        spare.resize(self.channels * plane, 0);
+        affine.indices(&self.window, self.behind, indices);
+        gather(from, self.behind[0] * self.behind[1], indices, spare, packed);
+        self.keep_spare();
+    }
+
+    fn resize(&mut self, cut: &Cut, size: [usize; 2]) {
+        self.settle();
+        let Memory { bytes, spare, resizer, .. } = &mut *self.memory;
+        let from = if self.form == Form::Given { self.given } else { bytes.as_slice() };
+        spare.resize(self.channels * size[0] * size[1], 0);
+        resizer.resize((from, self.behind), cut, (spare, size));
+        self.window = Window::whole(size);
+        self.keep_spare();
+    }
+
+    fn jitter(&mut self, _: &Jitter, blends: [Blend; 4]) {
+        let channels = self.channels;
+        let image = self.numbers();
+        for blend in blends {
+            blend.apply(image, channels);
+        }
+    }
+
+    fn add(&mut self, shift: [f32; 3]) {
+        colour_noise::add(self.numbers(), shift);
+    }
+
+    fn fill(&mut self, square: Option<Square>, values: &[f32]) {
+        if let Some(square) = square {
+            let size = self.size();
+            cutout::fill(self.numbers(), size, square, values);
+        }
     }
 }

@@ -54,25 +54,46 @@ impl Jitter {
         }
         blends
     }
+
+    /// Can what it draws be another blend than one that changes nothing?
+    pub fn draws(&self, blend: &Blend) -> bool {
+        let range = match blend {
+            Blend::Brightness(_) => self.brightness,
+            Blend::Contrast(_) => self.contrast,
+            Blend::Saturation(_) => self.saturation,
+            Blend::Hue(_) => self.hue,
+        };
+        range != 0.0
+    }
 }
 
 impl Blend {
+    /// Is it with the mean of the grey image?
+    pub fn is_contrast(&self) -> bool {
+        matches!(self, Self::Contrast(_))
+    }
+
+    /// Does it change an image of so many channels?
+    pub fn changes(self, channels: usize) -> bool {
+        match self {
+            Self::Brightness(factor) | Self::Contrast(factor) => factor != 1.0,
+            Self::Saturation(factor) => factor != 1.0 && channels == GREY.len(),
+            Self::Hue(turn) => turn != 0.0 && channels == GREY.len(),
+        }
+    }
+
     /// Changes an image of shape (C, H, W) with values in [0, 1]; they stay there.
     pub fn apply(self, image: &mut [f32], channels: usize) {
         match self {
-            // Gives the image back bit for bit, but costs a pass.
-            Self::Brightness(1.0)
-            | Self::Contrast(1.0)
-            | Self::Saturation(1.0)
-            | Self::Hue(0.0) => {}
+            // A factor of 1 gives the image back bit for bit, but costs a pass.
+            _ if !self.changes(channels) => {}
             Self::Brightness(factor) => blend_with(image, factor, 0.0),
             Self::Contrast(factor) => {
                 let mean = grey_mean(image, channels);
                 blend_with(image, factor, mean);
             }
-            Self::Saturation(factor) if channels == 3 => saturate(image, factor),
-            Self::Hue(turn) if channels == 3 => hue::turn(image, turn),
-            Self::Saturation(_) | Self::Hue(_) => {}
+            Self::Saturation(factor) => saturate(image, factor),
+            Self::Hue(turn) => hue::turn(image, turn),
         }
     }
 }

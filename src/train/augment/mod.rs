@@ -17,12 +17,15 @@ mod kolmogorov;
 mod mixup;
 mod normalise;
 mod pipeline;
+mod program;
 mod resized_crop;
 mod step;
+mod surface;
 #[cfg(test)]
 mod torchvision;
 mod window;
 
 pub use mixup::Mixup;
 pub use pipeline::{Pipeline, Place, View};
+pub use program::{Program, Segment, record_len};
 pub use window::Lookup;

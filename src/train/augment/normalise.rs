@@ -41,6 +41,11 @@ impl Normalise {
         self.channels.iter().map(|channel| &channel.table)
     }
 
+    /// Mean and deviation, channel by channel.
+    pub fn colours(&self) -> impl Iterator<Item = [f32; 2]> {
+        self.channels.iter().map(|channel| [channel.mean, channel.std])
+    }
+
     /// Are the channels of a pixel neighbours in what is written?
     pub fn is_channels_last(&self) -> bool {
         self.channels_last

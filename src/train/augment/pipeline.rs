@@ -12,7 +12,9 @@ use super::canvas::{Canvas, Memory};
 use super::crop;
 use super::mixup::Mixup;
 use super::normalise::Normalise;
+use super::program::Program;
 use super::step::Step;
+use super::surface::Surface;
 use super::window::{Lookup, Window};
 
 thread_local! {
@@ -120,24 +122,35 @@ impl Pipeline {
     /// If `pixels` is not as large as an image of the data set, or `out` as the output shape.
     pub fn fill(&self, seed: u64, epoch: u32, sample: usize, pixels: &[u8], out: &mut [f32]) {
         self.check(pixels, out);
-        let [_, height, width] = self.output;
-        let output = [height, width];
         if self.steps.is_empty() && self.output == self.stored {
             self.normalise.bytes(pixels, out);
             return;
         }
-        let mut draws = Stream::new(seed, Purpose::Augment, epoch, sample as u32).reader();
         MEMORY.with_borrow_mut(|memory| {
             let mut canvas = Canvas::new(pixels, self.stored, memory);
-            for step in &self.steps {
-                step.apply(&mut draws, &mut canvas, &self.mean);
-            }
-            let size = canvas.size();
-            if size != output {
-                canvas.cut([0, 1].map(|axis| crop::centre(size[axis], output[axis])), output);
-            }
+            self.draw(seed, epoch, sample, &mut canvas);
             canvas.finish(&self.normalise, out);
         });
+    }
+
+    /// Writes down what [`fill`](Self::fill) does to an image before it is normalised.
+    pub fn note(&self, seed: u64, epoch: u32, sample: usize, program: &mut Program) {
+        program.begin(self.stored);
+        self.draw(seed, epoch, sample, program);
+    }
+
+    /// Draws what is done to an image and does it.
+    fn draw(&self, seed: u64, epoch: u32, sample: usize, image: &mut impl Surface) {
+        let [_, height, width] = self.output;
+        let output = [height, width];
+        let mut draws = Stream::new(seed, Purpose::Augment, epoch, sample as u32).reader();
+        for step in &self.steps {
+            step.apply(&mut draws, image, &self.mean);
+        }
+        let size = image.size();
+        if size != output {
+            image.cut([0, 1].map(|axis| crop::centre(size[axis], output[axis])), output);
+        }
     }
 
     /// Writes the normalised image without augmentation, as it is evaluated: the part of the output
@@ -164,7 +177,7 @@ impl Pipeline {
             let place = view.place.of(padded, cut).map(|start| start - padding as i32);
             canvas.cut(place, cut);
             if view.mirrored {
-                canvas.mirror();
+                canvas.flip(true);
             }
             canvas.finish(&self.normalise, out);
         });
@@ -230,6 +243,21 @@ impl Pipeline {
     /// Adds what every byte of every channel becomes to `table`.
     pub fn tables(&self, table: &mut Vec<f32>) {
         self.normalise.tables().for_each(|channel| table.extend(channel));
+    }
+
+    /// Mean and deviation of every channel, one channel after the other.
+    pub fn colours(&self) -> Vec<f32> {
+        self.normalise.colours().flatten().collect()
+    }
+
+    /// Shape of a stored image: channels, height, width.
+    pub fn stored_shape(&self) -> [usize; 3] {
+        self.stored
+    }
+
+    /// Are the channels of a pixel neighbours in what is written?
+    pub fn is_channels_last(&self) -> bool {
+        self.normalise.is_channels_last()
     }
 
     fn check(&self, pixels: &[u8], out: &[f32]) {

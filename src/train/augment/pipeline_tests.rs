@@ -201,3 +201,39 @@ fn a_crop_of_another_size_changes_the_networks_input() {
     assert_eq!(part[2 * 10 + 1..2 * 10 + 9], whole[..8]);
     assert_eq!(filled(&large, &data, 0, 0).len(), 100);
 }
+
+/// Launches and their tables are made once for a list, whatever is drawn for an image.
+#[test]
+fn the_segments_of_a_list_are_the_same_for_all_images() {
+    for shape in [[1, 10, 8], [3, 10, 8]] {
+        let data = data(shape);
+        for augmentation in all() {
+            let pipeline = pipeline(&augmentation, &data);
+            let [mut first, mut other] = [0, 1].map(|_| Program::default());
+            pipeline.note(1, 1, 0, &mut first);
+            for sample in 0..64 {
+                pipeline.note(9, 2, sample, &mut other);
+                assert_eq!(first.segments().len(), other.segments().len());
+                for (a, b) in first.segments().iter().zip(other.segments()) {
+                    assert_eq!([a.from(), a.size(), a.mapped()], [b.from(), b.size(), b.mapped()]);
+                    assert_eq!((a.changes(), a.sums()), (b.changes(), b.sums()));
+                    assert_eq!(a.resized(), b.resized());
+                }
+                assert_eq!(first.segments().last().unwrap().size(), [10, 8]);
+            }
+        }
+    }
+}
+
+/// What a level costs: a launch a segment, and two more for each mean.
+#[test]
+fn levels_are_few_segments() {
+    let data = data([3, 10, 8]);
+    let mut program = Program::default();
+    let counts = [Level::None, Level::Basic, Level::Strong, Level::AlexnetStyle].map(|level| {
+        pipeline(&Augmentation::Level(level), &data).note(1, 1, 1, &mut program);
+        let sums = program.segments().iter().filter(|segment| segment.sums()).count();
+        [program.segments().len(), sums]
+    });
+    assert_eq!(counts, [[1, 0], [1, 0], [2, 1], [2, 1]]);
+}

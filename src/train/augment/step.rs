@@ -5,12 +5,12 @@ use crate::train::data::DataSplits;
 use crate::train::rng::Reader;
 
 use super::affine::{Affine, Ranges};
-use super::canvas::Canvas;
-use super::colour_noise::{self, ColourNoise};
+use super::colour_noise::ColourNoise;
 use super::crop;
-use super::cutout::{self, Cutout};
+use super::cutout::Cutout;
 use super::jitter::Jitter;
 use super::resized_crop::Shapes;
+use super::surface::Surface;
 
 /// What is done to one image.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,40 +80,21 @@ impl Step {
     }
 
     /// Does it to an image with one set of draws; `mean` is each channel's.
-    pub fn apply(&self, draws: &mut Reader, canvas: &mut Canvas<'_>, mean: &[f32]) {
+    pub fn apply(&self, draws: &mut Reader, image: &mut impl Surface, mean: &[f32]) {
+        let size = image.size();
         match self {
-            Self::Crop { padding, size } => {
-                let cut = size.of(canvas.size());
-                let place = crop::draw(draws, canvas.size(), *padding, cut);
-                canvas.cut(place, cut);
+            Self::Crop { padding, size: side } => {
+                let cut = side.of(size);
+                image.cut(crop::draw(draws, size, *padding, cut), cut);
             }
-            Self::ResizedCrop { shapes, size } => {
-                let whole = canvas.size();
-                let cut = shapes.draw(draws, whole);
-                canvas.resize(&cut, size.of(whole));
+            Self::ResizedCrop { shapes, size: side } => {
+                image.resize(&shapes.draw(draws, size), side.of(size));
             }
-            Self::Flip(p) => {
-                if draws.uniform() < *p {
-                    canvas.mirror();
-                }
-            }
-            Self::Move(ranges) => {
-                let size = canvas.size();
-                canvas.move_by(&Affine::new(&ranges.draw(draws, size), size));
-            }
-            Self::Jitter(jitter) => {
-                let image = canvas.numbers();
-                for blend in jitter.draw(draws) {
-                    blend.apply(image, mean.len());
-                }
-            }
-            Self::Noise(noise) => colour_noise::add(canvas.numbers(), noise.draw(draws)),
-            Self::Cutout(cutout) => {
-                let size = canvas.size();
-                if let Some(square) = cutout.draw(draws, size) {
-                    cutout::fill(canvas.numbers(), size, square, mean);
-                }
-            }
+            Self::Flip(p) => image.flip(draws.uniform() < *p),
+            Self::Move(ranges) => image.move_by(&Affine::new(&ranges.draw(draws, size), size)),
+            Self::Jitter(jitter) => image.jitter(jitter, jitter.draw(draws)),
+            Self::Noise(noise) => image.add(noise.draw(draws)),
+            Self::Cutout(cutout) => image.fill(cutout.draw(draws, size), mean),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::jitter::{Blend, Jitter};
 use super::mixup::mix;
 use super::normalise::{Normalise, unit};
 use super::resized_crop::Shapes;
+use super::surface::Surface;
 use crate::train::kernel::resize::Cut;
 use crate::train::model::InputOrder;
 use crate::train::rng::{Purpose, Reader, Stream};
@@ -89,7 +90,7 @@ fn geometry_gives_torchvisions_pixels() {
                 canvas.move_by(&Affine::new(&motion, size));
             }
             "crop" => canvas.cut(numbers(&parameters["place"]).map(|x| x as i32), size),
-            "mirror" => canvas.mirror(),
+            "mirror" => canvas.flip(true),
             "centre" => {
                 let cut = places(&parameters["cut"]);
                 canvas.cut([0, 1].map(|axis| crop::centre(size[axis], cut[axis])), cut);

@@ -87,6 +87,14 @@ impl Window {
         }
     }
 
+    /// The window for kernels: row and column of the image for the first pixel shown, the step from
+    /// column to column, rows and columns that are not black, from and to.
+    pub fn numbers(&self) -> [i32; 7] {
+        let ([row, column], [rows, columns]) = (self.first, self.lit);
+        let across = if self.mirrored { -1 } else { 1 };
+        [row, column, across, rows[0], rows[1], columns[0], columns[1]]
+    }
+
     /// How to find pixels of the image: place in a plane of rows of `width` pixels for (row, column)
     /// of what is shown; and what is not black: rows and columns, from and to.
     pub fn lookup(&self, width: usize) -> Lookup {

@@ -186,8 +186,11 @@ mod tests {
     #[test]
     fn layers_and_runs_agree_with_the_cpu_through_a_fake_driver() {
         let Some(fakes) = fakes() else { return };
-        let (passed, said) =
-            told(fakes.path(), &["accelerated::", "resident::", "--skip", "cuda::"], &[]);
+        let (passed, said) = told(
+            fakes.path(),
+            &["accelerated::", "resident::", "augmented::", "--skip", "cuda::"],
+            &[],
+        );
         assert!(passed, "{said}");
         assert!(!said.contains("skipped: "), "{said}");
         assert!(!said.contains(" 0 passed"), "{said}");

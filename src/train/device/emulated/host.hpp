@@ -29,6 +29,12 @@ static inline unsigned __float_as_uint(float number) {
     return bits;
 }
 
+static inline double __longlong_as_double(long long bits) {
+    double number;
+    memcpy(&number, &bits, 8);
+    return number;
+}
+
 #include "kernels.cu"
 
 // Calls `thread` as every thread of a launch.

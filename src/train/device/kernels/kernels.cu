@@ -1,5 +1,6 @@
 // All kernels, as one module.
 #include "activation.cu"
+#include "augment.cu"
 #include "batch_norm.cu"
 #include "dropout.cu"
 #include "images.cu"
