@@ -296,6 +296,23 @@ pub struct Failure {
     pub reason: String,
 }
 
+impl Failure {
+    /// As the record has it: `crashed: exit code 3`.
+    pub fn recorded(&self) -> String {
+        format!("{}: {}", self.class.as_str(), self.reason)
+    }
+
+    /// From what the record has.
+    pub fn from_recorded(text: &str) -> Self {
+        let (class, reason) = text.split_once(": ").unwrap_or(("", text));
+        let known = FailureClass::ALL.into_iter().find(|known| known.as_str() == class);
+        match known {
+            Some(class) => Self { class, reason: reason.to_owned() },
+            None => Self { class: FailureClass::Crashed, reason: text.to_owned() },
+        }
+    }
+}
+
 /// The classes of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
@@ -319,9 +336,26 @@ pub enum FailureClass {
     RanksDiffer,
     /// A GPU or its driver failed.
     DeviceFailed,
+    /// Dispatchers on a cluster were lost with it, one after the other.
+    PilotLost,
 }
 
 impl FailureClass {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Crashed,
+        Self::OutOfMemory,
+        Self::TimedOut,
+        Self::NoResult,
+        Self::Refused,
+        Self::RecordFailed,
+        Self::NotStarted,
+        Self::RankLost,
+        Self::RanksDiffer,
+        Self::DeviceFailed,
+        Self::PilotLost,
+    ];
+
     /// As the record and the CSVs spell it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -335,12 +369,13 @@ impl FailureClass {
             Self::RankLost => "rank_lost",
             Self::RanksDiffer => "ranks_differ",
             Self::DeviceFailed => "device_failed",
+            Self::PilotLost => "pilot_lost",
         }
     }
 
     /// May another attempt come to something else?
     pub fn may_pass(self) -> bool {
-        !matches!(self, Self::Refused)
+        !matches!(self, Self::Refused | Self::PilotLost)
     }
 }
 

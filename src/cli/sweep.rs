@@ -14,6 +14,7 @@ use super::session::Session;
 use super::terminal;
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::leasing::Leasing;
+use crate::dispatch::ownership::Ownership;
 use crate::dispatch::signals::SignalWatch;
 use crate::dispatch::work::Work;
 use crate::dispatch::{DispatchError, Means, Message, Orders, Outcome, dispatch, strays};
@@ -113,7 +114,8 @@ fn execute(
         terminal::notice(&problem);
     }
     let leasing = Leasing::new(&placing.inventory, leases);
-    let means = Means { executor: &mut executor, leasing };
+    let ownership = Ownership::Sole(folder);
+    let means = Means { executor: &mut executor, leasing, ownership };
     let outcome = dispatch(&orders, means, &messages, &mut |event| {
         progress.show(event);
         if let Some(problem) = boards.observe(event) {

@@ -10,6 +10,7 @@ use super::inventory::{Inventory, described};
 use super::leases::Leases;
 use super::leasing::Leasing;
 use super::occupancy::Kind;
+use super::ownership::Ownership;
 use super::work::Work;
 use super::{Means, Message, Orders, Outcome, dispatch};
 use crate::event::{AttemptEnd, SweepEvent};
@@ -89,7 +90,8 @@ fn sweep<'a>(
     let mut fake = Fake::new(tells(sender), script);
     let leasing = Leasing::new(inventory, Leases::open(&temporary.join("slots")).0);
     let mut events = Vec::new();
-    let means = Means { executor: &mut fake, leasing };
+    let ownership = Ownership::Sole(&folder);
+    let means = Means { executor: &mut fake, leasing, ownership };
     let outcome =
         dispatch(&orders, means, &messages, &mut |event| events.push(event.clone())).unwrap();
     assert_eq!(fake.settled, fake.started.len());
@@ -202,7 +204,8 @@ fn an_interrupt_stops_what_hangs_and_gives_the_slots_back() {
     let mut fake = Fake::new(tells(sender), |_| Scripted::Hangs);
     let slots = temporary.path().join("slots");
     let leasing = Leasing::new(&inventory, Leases::open(&slots).0);
-    let means = Means { executor: &mut fake, leasing };
+    let ownership = Ownership::Sole(&folder);
+    let means = Means { executor: &mut fake, leasing, ownership };
     let outcome = dispatch(&orders, means, &messages, &mut |_| {}).unwrap();
     assert_eq!(outcome, Outcome { finished: 0, failed: 0, left: 3 });
     let mut after = Leases::open(&slots).0;
@@ -250,7 +253,8 @@ fn ten_thousand_runs_through_the_dispatcher_cost_little_and_keep_nothing() {
     let mut fake = Fake::new(tells(sender), |_| Scripted::Finishes);
     fake.forget = true;
     let leasing = Leasing::new(&inventory, Leases::open(&temporary.path().join("slots")).0);
-    let means = Means { executor: &mut fake, leasing };
+    let ownership = Ownership::Sole(&folder);
+    let means = Means { executor: &mut fake, leasing, ownership };
     let observe = &mut |event: &SweepEvent| {
         if matches!(event, SweepEvent::RunEnded { .. }) {
             count += 1;

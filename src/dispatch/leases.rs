@@ -61,6 +61,11 @@ impl Leases {
         (Self { folder, held: BTreeMap::new(), turns: BTreeMap::new() }, problem)
     }
 
+    /// Leases within this process only, where somebody else has seen to it that nobody else uses them.
+    pub fn within_process() -> Self {
+        Self { folder: None, held: BTreeMap::new(), turns: BTreeMap::new() }
+    }
+
     /// Goes on with leases within this process only.
     pub fn give_up_locks(&mut self) {
         self.folder = None;

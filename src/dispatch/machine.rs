@@ -60,6 +60,15 @@ pub enum Verdict {
     DiskFull,
     /// It failed.
     Failed(Failure),
+    /// It was not started: another dispatcher of the sweep has the run. It may be asked for again then.
+    Elsewhere {
+        /// How much later.
+        again: Duration,
+    },
+    /// It was not started, or does not count: the run was settled by another dispatcher.
+    Gone,
+    /// It was not started, since others of its group are elsewhere, or was stopped with them.
+    Waits,
 }
 
 /// Who else was there when a run failed.
@@ -104,6 +113,9 @@ enum End {
     /// It goes on from where it is, as the same attempt.
     GoesOn,
     Failed(Failure),
+    Elsewhere(Duration),
+    Gone,
+    Waits,
 }
 
 /// How far a stop has got.
@@ -147,6 +159,8 @@ pub struct Machine {
     units: Vec<Unit>,
     placement: Placement,
     delayed: BTreeSet<(Duration, usize)>,
+    /// Delayed groups that another dispatcher has.
+    elsewhere: BTreeSet<usize>,
     active: BTreeMap<usize, Active>,
     phase: Phase,
     paused: bool,
@@ -178,6 +192,7 @@ impl Machine {
             units,
             placement,
             delayed: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
             active: BTreeMap::new(),
             phase: Phase::Running,
             paused: false,
@@ -194,7 +209,12 @@ impl Machine {
                 break;
             }
             self.delayed.pop_first();
-            self.placement.put_first(group, self.units[group].demand);
+            let demand = self.units[group].demand;
+            match self.elsewhere.remove(&group) {
+                // What nobody has comes before what somebody has.
+                true => self.placement.append(group, demand),
+                false => self.placement.put_first(group, demand),
+            }
         }
         while self.phase == Phase::Running && !self.paused {
             let Some((group, place)) = self.placement.start_next(now) else { break };
@@ -238,6 +258,20 @@ impl Machine {
         let mut waiting = Vec::new();
         for (run, verdict) in runs.into_iter().zip(verdicts) {
             let end = match self.end_of(verdict, &active) {
+                End::Elsewhere(again) => {
+                    let group = self.alone((group, run), company.lanes, |unit| unit);
+                    self.elsewhere.insert(group);
+                    self.delayed.insert((now + again, group));
+                    continue;
+                }
+                End::Gone => {
+                    self.runs -= 1;
+                    continue;
+                }
+                End::Waits => {
+                    waiting.push(run);
+                    continue;
+                }
                 End::Result => {
                     self.finished += 1;
                     AttemptEnd::Result
@@ -267,6 +301,9 @@ impl Machine {
     fn end_of(&mut self, verdict: Verdict, active: &Active) -> End {
         match verdict {
             Verdict::Result => End::Result,
+            Verdict::Gone => End::Gone,
+            Verdict::Elsewhere { again } => End::Elsewhere(again),
+            Verdict::Waits => End::Waits,
             _ if self.phase > Phase::Running => End::GoesOn,
             Verdict::DiskFull => {
                 self.paused = true;
@@ -309,16 +346,27 @@ impl Machine {
         let delay = delay(&self.policy.retries, own);
         let shared = shared + u32::from(company.lanes);
         let demand = Demand { alone: demand.alone || out_of_memory, ..demand };
-        let alone = Unit { runs: vec![run], demand, attempt: attempt + 1, shared };
-        let group = if company.lanes {
-            self.units.push(alone);
-            self.units.len() - 1
-        } else {
-            self.units[group] = alone;
-            group
-        };
+        let again = |unit| Unit { demand, attempt: attempt + 1, shared, ..unit };
+        let group = self.alone((group, run), company.lanes, again);
         self.delayed.insert((now + delay, group));
         AttemptEnd::Retry { failure, delay_s: delay.as_secs() }
+    }
+
+    /// Makes a run of a group one of its own, and gives its number: the same where it had no company.
+    fn alone(
+        &mut self,
+        (group, run): (usize, usize),
+        company: bool,
+        change: impl FnOnce(Unit) -> Unit,
+    ) -> usize {
+        let Unit { demand, attempt, shared, .. } = self.units[group];
+        let unit = change(Unit { runs: vec![run], demand, attempt, shared });
+        if company {
+            self.units.push(unit);
+            return self.units.len() - 1;
+        }
+        self.units[group] = unit;
+        group
     }
 
     /// Devices that a group takes at once, a rank on each.
@@ -425,6 +473,12 @@ impl Machine {
     pub fn is_over(&self) -> bool {
         let waiting = self.placement.waiting() > 0 || !self.delayed.is_empty();
         self.active.is_empty() && (self.phase > Phase::Running || !waiting)
+    }
+
+    /// Is all that is left with other dispatchers?
+    pub fn is_left_to_others(&self) -> bool {
+        let here = self.delayed.iter().any(|(_, group)| !self.elsewhere.contains(group));
+        self.active.is_empty() && self.placement.waiting() == 0 && !here
     }
 
     /// When time alone changes something next, if ever.

@@ -15,6 +15,7 @@ pub mod leasing;
 pub mod machine;
 pub mod occupancy;
 pub mod outlook;
+pub mod ownership;
 pub mod placement;
 pub mod signals;
 #[cfg(test)]
@@ -44,7 +45,8 @@ use crate::spec::device::DeviceId;
 use crate::spec::run_policy::RunPolicy;
 use crate::units::show_bytes;
 use leasing::Leasing;
-use machine::{Act, Machine};
+use machine::{Act, Machine, Verdict};
+use ownership::{Had, Ownership};
 use occupancy::{Host, Kind, Place};
 use verdict::{Log, judge};
 use work::Work;
@@ -95,6 +97,8 @@ pub struct Means<'a> {
     pub executor: &'a mut dyn Executor,
     /// Leases cores and GPUs.
     pub leasing: Leasing<'a>,
+    /// Whose the runs are.
+    pub ownership: Ownership<'a>,
 }
 
 /// What a sweep's execution came to.
@@ -118,8 +122,8 @@ pub fn dispatch(
     messages: &Receiver<Message>,
     observe: &mut dyn FnMut(&SweepEvent),
 ) -> Result<Outcome, DispatchError> {
-    let journal = LineWriter::open(&orders.folder.journal())?.0;
-    let Means { executor, leasing } = means;
+    let Means { executor, leasing, ownership } = means;
+    let journal = LineWriter::open(&ownership.journal())?.0;
     let machine =
         Machine::new(&orders.works, &orders.host, orders.policy.clone(), orders.fail_fast);
     let active = BTreeMap::new();
@@ -128,6 +132,7 @@ pub fn dispatch(
         orders,
         executor,
         leasing,
+        ownership,
         observe,
         journal,
         machine,
@@ -142,6 +147,8 @@ pub fn dispatch(
 struct ActiveGroup {
     lanes: Vec<Lane>,
     log: Log,
+    /// Runs of it that another dispatcher has meanwhile.
+    lost: Vec<usize>,
 }
 
 /// One run of it.
@@ -163,6 +170,7 @@ struct Dispatcher<'a> {
     orders: &'a Orders<'a>,
     executor: &'a mut dyn Executor,
     leasing: Leasing<'a>,
+    ownership: Ownership<'a>,
     observe: &'a mut dyn FnMut(&SweepEvent),
     journal: LineWriter<JournalEntry>,
     machine: Machine,
@@ -195,7 +203,10 @@ impl Dispatcher<'_> {
             let acts = self.machine.tick(self.begun.elapsed());
             self.perform(acts)?;
             self.leasing.trim(&mut self.machine);
-            if self.machine.is_over() {
+            self.keep_claims()?;
+            let left = self.machine.is_left_to_others();
+            if self.machine.is_over() || (left && self.ownership.others_live(self.begun.elapsed()))
+            {
                 break;
             }
             match messages.recv_timeout(self.patience()) {
@@ -252,12 +263,7 @@ impl Dispatcher<'_> {
     }
 
     fn start(&mut self, group: usize, attempt: u32, place: &Place) -> Result<(), DispatchError> {
-        let lane = |run: &usize| {
-            let record = (self.orders.record_of)(*run);
-            let folder = self.orders.folder.run(record.run_id);
-            Lane::new(*run, record, folder)
-        };
-        let lanes: Vec<Lane> = self.machine.runs(group).iter().map(lane).collect();
+        let Some(lanes) = self.lanes(group)? else { return Ok(()) };
         let prepared = lanes.iter().try_for_each(|lane| prepare(&lane.folder, &lane.record));
         let job = Job {
             group,
@@ -281,7 +287,7 @@ impl Dispatcher<'_> {
         }
         // Its output goes to the first run's log, which is read for all of them.
         let log = Log::from_now_on(&job.folders[0].stderr());
-        self.active.insert(group, ActiveGroup { lanes, log });
+        self.active.insert(group, ActiveGroup { lanes, log, lost: Vec::new() });
         crash_point();
         let started = match prepared {
             Ok(()) => self.executor.start(&job).map_err(|error| {
@@ -302,6 +308,57 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// The runs of a group with their folders, where all of them are to be had; the others of the group
+    /// then go on without those that are not.
+    fn lanes(&mut self, group: usize) -> Result<Option<Vec<Lane>>, DispatchError> {
+        let runs = self.machine.runs(group).to_vec();
+        let (mut lanes, mut verdicts) = (Vec::new(), Vec::new());
+        let (now, retries) = (self.begun.elapsed(), self.orders.policy.retries.count);
+        for run in runs {
+            let record = (self.orders.record_of)(run);
+            match self.ownership.take(record.run_id, now, retries)? {
+                Had::Folder(folder) => {
+                    lanes.push(Lane::new(run, record, folder));
+                    verdicts.push(Verdict::Waits);
+                }
+                Had::Hopeless(folder, failure) => {
+                    // What is known of it goes where a result is expected.
+                    let _ = prepare(&folder, &record);
+                    lanes.push(Lane::new(run, record, folder));
+                    verdicts.push(Verdict::Failed(failure));
+                }
+                Had::Not(verdict, notice) => {
+                    notice.into_iter().for_each(|text| self.notice(&text));
+                    verdicts.push(verdict);
+                }
+            }
+        }
+        if verdicts.iter().all(|verdict| *verdict == Verdict::Waits) {
+            return Ok(Some(lanes));
+        }
+        let log = lanes.first().map(|lane| Log::from_now_on(&lane.folder.stderr()));
+        let log = log.unwrap_or_else(|| Log::from_now_on(self.orders.folder.path()));
+        self.active.insert(group, ActiveGroup { lanes, log, lost: Vec::new() });
+        self.group_over(group, verdicts)?;
+        Ok(None)
+    }
+
+    /// Shows other dispatchers that this one lives, and stops what they have taken over.
+    fn keep_claims(&mut self) -> Result<(), DispatchError> {
+        let lost = self.ownership.keep(self.begun.elapsed())?;
+        for id in lost {
+            for (group, active) in &mut self.active {
+                let Some(lane) = active.lanes.iter().find(|lane| lane.record.run_id == id) else {
+                    continue;
+                };
+                active.lost.push(lane.run);
+                self.executor.stop(*group, crate::executor::Stop::AtOnce);
+            }
+            self.notice(&format!("run {id} was taken over by another dispatcher: stopping it here"));
+        }
+        Ok(())
+    }
+
     /// A device for each rank of a group.
     fn devices(&self, group: usize, place: &Place) -> Vec<DeviceId> {
         match place.kind {
@@ -318,7 +375,14 @@ impl Dispatcher<'_> {
         self.executor.settle(ended);
         self.follow(group);
         let Some(active) = self.active.get(&group) else { return Ok(()) };
-        let judged = |lane: &Lane| judge(&lane.folder, lane.record.run_id, exit, &active.log);
+        let again = self.ownership.patience();
+        let judged = |lane: &Lane| match active.lost.contains(&lane.run) {
+            true => Verdict::Elsewhere { again },
+            false => match judge(&lane.folder, lane.record.run_id, exit, &active.log) {
+                Verdict::Failed(_) if !active.lost.is_empty() => Verdict::Waits,
+                verdict => verdict,
+            },
+        };
         let verdicts = active.lanes.iter().map(judged).collect();
         self.group_over(group, verdicts)
     }
@@ -326,12 +390,12 @@ impl Dispatcher<'_> {
     fn group_over(
         &mut self,
         group: usize,
-        verdicts: Vec<machine::Verdict>,
+        verdicts: Vec<Verdict>,
     ) -> Result<(), DispatchError> {
-        if verdicts.contains(&machine::Verdict::DiskFull) && !self.machine.is_paused() {
+        if verdicts.contains(&Verdict::DiskFull) && !self.machine.is_paused() {
             self.notice("the disk is full: waiting for room, then the sweep goes on by itself");
         }
-        let Some(ActiveGroup { lanes, log }) = self.active.remove(&group) else { return Ok(()) };
+        let Some(ActiveGroup { lanes, log, .. }) = self.active.remove(&group) else { return Ok(()) };
         let acts = self.machine.ended(self.begun.elapsed(), group, verdicts);
         for act in acts {
             match act {
@@ -353,21 +417,29 @@ impl Dispatcher<'_> {
         attempt: u32,
         (took, end): (Duration, AttemptEnd),
     ) -> Result<(), DispatchError> {
-        let (outcome, reason) = match &end {
+        let (mut outcome, reason) = match &end {
             AttemptEnd::Result => ("result", None),
             AttemptEnd::Interrupted => ("interrupted", None),
             AttemptEnd::Retry { failure, .. } | AttemptEnd::Failed(failure) => {
                 (failure.class.as_str(), Some(failure.reason.clone()))
             }
         };
-        if let AttemptEnd::Failed(failure) = &end {
+        let run_id = lane.record.run_id;
+        if let AttemptEnd::Failed(failure) = &end
+            && self.ownership.holds(run_id)
+        {
             let result = failed_result(lane, log, failure);
             self.patiently(&mut || {
                 atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)
             })?;
         }
+        if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_))
+            && !self.ownership.publish(run_id)?
+        {
+            outcome = "taken_over";
+        }
         self.write(&JournalEntry::AttemptEnded {
-            run_id: lane.record.run_id,
+            run_id,
             attempt,
             outcome: outcome.to_owned(),
             reason,
@@ -386,6 +458,7 @@ impl Dispatcher<'_> {
             interrupted: left > 0,
         })?;
         self.journal.sync()?;
+        self.ownership.leave()?;
         (self.observe)(&SweepEvent::Ended { finished, failed, left });
         Ok(Outcome { finished, failed, left })
     }
@@ -465,11 +538,11 @@ impl Dispatcher<'_> {
 }
 
 /// What it means that an attempt could not be started.
-fn refused(full_disk: bool, class: FailureClass, reason: String) -> machine::Verdict {
+fn refused(full_disk: bool, class: FailureClass, reason: String) -> Verdict {
     if full_disk {
-        return machine::Verdict::DiskFull;
+        return Verdict::DiskFull;
     }
-    machine::Verdict::Failed(Failure { class, reason })
+    Verdict::Failed(Failure { class, reason })
 }
 
 /// Makes the folder of a run and writes `run.json`, which can be rebuilt from the sweep file and
@@ -489,7 +562,7 @@ fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
 fn failed_result(lane: &Lane, log: &Log, failure: &Failure) -> RunResult {
     let events: Vec<RunEvent> = lines::read(&lane.folder.events()).unwrap_or_default();
     RunResult {
-        reason: Some(format!("{}: {}", failure.class.as_str(), failure.reason)),
+        reason: Some(failure.recorded()),
         log_tail: Some(log.tail()).filter(|tail| !tail.is_empty()),
         epochs: events.into_iter().filter_map(RunEvent::into_epoch).collect(),
         ..RunResult::new(lane.record.run_id, RunStatus::Failed)

@@ -3,7 +3,7 @@
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::Message;
@@ -14,13 +14,14 @@ pub struct SignalWatch {
 }
 
 impl SignalWatch {
-    /// SIGINT and SIGTERM become [`Message::Interrupt`]; SIGHUP (the terminal is gone) becomes
+    /// SIGINT, SIGTERM and SIGUSR1 (how a batch system announces that time is up) become
+    /// [`Message::Interrupt`]; SIGHUP (the terminal is gone) becomes
     /// [`Message::TerminalGone`]: the sweep goes on.
     ///
     /// # Errors
     /// What the system refuses.
     pub fn start(messages: Sender<Message>) -> std::io::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])?;
         let handle = signals.handle();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -56,10 +57,16 @@ pub fn replace_with(
     Ok(())
 }
 
-/// The process is part of the name, so that two never write into one file.
+/// Host and process are part of the name, so that two never write into one file, not even on a
+/// disk that several machines share.
 fn temporary_name(path: &Path) -> PathBuf {
+    static HOST: OnceLock<String> = OnceLock::new();
+    let host = HOST.get_or_init(|| {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect()
+    });
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}{LITTER}", std::process::id()));
+    name.push(format!(".{host}-{}{LITTER}", std::process::id()));
     path.with_file_name(name)
 }
 

@@ -137,6 +137,38 @@ fn remove_all_but(folder: &RunFolder, kept: &[PathBuf]) {
     }
 }
 
+/// Takes the newest checkpoint that `from` has over into `to`, a folder of the same run that has none,
+/// with the events that belong to it. Whoever still writes in `from` is not disturbed, and what they
+/// take away meanwhile is done without. Gives the steps that it stands at; `None` where there was none.
+///
+/// # Errors
+/// What the system refuses in `to`.
+pub fn adopt(from: &RunFolder, to: &RunFolder) -> Result<Option<u64>, RecordError> {
+    let Ok(Some(state)) = read_state(from) else { return Ok(None) };
+    let folder = to.checkpoints();
+    fs::create_dir_all(&folder).map_err(RecordError::io("create", &folder))?;
+    for entry in state.checkpoints {
+        let Ok(mut events) = fs::read(from.events()) else { continue };
+        let length = usize::try_from(entry.events_length).unwrap_or(usize::MAX);
+        if events.len() < length {
+            continue;
+        }
+        events.truncate(length);
+        let (old, new) = (from.checkpoint_tensors(entry.step), to.checkpoint_tensors(entry.step));
+        // Tensors are never changed once written: a second name for them is as good as a copy.
+        if fs::hard_link(&old, &new).is_err() && fs::copy(&old, &new).is_err() {
+            let _ = fs::remove_file(&new);
+            continue;
+        }
+        fs::write(to.events(), events).map_err(RecordError::io("write", &to.events()))?;
+        let step = entry.step;
+        let state = CheckpointState { checkpoints: vec![entry], ..state };
+        atomic::replace_json(&to.checkpoint_state(), &state, Durability::Fact)?;
+        return Ok(Some(step));
+    }
+    Ok(None)
+}
+
 fn read_state(folder: &RunFolder) -> Result<Option<CheckpointState>, RecordError> {
     atomic::read_json(&folder.checkpoint_state(), CHECKPOINT_FORMAT)
 }
@@ -226,6 +258,28 @@ mod tests {
         assert_eq!(found.refused.unwrap(), "checkpoint of step 2: its checksum does not match");
         fs::remove_file(folder.checkpoint_tensors(1)).unwrap();
         assert!(load(&folder, id()).unwrap().loaded.is_none());
+    }
+
+    #[test]
+    fn an_adopted_checkpoint_is_whole_and_its_own() {
+        let temporary = tempfile::tempdir().unwrap();
+        let [from, to, third] =
+            ["from", "to", "third"].map(|name| RunFolder::at(&temporary.path().join(name)));
+        for folder in [&from, &to, &third] {
+            fs::create_dir(folder.path()).unwrap();
+        }
+        assert_eq!(adopt(&from, &to).unwrap(), None);
+        fs::write(from.events(), [b'e'; 25]).unwrap();
+        save_bytes(&from, entry(1), b"one", 2);
+        save_bytes(&from, entry(2), b"two", 2);
+        assert_eq!(adopt(&from, &to).unwrap(), Some(2));
+        assert_eq!(fs::read(to.events()).unwrap().len(), 20);
+        // The one before goes on for a while.
+        fs::write(from.events(), b"").unwrap();
+        save_bytes(&from, entry(3), b"three", 1);
+        let loaded = load(&to, id()).unwrap().loaded.unwrap();
+        assert_eq!((loaded.entry.step, loaded.tensors), (2, b"two".to_vec()));
+        assert_eq!(adopt(&from, &third).unwrap(), None, "its events are shorter than it says");
     }
 
     #[test]

@@ -130,6 +130,73 @@ impl SweepFolder {
     pub fn run(&self, id: RunId) -> RunFolder {
         RunFolder { root: self.root.join(id.to_string()) }
     }
+
+    /// The folder of runs under way, where several dispatchers share a sweep.
+    pub fn attempts(&self) -> PathBuf {
+        self.root.join(ATTEMPTS)
+    }
+
+    /// The folder of a run while it is under way, of the claim with this number.
+    pub fn attempt(&self, id: RunId, claim: u32) -> RunFolder {
+        RunFolder { root: self.attempts().join(format!("{id}.{claim}")) }
+    }
+
+    /// The folder of all dispatchers that share the sweep, and of the logs of their jobs.
+    pub fn pilots(&self) -> PathBuf {
+        self.root.join("pilots")
+    }
+
+    /// The folder of the dispatcher with this name.
+    pub fn pilot(&self, name: &str) -> PilotFolder {
+        PilotFolder { root: self.pilots().join(name) }
+    }
+
+    /// What was submitted to a cluster.
+    pub fn submission(&self) -> PathBuf {
+        self.root.join("slurm.json")
+    }
+
+    /// The script that was submitted.
+    pub fn batch_script(&self) -> PathBuf {
+        self.root.join("slurm.sh")
+    }
+}
+
+/// Where runs under way are.
+const ATTEMPTS: &str = "attempts";
+
+/// The run and the number of the claim that a folder in [`SweepFolder::attempts`] is of.
+pub fn claim_of(folder_name: &str) -> Option<(RunId, u32)> {
+    let (id, claim) = folder_name.split_once('.')?;
+    Some((id.parse().ok()?, claim.parse().ok()?))
+}
+
+/// `runs/<sweep>/pilots/<name>/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PilotFolder {
+    root: PathBuf,
+}
+
+impl PilotFolder {
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Its text changes for as long as the dispatcher lives.
+    pub fn beat(&self) -> PathBuf {
+        self.root.join("beat")
+    }
+
+    /// What the dispatcher did, a line for each act.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.jsonl")
+    }
+
+    /// There once the dispatcher has left in an orderly way.
+    pub fn left(&self) -> PathBuf {
+        self.root.join("left")
+    }
 }
 
 /// `runs/<sweep>/<run_id>/`.
@@ -151,8 +218,14 @@ impl RunFolder {
 
     /// The folder of the sweep that the run belongs to.
     pub fn sweep(&self) -> SweepFolder {
-        let root = self.root.parent().unwrap_or(&self.root);
+        let above = self.root.parent().unwrap_or(&self.root);
+        let root = above.parent().filter(|_| above.ends_with(ATTEMPTS)).unwrap_or(above);
         SweepFolder { root: root.to_owned() }
+    }
+
+    /// [`Claim`](super::claims::Claim), where several dispatchers share the sweep.
+    pub fn claim(&self) -> PathBuf {
+        self.root.join("claim.json")
     }
 
     /// [`RunRecord`](super::RunRecord).
@@ -193,5 +266,21 @@ impl RunFolder {
     /// Weights and optimizer state after `step` optimizer steps.
     pub fn checkpoint_tensors(&self, step: u64) -> PathBuf {
         self.checkpoints().join(format!("step-{step:09}.safetensors"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_under_way_belongs_to_the_same_sweep() {
+        let sweep = SweepFolder::new(Path::new("/runs"), &SweepName::new("lr").unwrap());
+        let id = RunId::of(b"a");
+        assert_eq!(sweep.run(id).sweep(), sweep);
+        assert_eq!(sweep.attempt(id, 12).sweep(), sweep);
+        let name = sweep.attempt(id, 12).path().file_name().unwrap().to_owned();
+        assert_eq!(claim_of(name.to_str().unwrap()), Some((id, 12)));
+        assert_eq!(claim_of("x.12").or(claim_of(&id.to_string())), None);
     }
 }

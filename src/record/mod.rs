@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod checkpoint;
+pub mod claims;
 pub mod crash_point;
 pub mod error;
 pub mod journal;
@@ -13,7 +14,7 @@ pub mod throughput;
 
 pub use atomic::Durability;
 pub use error::RecordError;
-pub use layout::{RunFolder, SweepFolder};
+pub use layout::{PilotFolder, RunFolder, SweepFolder};
 pub use lines::{LineFollower, LineWriter};
 pub use lock::Lock;
 pub use result::{RECORD_FORMAT, RunRecord, RunResult, RunStatus, Site};

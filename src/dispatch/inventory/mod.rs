@@ -21,6 +21,9 @@ use crate::units::show_bytes;
 /// Does this program hold the kernels for GPUs?
 pub const HAS_GPU_KERNELS: bool = cfg!(feature = "cuda");
 
+/// Bytes that stand for a memory of which nothing is known.
+const UNKNOWN_MEMORY: u64 = 1 << 50;
+
 /// A GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
@@ -132,6 +135,31 @@ impl Inventory {
         };
         self.gpus = numbers.iter().map(find).collect::<Result<_, _>>()?;
         Ok(())
+    }
+
+    /// What a job on a cluster is given, as far as that is known before it starts.
+    pub fn of_a_job(gpus: u32, cores: u32, memory: Option<u64>) -> Self {
+        let gpu = |number| Gpu {
+            number,
+            name: "GPU of the job".to_owned(),
+            uuid: format!("job-{number}"),
+            // What kind it will be is not known: its memory refuses nothing here.
+            memory: UNKNOWN_MEMORY,
+            free: UNKNOWN_MEMORY,
+            processes: Vec::new(),
+        };
+        Self {
+            gpus: (0..gpus).map(gpu).collect(),
+            cores: (0..cores.max(1)).collect(),
+            memory: memory.unwrap_or(UNKNOWN_MEMORY),
+            is_described: true,
+            notices: Vec::new(),
+        }
+    }
+
+    /// Leaves the first so many cores, where there are more.
+    pub fn at_most_cores(&mut self, cores: usize) {
+        self.cores.truncate(cores.max(1));
     }
 
     /// Can runs train on a GPU? A described machine is taken to have the program for it.

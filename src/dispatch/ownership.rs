@@ -1,0 +1,155 @@
+//! Whose the runs of a sweep are: of a dispatcher that is alone, or of several that share it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::machine::Verdict;
+use crate::event::{Failure, FailureClass};
+use crate::ids::RunId;
+use crate::record::claims::{Claims, Taken};
+use crate::record::{RecordError, RunFolder, SweepFolder};
+
+/// Failures in a row to ask for runs that are put up with.
+const PATIENCE: u32 = 20;
+
+/// Dispatchers that may be lost with a run beyond the failures that it may have: a node is lost now and
+/// then through nobody's fault.
+const LOSSES: u32 = 1;
+
+/// Whose the runs of a sweep are.
+#[derive(Debug)]
+pub enum Ownership<'a> {
+    /// All of them are this dispatcher's, which has the sweep's lock.
+    Sole(&'a SweepFolder),
+    /// Whoever claims one has it.
+    Shared {
+        /// This dispatcher's claims.
+        claims: Box<Claims>,
+        /// Failures in a row to ask for a run.
+        failures: u32,
+    },
+}
+
+/// What asking for a run came to.
+#[derive(Debug)]
+pub enum Had {
+    /// It is to be trained in this folder.
+    Folder(RunFolder),
+    /// It is ours, but the dispatchers before were lost with it.
+    Hopeless(RunFolder, Failure),
+    /// It is not ours, perhaps with a word on why.
+    Not(Verdict, Option<String>),
+}
+
+impl Ownership<'_> {
+    /// Of a dispatcher among others.
+    pub fn shared(claims: Claims) -> Self {
+        Self::Shared { claims: Box::new(claims), failures: 0 }
+    }
+
+    /// The journal of this dispatcher.
+    pub fn journal(&self) -> PathBuf {
+        match self {
+            Self::Sole(folder) => folder.journal(),
+            Self::Shared { claims, .. } => claims.pilot().journal(),
+        }
+    }
+
+    /// Asks for a run, of which an attempt may fail `retries` times.
+    ///
+    /// # Errors
+    /// When claims cannot be made, again and again.
+    pub fn take(&mut self, id: RunId, now: Duration, retries: u32) -> Result<Had, RecordError> {
+        let (claims, failures) = match self {
+            Self::Sole(folder) => return Ok(Had::Folder(folder.run(id))),
+            Self::Shared { claims, failures } => (claims, failures),
+        };
+        let taken = match claims.take(id, now) {
+            Ok(taken) => taken,
+            Err(error) if error.is_full_disk() => return Ok(Had::Not(Verdict::DiskFull, None)),
+            Err(error) => {
+                *failures += 1;
+                if *failures > PATIENCE {
+                    return Err(error);
+                }
+                let elsewhere = Verdict::Elsewhere { again: claims.patience() };
+                return Ok(Had::Not(elsewhere, Some(error.to_string())));
+            }
+        };
+        *failures = 0;
+        Ok(match taken {
+            Taken::Ours { folder, lost } if lost > retries + LOSSES => {
+                let reason = format!(
+                    "{lost} dispatchers in a row were lost with it and left no word: killed for want \
+                     of memory, or their nodes failed"
+                );
+                Had::Hopeless(folder, Failure { class: FailureClass::PilotLost, reason })
+            }
+            Taken::Ours { folder, .. } => Had::Folder(folder),
+            Taken::Elsewhere => Had::Not(Verdict::Elsewhere { again: claims.patience() }, None),
+            Taken::Settled => Had::Not(Verdict::Gone, None),
+        })
+    }
+
+    /// Shows that this dispatcher lives, when it is time to; gives the runs that it has lost.
+    ///
+    /// # Errors
+    /// What the system refuses again and again, a full disk aside: then others will think that this
+    /// dispatcher is gone, which costs time and nothing else.
+    pub fn keep(&mut self, now: Duration) -> Result<Vec<RunId>, RecordError> {
+        let Self::Shared { claims, failures } = self else { return Ok(Vec::new()) };
+        match claims.keep(now) {
+            Err(error) => {
+                *failures += u32::from(!error.is_full_disk());
+                if *failures > PATIENCE { Err(error) } else { Ok(Vec::new()) }
+            }
+            kept => kept,
+        }
+    }
+
+    /// May this dispatcher leave what is left to others? Never where it is alone.
+    pub fn others_live(&mut self, now: Duration) -> bool {
+        match self {
+            Self::Sole(_) => false,
+            Self::Shared { claims, .. } => claims.others_live(now),
+        }
+    }
+
+    /// Is the run still this dispatcher's?
+    pub fn holds(&self, id: RunId) -> bool {
+        match self {
+            Self::Sole(_) => true,
+            Self::Shared { claims, .. } => claims.holds(id),
+        }
+    }
+
+    /// Makes what became of a run the sweep's; says whether it counts.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn publish(&mut self, id: RunId) -> Result<bool, RecordError> {
+        match self {
+            Self::Sole(_) => Ok(true),
+            Self::Shared { claims, .. } => claims.publish(id),
+        }
+    }
+
+    /// How long a run that another has is left alone before it is asked for again.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Sole(_) => Duration::ZERO,
+            Self::Shared { claims, .. } => claims.patience(),
+        }
+    }
+
+    /// Gives back what this dispatcher still has.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn leave(&mut self) -> Result<(), RecordError> {
+        match self {
+            Self::Sole(_) => Ok(()),
+            Self::Shared { claims, .. } => claims.leave(),
+        }
+    }
+}

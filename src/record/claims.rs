@@ -1,0 +1,465 @@
+//! Claims on runs, where several dispatchers share one sweep on one disk.
+//!
+//! A dispatcher that wants a run makes the folder `attempts/<run_id>.<N>`, N one more than the newest:
+//! making a folder either succeeds for one alone or fails, on network file systems too. N is the fencing
+//! token: the highest counts. The run is trained in that folder, so two copies of it (a node that was
+//! cut off comes back) never write into one file. What is settled is published by renaming the folder
+//! to `<run_id>`, which again only one can do.
+//!
+//! A dispatcher that lives changes the text of its `beat`. One whose beat has not changed for the
+//! length of a lease, by the *reader's* clock, has lost its claims to whoever takes the next number,
+//! and that one goes on from its checkpoint. No clock is read here: callers say what time it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Durability};
+use super::checkpoint;
+use super::crash_point::crash_point;
+use super::error::RecordError;
+use super::layout::{PilotFolder, RunFolder, SweepFolder, claim_of};
+use crate::ids::RunId;
+
+/// Version of `claim.json`'s format.
+pub const CLAIM_FORMAT: u32 = 1;
+
+/// Beats in the length of a lease: as many may be late before a dispatcher counts as gone.
+const BEATS: u32 = 12;
+
+/// `claim.json`: whose a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// [`CLAIM_FORMAT`] of the writer.
+    pub format: u32,
+    /// The dispatcher that has it; none once it was given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Dispatchers in a row that were lost while they had it, without getting it any further.
+    #[serde(default)]
+    pub lost: u32,
+    /// Optimizer steps that it stood at when it was taken.
+    #[serde(default)]
+    pub step: u64,
+}
+
+impl Claim {
+    /// Of nobody.
+    fn free() -> Self {
+        Self { format: CLAIM_FORMAT, owner: None, lost: 0, step: 0 }
+    }
+}
+
+/// What an attempt to get a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It is ours.
+    Ours {
+        /// Where it is trained.
+        folder: RunFolder,
+        /// Dispatchers in a row that were lost while they had it, without getting it any further.
+        lost: u32,
+    },
+    /// Another dispatcher has it.
+    Elsewhere,
+    /// There is nothing left to do for it.
+    Settled,
+}
+
+/// What is known of another dispatcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Its beat was seen to change within a lease.
+    Alive,
+    /// It has not been watched for long enough.
+    Unknown,
+    /// It has left, or its beat stood still for a lease.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Watched {
+    text: Vec<u8>,
+    since: Duration,
+    moved: bool,
+}
+
+/// The beats of dispatchers, as somebody sees them who lives elsewhere.
+#[derive(Debug)]
+pub struct Beats {
+    folder: SweepFolder,
+    lease: Duration,
+    watched: BTreeMap<String, Watched>,
+}
+
+impl Beats {
+    /// Nothing has been seen yet.
+    pub fn new(folder: &SweepFolder, lease: Duration) -> Self {
+        Self { folder: folder.clone(), lease, watched: BTreeMap::new() }
+    }
+
+    /// Looks at a dispatcher.
+    pub fn look(&mut self, name: &str, now: Duration) -> Life {
+        let pilot = self.folder.pilot(name);
+        // A file that is being written may read as empty: another text, and therefore a beat.
+        let text = fs::read(pilot.beat()).unwrap_or_default();
+        if pilot.left().exists() {
+            return Life::Gone;
+        }
+        let watched = self.watched.entry(name.to_owned()).or_insert_with(|| Watched {
+            text: text.clone(),
+            since: now,
+            moved: false,
+        });
+        if watched.text != text {
+            *watched = Watched { text, since: now, moved: true };
+        }
+        match watched.moved {
+            _ if now.saturating_sub(watched.since) >= self.lease => Life::Gone,
+            true => Life::Alive,
+            false => Life::Unknown,
+        }
+    }
+}
+
+/// The claims of one dispatcher.
+#[derive(Debug)]
+pub struct Claims {
+    folder: SweepFolder,
+    name: String,
+    lease: Duration,
+    held: BTreeMap<RunId, u32>,
+    elsewhere: BTreeMap<RunId, String>,
+    beats: Beats,
+    beaten: Option<Duration>,
+    count: u64,
+}
+
+impl Claims {
+    /// Of the dispatcher `name`, a name that no other has or will have. Its folder is made.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn open(folder: &SweepFolder, name: &str, lease: Duration) -> Result<Self, RecordError> {
+        for path in [folder.attempts().as_path(), folder.pilot(name).path()] {
+            fs::create_dir_all(path).map_err(RecordError::io("create", path))?;
+        }
+        let mut claims = Self {
+            folder: folder.clone(),
+            name: name.to_owned(),
+            lease,
+            held: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            beats: Beats::new(folder, lease),
+            beaten: None,
+            count: 0,
+        };
+        claims.beat(Duration::ZERO)?;
+        Ok(claims)
+    }
+
+    /// The dispatcher's folder.
+    pub fn pilot(&self) -> PilotFolder {
+        self.folder.pilot(&self.name)
+    }
+
+    /// How long a run that another has is left alone before it is asked for again.
+    pub fn patience(&self) -> Duration {
+        (self.lease / 4).clamp(Duration::from_millis(100), Duration::from_secs(15))
+    }
+
+    /// Gets a run, if nobody who lives has it. What its last owner came to is taken over.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn take(&mut self, id: RunId, now: Duration) -> Result<Taken, RecordError> {
+        if let Some(claim) = self.held.get(&id) {
+            let folder = self.folder.attempt(id, *claim);
+            return Ok(Taken::Ours { folder, lost: 0 });
+        }
+        // Until it is known whose it is, it is nobody's who lives.
+        self.elsewhere.insert(id, id.to_string());
+        let taken = self.try_to_take(id, now)?;
+        if taken != Taken::Elsewhere {
+            self.elsewhere.remove(&id);
+        }
+        Ok(taken)
+    }
+
+    fn try_to_take(&mut self, id: RunId, now: Duration) -> Result<Taken, RecordError> {
+        if is_there(self.folder.run(id).path()) {
+            return Ok(Taken::Settled);
+        }
+        let newest = newest(&self.folder)?.get(&id).copied().unwrap_or(0);
+        let before = match self.availability(id, newest, now)? {
+            Ok(before) => before,
+            Err(owner) => {
+                self.elsewhere.insert(id, owner);
+                return Ok(Taken::Elsewhere);
+            }
+        };
+        let claim = newest + 1;
+        let folder = self.folder.attempt(id, claim);
+        crash_point();
+        match fs::create_dir(folder.path()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Taken::Elsewhere),
+            Err(error) => return Err(RecordError::io("create", folder.path())(error)),
+        }
+        crash_point();
+        // Published in the meantime: then the folders of its attempts are gone, and this one is the first.
+        if is_there(self.folder.run(id).path()) {
+            let _ = fs::remove_dir(folder.path());
+            return Ok(Taken::Settled);
+        }
+        let owner = Some(self.name.clone());
+        let mut ours = Claim { format: CLAIM_FORMAT, owner, lost: 0, step: 0 };
+        write_claim(&folder, &ours)?;
+        for older in (1..=newest).rev() {
+            if let Some(step) = checkpoint::adopt(&self.folder.attempt(id, older), &folder)? {
+                ours.step = step;
+                break;
+            }
+        }
+        if let Some(before) = before {
+            ours.lost = if ours.step > before.step { 1 } else { before.lost + 1 };
+        }
+        write_claim(&folder, &ours)?;
+        let lost = ours.lost;
+        self.held.insert(id, claim);
+        Ok(Taken::Ours { folder, lost })
+    }
+
+    /// Is a run to be had whose newest claim has this number? The claim of an owner that was lost,
+    /// none where nobody was; or else the owner that has it.
+    fn availability(
+        &mut self,
+        id: RunId,
+        newest: u32,
+        now: Duration,
+    ) -> Result<Result<Option<Claim>, String>, RecordError> {
+        if newest == 0 {
+            return Ok(Ok(None));
+        }
+        let claim = read_claim(&self.folder.attempt(id, newest))?;
+        // Whoever made the folder has not said who it is: it counts from now on as one who is gone.
+        let unknown = || Claim { owner: Some(format!("{id}.{newest}")), ..Claim::free() };
+        let claim = claim.unwrap_or_else(unknown);
+        let Some(owner) = &claim.owner else { return Ok(Ok(None)) };
+        Ok(match self.beats.look(owner, now) {
+            Life::Gone => Ok(Some(claim)),
+            Life::Alive | Life::Unknown => Err(owner.clone()),
+        })
+    }
+
+    /// Shows that this dispatcher lives, when it is time to. Gives the runs that are lost to others
+    /// then: what was made of them counts no more.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn keep(&mut self, now: Duration) -> Result<Vec<RunId>, RecordError> {
+        if self.beaten.is_some_and(|at| now < at + self.lease / BEATS) {
+            return Ok(Vec::new());
+        }
+        self.beat(now)?;
+        if self.held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let newest = newest(&self.folder)?;
+        let is_lost = |(id, claim): &(&RunId, &u32)| {
+            newest.get(id) != Some(claim) || self.folder.run(**id).path().exists()
+        };
+        let lost: Vec<RunId> = self.held.iter().filter(is_lost).map(|(id, _)| *id).collect();
+        for id in &lost {
+            self.held.remove(id);
+        }
+        Ok(lost)
+    }
+
+    fn beat(&mut self, now: Duration) -> Result<(), RecordError> {
+        self.count += 1;
+        self.beaten = Some(now);
+        let beat = self.pilot().beat();
+        fs::write(&beat, self.count.to_string()).map_err(RecordError::io("write", &beat))
+    }
+
+    /// May this dispatcher leave, where all that is left is elsewhere? Yes, if all who have it live.
+    pub fn others_live(&mut self, now: Duration) -> bool {
+        let owners: BTreeSet<&String> = self.elsewhere.values().collect();
+        let mut lives = owners.into_iter().map(|owner| self.beats.look(owner, now));
+        lives.all(|life| life == Life::Alive)
+    }
+
+    /// Makes what became of a run the sweep's, if it is still ours. Says whether it was.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn publish(&mut self, id: RunId) -> Result<bool, RecordError> {
+        let Some(claim) = self.held.remove(&id) else { return Ok(false) };
+        if newest(&self.folder)?.get(&id) != Some(&claim) {
+            return Ok(false);
+        }
+        let (from, to) = (self.folder.attempt(id, claim), self.folder.run(id));
+        crash_point();
+        match fs::rename(from.path(), to.path()) {
+            Ok(()) => {}
+            Err(error) if is_taken(&error) => return Ok(false),
+            // The first answer of a server may be lost, and the second says that there is nothing to move.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.is_mine(&to)? => {}
+            Err(error) => return Err(RecordError::io("publish", from.path())(error)),
+        }
+        crash_point();
+        atomic::sync_folder(to.path())?;
+        for before in 1..claim {
+            remove(&self.folder.attempt(id, before));
+        }
+        Ok(true)
+    }
+
+    fn is_mine(&self, folder: &RunFolder) -> Result<bool, RecordError> {
+        Ok(read_claim(folder)?.and_then(|claim| claim.owner).as_ref() == Some(&self.name))
+    }
+
+    /// Is the run still this dispatcher's, as far as it knows?
+    pub fn holds(&self, id: RunId) -> bool {
+        self.held.contains_key(&id)
+    }
+
+    /// Gives all runs back, with what was made of them, and says that this dispatcher has left.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn leave(&mut self) -> Result<(), RecordError> {
+        for (id, claim) in std::mem::take(&mut self.held) {
+            give_back(&self.folder.attempt(id, claim))?;
+        }
+        let left = self.pilot().left();
+        atomic::replace(&left, b"", Durability::Derived)
+    }
+}
+
+/// Readies a sweep for dispatchers that share it, while there are none: what earlier ones had can be had
+/// at once, and the runs of `unsettled` that a folder says something of go on from there.
+///
+/// # Errors
+/// What the system refuses.
+pub fn open_all(
+    folder: &SweepFolder,
+    unsettled: impl IntoIterator<Item = RunId>,
+) -> Result<(), RecordError> {
+    let attempts = folder.attempts();
+    fs::create_dir_all(&attempts).map_err(RecordError::io("create", &attempts))?;
+    let newest = newest(folder)?;
+    for (id, claim) in &newest {
+        if folder.run(*id).path().exists() {
+            // Published, and whoever did it came no further.
+            (1..=*claim).for_each(|claim| remove(&folder.attempt(*id, claim)));
+        } else {
+            give_back(&folder.attempt(*id, *claim))?;
+        }
+    }
+    for id in unsettled {
+        let run = folder.run(id);
+        if !run.path().exists() {
+            continue;
+        }
+        let attempt = folder.attempt(id, newest.get(&id).copied().unwrap_or(0) + 1);
+        atomic::remove(&run.result())?;
+        fs::rename(run.path(), attempt.path()).map_err(RecordError::io("move", run.path()))?;
+        give_back(&attempt)?;
+    }
+    Ok(())
+}
+
+/// Puts runs under way back to where a dispatcher that is alone looks for them, while there are none that
+/// share the sweep.
+///
+/// # Errors
+/// What the system refuses.
+pub fn close_all(folder: &SweepFolder) -> Result<(), RecordError> {
+    for (id, claim) in newest(folder)? {
+        let run = folder.run(id);
+        let of_worth = |claim: &u32| {
+            let attempt = folder.attempt(id, *claim);
+            attempt.checkpoint_state().exists() || attempt.result().exists()
+        };
+        let newest = (1..=claim).rev().find(of_worth);
+        if let Some(newest) = newest.filter(|_| !run.path().exists()) {
+            let from = folder.attempt(id, newest);
+            fs::rename(from.path(), run.path()).map_err(RecordError::io("move", from.path()))?;
+        }
+        (1..=claim).for_each(|claim| remove(&folder.attempt(id, claim)));
+    }
+    let _ = fs::remove_dir(folder.attempts());
+    Ok(())
+}
+
+/// The newest claim on every run under way.
+///
+/// # Errors
+/// What the system refuses.
+pub fn newest(folder: &SweepFolder) -> Result<BTreeMap<RunId, u32>, RecordError> {
+    let attempts = folder.attempts();
+    let mut newest = BTreeMap::new();
+    let entries = match fs::read_dir(&attempts) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(newest),
+        Err(error) => return Err(RecordError::io("read", &attempts)(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(RecordError::io("read", &attempts))?.file_name();
+        if let Some((id, claim)) = name.to_str().and_then(claim_of) {
+            let known = newest.entry(id).or_insert(claim);
+            *known = claim.max(*known);
+        }
+    }
+    Ok(newest)
+}
+
+/// Whose a run under way is; `None` where nobody has said so yet, or so that it cannot be read.
+///
+/// # Errors
+/// What the system refuses, or a claim of a newer program.
+pub fn read_claim(folder: &RunFolder) -> Result<Option<Claim>, RecordError> {
+    match atomic::read_json(&folder.claim(), CLAIM_FORMAT) {
+        Err(RecordError::Damaged { .. }) => Ok(None),
+        other => other,
+    }
+}
+
+fn write_claim(folder: &RunFolder, claim: &Claim) -> Result<(), RecordError> {
+    atomic::replace_json(&folder.claim(), claim, Durability::Derived)
+}
+
+/// Whoever wants it may have it.
+fn give_back(folder: &RunFolder) -> Result<(), RecordError> {
+    write_claim(folder, &Claim::free())
+}
+
+/// A folder that will not go harms nothing.
+fn remove(folder: &RunFolder) {
+    let _ = fs::remove_dir_all(folder.path());
+}
+
+/// Is there a folder with files already?
+fn is_taken(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists)
+}
+
+/// Does `path` exist? Network file systems remember for a while that a name did not; opening the folder
+/// makes them ask again.
+fn is_there(path: &Path) -> bool {
+    path.exists() || {
+        let _ = path.parent().map(File::open);
+        path.exists()
+    }
+}
+
+#[cfg(test)]
+#[path = "claims_tests.rs"]
+mod tests;
