@@ -1,6 +1,7 @@
 //! The command line: clap only, no logic.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -8,6 +9,8 @@ use crate::dispatch::inventory::DeviceChoice;
 use crate::plan::Lanes;
 use crate::spec::SHORT;
 use crate::spec::device::DeviceId;
+use crate::spec::slurm::MOST_PILOTS;
+use crate::units::parse_duration;
 
 /// Declarative sweeps for deep-learning ablations: a TOML grid in, CSV leaderboards out.
 #[derive(Debug, Parser)]
@@ -58,6 +61,18 @@ pub enum Command {
     Completions {
         /// Which shell.
         shell: Shell,
+    },
+    /// Look after a sweep on a Slurm cluster.
+    Slurm {
+        /// What to do.
+        #[command(subcommand)]
+        command: SlurmCommand,
+    },
+    /// Take runs of a sweep until none is left (the job that `sweep --slurm` submits).
+    #[command(hide = true)]
+    Pilot {
+        /// The folder of the sweep.
+        sweep: PathBuf,
     },
     /// Train a run, or several together (started by `sweep`).
     #[command(hide = true)]
@@ -115,6 +130,75 @@ pub struct SweepArgs {
     /// Stop at the first run that fails for good.
     #[arg(long)]
     pub fail_fast: bool,
+    /// On a cluster.
+    #[command(flatten)]
+    pub slurm: SlurmArgs,
+}
+
+/// What is asked of a Slurm cluster. What is not said here is as `[slurm]` in the sweep file has it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "On a Slurm cluster (docs/reference/slurm.md)")]
+pub struct SlurmArgs {
+    /// Let jobs on a cluster do it; Ctrl-C leaves them alone, the same command comes back to them.
+    #[arg(long)]
+    pub slurm: bool,
+    /// Jobs at a time; 4 where not said.
+    #[arg(long, value_name = "N", requires = "slurm", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PILOTS)))]
+    pub pilots: Option<u32>,
+    /// GPUs of each job.
+    #[arg(long, value_name = "N", requires = "slurm")]
+    pub gpus: Option<u32>,
+    /// Cores of each job.
+    #[arg(long, value_name = "N", requires = "slurm", value_parser = clap::value_parser!(u32).range(1..))]
+    pub cpus: Option<u32>,
+    /// Memory of each job, such as 16G.
+    #[arg(long, value_name = "SIZE", requires = "slurm")]
+    pub mem: Option<String>,
+    /// Time limit of each job, such as 4:00:00; what it ends goes on in the next one.
+    #[arg(long, value_name = "TIME", requires = "slurm")]
+    pub time: Option<String>,
+    /// The partition.
+    #[arg(long, value_name = "NAME", requires = "slurm")]
+    pub partition: Option<String>,
+    /// The account that pays.
+    #[arg(long, value_name = "NAME", requires = "slurm")]
+    pub account: Option<String>,
+    /// The quality of service.
+    #[arg(long, value_name = "NAME", requires = "slurm")]
+    pub qos: Option<String>,
+    /// A further option of sbatch, word for word: --sbatch=--constraint=a100. May stand several times.
+    #[arg(long, value_name = "OPTION", requires = "slurm", allow_hyphen_values = true)]
+    pub sbatch: Vec<String>,
+    /// How long a job may be silent before its runs are given to another.
+    #[arg(long, value_name = "DURATION", requires = "slurm", default_value = "2m", value_parser = duration)]
+    pub lease: Duration,
+    /// How often Slurm is asked at first; less often where little changes.
+    #[arg(long, value_name = "DURATION", requires = "slurm", default_value = "10s", value_parser = duration)]
+    pub poll: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let read = parse_duration(text).filter(|duration| *duration >= Duration::from_millis(100));
+    read.ok_or_else(|| "expected a duration of at least 100ms, such as 30s or 2m".to_owned())
+}
+
+/// `gridlane slurm`.
+#[derive(Debug, Subcommand)]
+pub enum SlurmCommand {
+    /// Say how a sweep on a cluster stands: its runs, its jobs, what they wait for.
+    Status(SlurmSweepArgs),
+    /// End a sweep's jobs: running runs checkpoint, and the same `sweep` command goes on.
+    Cancel(SlurmSweepArgs),
+}
+
+/// A sweep on a cluster.
+#[derive(Debug, Args)]
+pub struct SlurmSweepArgs {
+    /// Name of the sweep, or its folder.
+    pub sweep: String,
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
 }
 
 /// `gridlane plan`.

@@ -7,6 +7,7 @@ use miette::Diagnostic;
 use super::exit_code::ExitCode;
 use crate::aggregate::AggregateError;
 use crate::dispatch::DispatchError;
+use crate::executor::slurm::SlurmError;
 use crate::fetch::FetchError;
 use crate::ids::BadSweepName;
 use crate::plan::PlanError;
@@ -106,6 +107,19 @@ pub enum CliError {
         /// What to do.
         help: String,
     },
+    /// Slurm.
+    #[error(transparent)]
+    #[diagnostic(help("{}", _0.help()))]
+    Slurm(#[from] SlurmError),
+    /// A sweep on a cluster that cannot go on, or be left.
+    #[error("{message}")]
+    #[diagnostic(help("{help}"))]
+    Cluster {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// The record.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -149,7 +163,11 @@ impl CliError {
                 ExitCode::Usage
             }
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
+            Self::Slurm(SlurmError::Refused { .. } | SlurmError::Missing { .. }) => ExitCode::Usage,
+            Self::Slurm(SlurmError::Stopped) => ExitCode::Stopped,
             Self::Plan(_)
+            | Self::Slurm(_)
+            | Self::Cluster { .. }
             | Self::Record(_)
             | Self::Dispatch(_)
             | Self::Aggregate(_)

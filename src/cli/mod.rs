@@ -19,6 +19,7 @@ mod recorded;
 mod report;
 mod schema;
 mod session;
+mod slurm;
 mod sweep;
 mod terminal;
 mod weights;
@@ -47,6 +48,8 @@ pub fn run() -> std::process::ExitCode {
         Command::Export { command } => export::export(&command),
         Command::Data { command } => data::data(&command),
         Command::Bench { command } => bench::bench(&command),
+        Command::Slurm { command } => slurm::manage(&command),
+        Command::Pilot { sweep } => slurm::pilot(&sweep),
         Command::Schema => schema::schema(),
         Command::Completions { shell } => completions::completions(shell),
     };

@@ -36,10 +36,23 @@ impl Placing {
     /// A device that is asked for and not there, with the configuration that asks. Where the sweep
     /// varies the device and others are there, such runs are left out of the plan instead.
     pub fn new(args: &FileArgs, spec: &SweepSpec, plan: &mut Plan) -> Result<Self, CliError> {
-        let mut inventory = match &args.inventory {
+        let inventory = match &args.inventory {
             Some(file) => Inventory::from_file(file).map_err(DispatchError::from)?,
             None => Inventory::of_this_machine(),
         };
+        Self::on(inventory, args, spec, plan)
+    }
+
+    /// The same on a machine that is known.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn on(
+        mut inventory: Inventory,
+        args: &FileArgs,
+        spec: &SweepSpec,
+        plan: &mut Plan,
+    ) -> Result<Self, CliError> {
         if let Some(choice) = &args.devices {
             inventory.restrict(choice)?;
         }

@@ -6,10 +6,13 @@ use super::args::{FileArgs, changes};
 use super::error::CliError;
 use super::folders::Folders;
 use super::placing::Placing;
+use super::recorded::Recorded;
 use super::weights::WeightsFiles;
+use crate::dispatch::inventory::Inventory;
 use crate::plan::{Lanes, Plan};
 use crate::record::SweepFolder;
 use crate::spec::dataset::Dataset;
+use crate::spec::slurm::SlurmSection;
 use crate::spec::validate::misfits;
 use crate::spec::{Key, RunConfig, Setting, Sources, SweepSpec};
 use crate::train::data;
@@ -56,6 +59,14 @@ impl Session {
     /// # Errors
     /// Everything that is wrong with the file, what keeps it from a plan, a missing data set.
     pub fn open(args: &FileArgs) -> Result<Self, CliError> {
+        Self::open_on(args, None)
+    }
+
+    /// The same for a machine that is not this one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(args: &FileArgs, machine: Option<Inventory>) -> Result<Self, CliError> {
         let text = read_sweep_file(&args.file)?;
         let data = std::path::absolute(&args.data)?;
         let mut folders = Folders::on_disk(&data);
@@ -70,7 +81,10 @@ impl Session {
         for dataset in datasets(&plan) {
             data::check_present(&dataset, &data).map_err(CliError::MissingData)?;
         }
-        let placing = Placing::new(args, &spec, &mut plan)?;
+        let placing = match machine {
+            Some(machine) => Placing::on(machine, args, &spec, &mut plan)?,
+            None => Placing::new(args, &spec, &mut plan)?,
+        };
         Ok(Self {
             text,
             spec,
@@ -85,6 +99,46 @@ impl Session {
             changes,
         })
     }
+}
+
+impl Session {
+    /// A sweep as its folder has it, on `machine`: for a dispatcher that shares it with others.
+    ///
+    /// # Errors
+    /// When the record cannot be read, or the machine cannot train what is planned.
+    pub fn recorded(
+        recorded: Recorded,
+        args: &FileArgs,
+        machine: Inventory,
+    ) -> Result<Self, CliError> {
+        let Recorded { spec, mut plan, folder } = recorded;
+        let placing = Placing::on(machine, args, &spec, &mut plan)?;
+        let sweeps = folder.path().parent().unwrap_or(Path::new(".")).to_owned();
+        Ok(Self {
+            text: Vec::new(),
+            folders: Folders::recorded(&folder)?,
+            weights: WeightsFiles::default(),
+            changes: Vec::new(),
+            data: args.data.clone(),
+            lanes: args.lanes,
+            spec,
+            plan,
+            folder,
+            sweeps,
+            placing,
+        })
+    }
+}
+
+/// What a sweep file asks a cluster for.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn slurm_section(args: &FileArgs) -> Result<SlurmSection, CliError> {
+    let text = read_sweep_file(&args.file)?;
+    let name = args.file.display().to_string();
+    let changes = changes(args.short, &args.overrides);
+    Ok(SweepSpec::parse_bytes(&name, &text, &changes)?.0.slurm)
 }
 
 /// The bytes of a sweep file.

@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::exit_code::ExitCode;
 use super::plan::print_plan;
 use super::session::Session;
-use super::terminal;
+use super::{slurm, terminal};
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::leasing::Leasing;
 use crate::dispatch::ownership::Ownership;
@@ -21,7 +21,7 @@ use crate::dispatch::{DispatchError, Means, Message, Orders, Outcome, dispatch, 
 use crate::display::Progress;
 use crate::event::SweepEvent;
 use crate::executor::local::Local;
-use crate::plan::PlanSummary;
+use crate::plan::{Plan, PlanSummary};
 use crate::record::crash_point::{Role, set_role};
 use crate::record::{Durability, Lock, RecordError, atomic};
 use crate::worker::use_small_pages;
@@ -32,6 +32,9 @@ use crate::worker::use_small_pages;
 /// A bad sweep file, a record that cannot be written. A failing run is none: it is counted.
 pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     set_role(Role::Dispatcher);
+    if args.slurm.slurm {
+        return slurm::sweep(args);
+    }
     let session = Session::open(&args.file)?;
     if args.dry_run {
         print_plan(&session)?;
@@ -42,6 +45,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
     let _lock = Lock::take(&session.folder.lock())?;
     // Another sweep may have finished runs between the plan and the lock.
+    slurm::take_back(&session.folder)?;
     let session = Session::open(&args.file)?;
     for warning in &session.plan.warnings {
         terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
@@ -62,14 +66,21 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         terminal::notice(&notice);
     }
     session.folders.decode()?;
-    let outcome = execute(&session, works, args.fail_fast, &mut boards)?;
+    let (leases, problem) = Leases::open(&leases::folder());
+    if let Some(problem) = problem {
+        terminal::notice(&problem);
+    }
+    let sole = Ownership::Sole(&session.folder);
+    let outcome = execute(&session, works, args.fail_fast, (sole, leases), &mut |event| {
+        boards.observe(event)
+    })?;
     boards.write()?;
     boards.write_report()?;
     print_outcome(&session, &boards, outcome)
 }
 
 /// What the record needs to be read without the command line that made it.
-fn write_sources(session: &Session) -> Result<(), RecordError> {
+pub(super) fn write_sources(session: &Session) -> Result<(), RecordError> {
     let folder = &session.folder;
     atomic::replace(&folder.sweep_file(), &session.text, Durability::Derived)?;
     atomic::replace_json(&folder.overrides(), &session.changes, Durability::Derived)?;
@@ -77,11 +88,16 @@ fn write_sources(session: &Session) -> Result<(), RecordError> {
     atomic::replace_json(&folder.plan(), &PlanSummary(&session.plan), Durability::Derived)
 }
 
-fn execute(
+/// Executes `works`, and shows how it goes. `observe` hears of it and says what it could not write.
+///
+/// # Errors
+/// When the sweep's own record cannot be written.
+pub(super) fn execute(
     session: &Session,
     works: Vec<Work>,
     fail_fast: bool,
-    boards: &mut Boards<'_>,
+    (ownership, leases): (Ownership<'_>, Leases),
+    observe: &mut dyn FnMut(&SweepEvent) -> Option<String>,
 ) -> Result<Outcome, CliError> {
     let Session { spec, plan, folder, data, placing, .. } = session;
     use_small_pages();
@@ -104,26 +120,26 @@ fn execute(
         jobs: placing.at_once(),
         fail_fast,
     };
-    let name_of = |run: usize| {
-        let run = &plan.runs[run];
-        format!("{}  seed {}", plan.configuration_name(run), run.seed)
-    };
-    let mut progress = Progress::new(std::io::stderr().is_terminal(), Box::new(name_of));
-    let (leases, problem) = Leases::open(&leases::folder());
-    if let Some(problem) = problem {
-        terminal::notice(&problem);
-    }
+    let mut progress = progress(plan);
     let leasing = Leasing::new(&placing.inventory, leases);
-    let ownership = Ownership::Sole(folder);
     let means = Means { executor: &mut executor, leasing, ownership };
     let outcome = dispatch(&orders, means, &messages, &mut |event| {
         progress.show(event);
-        if let Some(problem) = boards.observe(event) {
+        if let Some(problem) = observe(event) {
             let notice = format!("a CSV could not be written, it is tried again later: {problem}");
             progress.show(&SweepEvent::Notice(notice));
         }
     })?;
     Ok(outcome)
+}
+
+/// The progress of a plan's runs, by their names.
+pub(super) fn progress(plan: &Plan) -> Progress<'_> {
+    let name_of = |run: usize| {
+        let run = &plan.runs[run];
+        format!("{}  seed {}", plan.configuration_name(run), run.seed)
+    };
+    Progress::new(std::io::stderr().is_terminal(), Box::new(name_of))
 }
 
 /// The program's own file, by the name under which the kernel keeps it even when another build
@@ -142,7 +158,7 @@ fn skipped(session: &Session) -> String {
     reasons.map(|(reason, count)| format!(", {count} skipped: {reason}")).collect()
 }
 
-fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, CliError> {
+pub(super) fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, CliError> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
     write!(out, "{}", terminal::throughput(boards.table()))?;
@@ -159,7 +175,7 @@ fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, Cli
     Ok(ExitCode::NothingToDo)
 }
 
-fn print_outcome(
+pub(super) fn print_outcome(
     session: &Session,
     boards: &Boards<'_>,
     outcome: Outcome,

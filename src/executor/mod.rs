@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub mod fake;
 pub mod local;
+pub mod slurm;
 
 use std::io;
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! each standing where the first of its runs stood.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::str::FromStr;
 
 use super::group::Group;
@@ -45,6 +46,17 @@ impl FromStr for Lanes {
                 Ok(count @ 1..=MOST_LANES) => Ok(Self::UpTo(count)),
                 _ => Err(format!("expected `auto`, `off` or a number from 1 to {MOST_LANES}")),
             },
+        }
+    }
+}
+
+/// As the command line has it.
+impl fmt::Display for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::Off => f.pad("off"),
+            Self::UpTo(count) => count.fmt(f),
         }
     }
 }

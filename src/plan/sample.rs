@@ -13,6 +13,7 @@ use crate::spec::diagnostics::Diagnostics;
 use crate::spec::metric::{Goal, Metric, MetricName};
 use crate::spec::node::{Node, Span};
 use crate::spec::run_policy::RunPolicy;
+use crate::spec::slurm::SlurmSection;
 use crate::spec::sweep::{Axis, Choice, Exclude, Include, When, Zip};
 use crate::spec::{Key, RunConfig, Setting, SweepSpec};
 
@@ -60,6 +61,7 @@ pub(crate) fn plain() -> SweepSpec {
         seeds: vec![0],
         metric: Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize, target: None },
         run: RunPolicy::default(),
+        slurm: SlurmSection::default(),
         claims: Vec::new(),
     }
 }

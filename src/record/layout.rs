@@ -146,6 +146,11 @@ impl SweepFolder {
         self.root.join("pilots")
     }
 
+    /// There once somebody wants all of them to leave.
+    pub fn called_off(&self) -> PathBuf {
+        self.pilots().join("called-off")
+    }
+
     /// The folder of the dispatcher with this name.
     pub fn pilot(&self, name: &str) -> PilotFolder {
         PilotFolder { root: self.pilots().join(name) }

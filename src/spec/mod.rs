@@ -39,6 +39,7 @@ pub mod run_policy;
 pub mod schedule;
 mod schedule_fit;
 pub mod schema;
+pub mod slurm;
 pub mod sweep;
 pub mod validate;
 pub mod value;

@@ -7,6 +7,7 @@ use super::dataset::Dataset;
 use super::metric::Metric;
 use super::node::Span;
 use super::run_policy::RunPolicy;
+use super::slurm::SlurmSection;
 use crate::ids::SweepName;
 
 /// A sweep file, read, typed and valid as far as one can say before it is expanded.
@@ -36,6 +37,8 @@ pub struct SweepSpec {
     pub metric: Metric,
     /// `[run]`.
     pub run: RunPolicy,
+    /// `[slurm]`.
+    pub slurm: SlurmSection,
     /// `[[claim]]`: what the sweep is to show, in the order written.
     pub claims: Vec<Claim>,
 }

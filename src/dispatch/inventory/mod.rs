@@ -95,6 +95,19 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
+/// As the command line has it.
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cores => f.pad("none"),
+            Self::Gpus(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+                f.pad(&numbers.join(","))
+            }
+        }
+    }
+}
+
 impl Inventory {
     /// Looks at this machine. What cannot be found out is left out, with a notice where somebody would
     /// wonder.
@@ -181,7 +194,10 @@ impl Inventory {
             }
         }
         let model = |(name, count, free): (&str, usize, u64)| {
-            format!("{count} x {name} ({} free)", show_bytes(free))
+            match free {
+                UNKNOWN_MEMORY => format!("{count} x {name}"),
+                _ => format!("{count} x {name} ({} free)", show_bytes(free)),
+            }
         };
         models.into_iter().map(model).collect::<Vec<String>>().join(", ")
     }

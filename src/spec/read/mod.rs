@@ -18,6 +18,7 @@ mod quantity;
 mod rules;
 pub(crate) mod settings;
 mod short;
+mod slurm;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::mode::Modes;
 use super::quantity;
 use super::short::SIZES;
+use super::slurm;
 use crate::spec::config::Key;
 use crate::spec::diagnostics::{Diagnostics, nearest, suggest};
 use crate::spec::metric::{Goal, Metric, MetricName};
@@ -159,6 +160,11 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "slurm",
+        doc: "What each job asks a Slurm cluster for, with `gridlane sweep FILE --slurm`; the same options on the command line come before these. None of it is part of a run's identity. See `docs/reference/slurm.md`.",
+        fields: slurm::FIELDS,
+    },
+    Section {
         name: "claim",
         doc: "A hypothesis, stated before the sweep is run and tested when it has been: in `claims.csv`, and below the leaderboard. May stand several times. Groups are conditions; configurations of both that agree in all other keys are compared with each other, seed by seed. See `docs/reference/claims.md`.",
         fields: &[
@@ -272,7 +278,7 @@ pub(super) const METRICS: &[(&str, MetricName)] = &{
     all
 };
 
-const fn field(
+pub(super) const fn field(
     name: &'static str,
     doc: &'static str,
     default: &'static str,

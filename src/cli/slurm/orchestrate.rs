@@ -1,0 +1,449 @@
+//! `gridlane sweep --slurm`: plans, submits pilots, watches the shared disk, keeps the tables up to date
+//! and replaces pilots that are gone. It may leave at any time: pilots need nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::super::args::SweepArgs;
+use super::super::boards::Boards;
+use super::super::error::CliError;
+use super::super::exit_code::ExitCode;
+use super::super::plan::print_plan;
+use super::super::session::{Session, slurm_section};
+use super::super::sweep::{nothing_to_do, print_outcome, progress, write_sources};
+use super::super::terminal;
+use super::replenish::{FRUITLESS, Standing};
+use super::watch::Watch;
+use crate::dispatch::inventory::Inventory;
+use crate::dispatch::signals::SignalWatch;
+use crate::dispatch::{DispatchError, Message, Outcome};
+use crate::display::Progress;
+use crate::event::{AttemptEnd, SweepEvent};
+use crate::executor::slurm::submission::{last_words, own_program};
+use crate::executor::slurm::{
+    PilotOrders, Slurm, SlurmError, SlurmOptions, Submission, Task, TaskState,
+};
+use crate::plan::RunState;
+use crate::record::{Lock, RecordError, SweepFolder, atomic, claims};
+
+/// Pilots at a time where nobody says how many.
+const PILOTS: u32 = 4;
+
+/// Cores of a pilot where nobody says how many.
+const CORES: u32 = 1;
+
+/// How often the shared disk is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How much seldomer Slurm is asked when nothing changes.
+const SLOWEST: u32 = 6;
+
+/// Time that a batch has to show up in the queue.
+const SHOWS_UP: Duration = Duration::from_secs(30);
+
+/// Executes what is missing of a sweep on a cluster.
+///
+/// # Errors
+/// A bad sweep file, a record that cannot be written, Slurm's refusal.
+pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
+    if args.file.inventory.is_some() {
+        return Err(CliError::Choice {
+            message: "--inventory describes one machine, and --slurm uses others".to_owned(),
+            help: "say what each job has with --gpus, --cpus and --mem".to_owned(),
+        });
+    }
+    let (session, _) = open(args)?;
+    if args.dry_run {
+        print_plan(&session)?;
+        return Ok(ExitCode::Ok);
+    }
+    session.placing.refuse_what_cannot_start(&session.plan)?;
+    let folder = session.folder.path();
+    fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
+    let _lock = Lock::take(&session.folder.lock())?;
+    let (mut session, options) = open(args)?;
+    let folder = session.folder.clone();
+    let slurm = Slurm::default();
+    let (sender, messages) = mpsc::channel();
+    let _signals = SignalWatch::start(sender).map_err(DispatchError::Signals)?;
+    let mut desk = Desk { messages, stopped: false };
+    let (submission, tasks) = recall((args, options), &session, &slurm, &mut desk)?;
+    let live = tasks.iter().filter(|task| task.is_live()).count();
+    if live > 0 {
+        terminal::notice(&format!("attached to {} of {}", jobs(live), submission.base));
+    } else {
+        let left = session.plan.runs.iter().filter(|run| run.state != RunState::Done);
+        claims::open_all(&folder, left.map(|run| run.id))?;
+        atomic::remove(&folder.called_off())?;
+        atomic::remove_litter(folder.path());
+        // What was moved is planned as what it is now.
+        session = open(args)?.0;
+    }
+    write_sources(&session)?;
+    session.weights.keep(&folder)?;
+    let mut boards = Boards::open(&session.spec, &folder, &session.plan);
+    boards.write()?;
+    let works = session.works().list;
+    if works.is_empty() {
+        boards.write_report()?;
+        return nothing_to_do(&session, &boards);
+    }
+    session.folders.decode()?;
+    let groups = u32::try_from(works.len()).unwrap_or(u32::MAX);
+    let runs = works.iter().flat_map(|work| work.group.runs.iter().copied());
+    let unsettled: BTreeMap<_, _> = runs.map(|run| (session.plan.runs[run].id, run)).collect();
+    let total = unsettled.len();
+    let mut orchestra = Orchestra {
+        args,
+        session: &session,
+        slurm,
+        submission,
+        desk,
+        watch: Watch::new(&folder, unsettled),
+        progress: progress(&session.plan),
+        told: BTreeSet::new(),
+        waits: None,
+        silent: false,
+        fruitless: 0,
+        submitted: None,
+        wanted: 0,
+        cancelled: BTreeSet::new(),
+    };
+    let pilots = orchestra.submission.options.pilots.unwrap_or(PILOTS);
+    orchestra.wanted = pilots.min(groups);
+    orchestra.show(&mut boards, &SweepEvent::Started {
+        runs: total,
+        done_before: session.plan.counts.done,
+        jobs: session.placing.at_once() * pilots as usize,
+    });
+    orchestra.conduct(live as u32, &mut boards)
+}
+
+/// The sweep file, planned for jobs that have what each of them asks for.
+fn open(args: &SweepArgs) -> Result<(Session, SlurmOptions), CliError> {
+    let said = &args.slurm;
+    let said = SlurmOptions {
+        partition: said.partition.clone(),
+        account: said.account.clone(),
+        qos: said.qos.clone(),
+        time: said.time.clone(),
+        gpus: said.gpus,
+        cpus: said.cpus,
+        mem: said.mem.clone(),
+        pilots: said.pilots,
+        sbatch: said.sbatch.clone(),
+    };
+    let options = said.or(SlurmOptions::from(&slurm_section(&args.file)?));
+    let (gpus, cores) = (options.gpus.unwrap_or(0), options.cpus.unwrap_or(CORES));
+    let machine = Inventory::of_a_job(gpus, cores, options.memory());
+    let session = Session::open_on(&args.file, Some(machine)).map_err(|error| match error {
+        CliError::NoDevice { message, .. } => CliError::NoDevice {
+            message: message.replace("this machine", "a job"),
+            help: "--gpus N, or `gpus` in [slurm], says how many GPUs each job has".to_owned(),
+        },
+        other => other,
+    })?;
+    Ok((session, options))
+}
+
+/// What was submitted before, with what Slurm says of it, and what is to be asked for from now on.
+fn recall(
+    (args, options): (&SweepArgs, SlurmOptions),
+    session: &Session,
+    slurm: &Slurm,
+    desk: &mut Desk,
+) -> Result<(Submission, Vec<Task>), CliError> {
+    let file = &args.file;
+    let orders = PilotOrders {
+        program: own_program().map_err(DispatchError::NoProgram)?,
+        data: session.data.clone(),
+        jobs: file.jobs,
+        devices: file.devices.as_ref().map(ToString::to_string),
+        lanes: file.lanes.to_string(),
+        lease_s: args.slurm.lease.as_secs_f64(),
+    };
+    let Some(mut before) = Submission::read(&session.folder)? else {
+        return Ok((Submission::new(&session.folder, orders, options), Vec::new()));
+    };
+    let tasks = before.settle(slurm, &session.folder, &mut |time| desk.wait(time))?;
+    (before.orders, before.options) = (orders, options);
+    Ok((before, tasks))
+}
+
+/// What comes in from a person.
+struct Desk {
+    messages: Receiver<Message>,
+    stopped: bool,
+}
+
+impl Desk {
+    /// Waits for so long; says no as soon as somebody wants to stop. A closed terminal is a wish to stop
+    /// watching, too: whoever comes back attaches again.
+    fn wait(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.stopped {
+            match self.messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Message::Interrupt | Message::TerminalGone) => self.stopped = true,
+                Ok(Message::Ended(_)) => {}
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => self.stopped = true,
+            }
+        }
+        false
+    }
+}
+
+/// A sweep under way on a cluster.
+struct Orchestra<'a> {
+    args: &'a SweepArgs,
+    session: &'a Session,
+    slurm: Slurm,
+    submission: Submission,
+    desk: Desk,
+    watch: Watch<'a>,
+    progress: Progress<'a>,
+    /// What a person was told of jobs.
+    told: BTreeSet<String>,
+    /// Why jobs wait, as last told.
+    waits: Option<String>,
+    /// Was a person told that Slurm does not answer?
+    silent: bool,
+    /// Submissions in a row that came to nothing.
+    fruitless: u32,
+    /// When the last batch was submitted.
+    submitted: Option<Instant>,
+    /// Pilots at a time.
+    wanted: u32,
+    /// Jobs that somebody has cancelled.
+    cancelled: BTreeSet<String>,
+}
+
+impl Orchestra<'_> {
+    fn show(&mut self, boards: &mut Boards<'_>, event: &SweepEvent) {
+        self.progress.show(event);
+        if let Some(problem) = boards.observe(event) {
+            self.notice(&format!(
+                "a CSV could not be written, it is tried again later: {problem}"
+            ));
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.progress.show(&SweepEvent::Notice(text.to_owned()));
+    }
+
+    /// Sees the sweep through, or leaves it alone when somebody wants that.
+    fn conduct(mut self, live: u32, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
+        let mut failed = 0;
+        let total = self.watch.left();
+        if live == 0 {
+            self.submit(self.wanted)?;
+        }
+        let poll = self.args.slurm.poll;
+        let (mut asked, mut pause) = (Instant::now(), poll);
+        loop {
+            for event in self.watch.look()? {
+                let is_failure =
+                    matches!(&event, SweepEvent::RunEnded { end: AttemptEnd::Failed(_), .. });
+                failed += usize::from(is_failure);
+                self.show(boards, &event);
+            }
+            let stop_early = failed > 0 && self.args.fail_fast;
+            if self.watch.left() == 0 || stop_early {
+                self.dismiss(stop_early);
+                break;
+            }
+            if asked.elapsed() >= pause {
+                asked = Instant::now();
+                if self.session.folder.called_off().exists() {
+                    self.notice("called off: running runs checkpoint, the same command goes on");
+                    break;
+                }
+                let changed = self.ask()?;
+                pause = if changed { poll } else { (pause * 3 / 2).min(poll * SLOWEST) };
+                if self.wanted == 0 {
+                    self.notice("all jobs were cancelled: the same command submits others");
+                    break;
+                }
+            }
+            if !self.desk.wait(LOOK.min(poll)) {
+                return Ok(self.detach(boards)?);
+            }
+        }
+        let left = self.watch.left();
+        let finished = total - left - failed;
+        self.progress.show(&SweepEvent::Ended { finished, failed, left });
+        boards.write()?;
+        boards.write_report()?;
+        print_outcome(self.session, boards, Outcome { finished, failed, left })
+    }
+
+    /// Submits pilots.
+    fn submit(&mut self, pilots: u32) -> Result<(), CliError> {
+        let Self { submission, slurm, desk, session, .. } = self;
+        let done = submission.submit(slurm, &session.folder, pilots, &mut |time| desk.wait(time));
+        let name = submission.names().pop().unwrap_or_default();
+        match done {
+            Ok(()) => {
+                self.submitted = Some(Instant::now());
+                self.notice(&format!("submitted {} as {name}", jobs(pilots as usize)));
+                Ok(())
+            }
+            // The next look at the queue shows whether it was heard.
+            Err(SlurmError::Stopped) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks Slurm how the jobs stand, tells what is new, and replaces those that are gone. Says whether
+    /// anything has changed.
+    fn ask(&mut self) -> Result<bool, CliError> {
+        let tasks = match self.submission.queue(&self.slurm) {
+            Ok(tasks) => tasks,
+            Err(error @ SlurmError::Missing { .. }) => return Err(error.into()),
+            Err(error) => {
+                if !std::mem::replace(&mut self.silent, true) {
+                    self.notice(&format!("{error}; runs go on, and Slurm is asked again"));
+                }
+                return Ok(false);
+            }
+        };
+        if std::mem::take(&mut self.silent) {
+            self.notice("Slurm answers again");
+        }
+        let mut changed = self.tell(&tasks);
+        self.tell_why_they_wait(&tasks);
+        let live: Vec<String> = tasks.iter().filter(|t| t.is_live()).map(Task::name).collect();
+        let cancelled = |task: &&Task| task.state == TaskState::Ended("CANCELLED".to_owned());
+        self.cancelled.extend(tasks.iter().filter(cancelled).map(Task::name));
+        let gone = u32::try_from(self.cancelled.len()).unwrap_or(u32::MAX);
+        let shows_up = SHOWS_UP.min(self.args.slurm.poll * 3);
+        if self.submitted.is_some_and(|at| at.elapsed() < shows_up) {
+            return Ok(true);
+        }
+        if live.is_empty() && gone > 0 {
+            self.wanted = 0;
+            return Ok(true);
+        }
+        let holders = self.watch.holders();
+        let held = live.iter().filter_map(|job| holders.get(job.as_str())).sum::<usize>();
+        let idle = live.iter().filter(|job| !holders.contains_key(job.as_str())).count();
+        let standing = Standing {
+            // Who cancels a job wants one less.
+            wanted: self.wanted.saturating_sub(gone),
+            live: live.len() as u32,
+            idle: idle as u32,
+            left: self.watch.left() as u32,
+            held: held as u32,
+        };
+        let missing = standing.missing();
+        if missing > 0 {
+            changed = true;
+            self.fruitless = if self.watch.take_moved() { 0 } else { self.fruitless + 1 };
+            if self.fruitless >= FRUITLESS {
+                return Err(self.give_up(&tasks));
+            }
+            self.notice("pilots are gone and runs are left: submitting others");
+            self.submit(missing)?;
+        }
+        Ok(changed)
+    }
+
+    /// Tells how jobs have ended, once each.
+    fn tell(&mut self, tasks: &[Task]) -> bool {
+        let mut changed = false;
+        for task in tasks {
+            let key = format!("{} {:?}", task.name(), task.state);
+            if !self.told.insert(key) {
+                continue;
+            }
+            changed = true;
+            if let Some(why) = task.why_it_failed() {
+                let said = self.words_of(task);
+                self.notice(&format!("{why}{said}"));
+            }
+        }
+        changed
+    }
+
+    /// What a job has left in its log, or why there is none.
+    fn words_of(&self, task: &Task) -> String {
+        match last_words(&Submission::log(&self.session.folder, task)) {
+            Some(words) if !words.is_empty() => format!(": {words}"),
+            Some(_) => String::new(),
+            None if task.state == TaskState::Ended("FAILED".to_owned()) => format!(
+                ": it left no log. Is {} on a disk that the node has?",
+                self.session.folder.path().display()
+            ),
+            None => String::new(),
+        }
+    }
+
+    /// Tells why jobs wait, when that has changed.
+    fn tell_why_they_wait(&mut self, tasks: &[Task]) {
+        let reasons: BTreeSet<String> = tasks.iter().filter_map(Task::why_it_waits).collect();
+        let pending = tasks.iter().filter(|task| task.state == TaskState::Pending).count();
+        let text = reasons.into_iter().collect::<Vec<_>>().join("; ");
+        let waits = (!text.is_empty()).then(|| format!("{} waiting: {text}", jobs(pending)));
+        let known = waits.as_ref().is_none_or(|text| self.waits.as_ref() == Some(text));
+        if let Some(text) = waits.clone().filter(|_| !known) {
+            self.notice(&text);
+        }
+        if waits.is_some() {
+            self.waits = waits;
+        }
+    }
+
+    fn give_up(&self, tasks: &[Task]) -> CliError {
+        let last = tasks.iter().rev().find(|task| !task.is_live());
+        let last = last.map_or_else(
+            || "their jobs left no trace in the queue".to_owned(),
+            |task| {
+                let why = task.why_it_failed().unwrap_or_else(|| format!("pilot {} ended", task.name()));
+                why + &self.words_of(task)
+            },
+        );
+        CliError::Cluster {
+            message: format!("{FRUITLESS} submissions in a row came to nothing; {last}"),
+            help: format!(
+                "their logs are in {}; what is done is kept, and the same command goes on",
+                terminal::short_path(&self.session.folder.pilots())
+            ),
+        }
+    }
+
+    /// Sends home the pilots that still wait for their turn, or all of them. They would find nothing to do.
+    fn dismiss(&mut self, all: bool) {
+        let names = self.submission.names();
+        let done = if all { self.slurm.cancel(&names) } else { self.slurm.cancel_pending(&names) };
+        if let Err(error) = done {
+            self.notice(&format!("jobs may be left, which find nothing to do: {error}"));
+        }
+    }
+
+    fn detach(mut self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
+        self.progress.show(&SweepEvent::TerminalGone);
+        boards.write()?;
+        let name = &self.session.spec.name;
+        terminal::notice(&format!(
+            "detached: the jobs go on by themselves. The same command comes back to them, `gridlane slurm \
+             status {name}` says how they stand, `gridlane slurm cancel {name}` ends them"
+        ));
+        Ok(ExitCode::Stopped)
+    }
+}
+
+/// `1 job`, `3 jobs`.
+pub(super) fn jobs(count: usize) -> String {
+    format!("{count} job{}", if count == 1 { "" } else { "s" })
+}
+
+/// The folder of a sweep that was submitted.
+pub(super) fn submitted(folder: &SweepFolder) -> Result<Submission, CliError> {
+    Submission::read(folder)?.ok_or_else(|| CliError::Cluster {
+        message: format!("{} was not submitted to a cluster", folder.path().display()),
+        help: "`gridlane sweep FILE --slurm` submits it".to_owned(),
+    })
+}

@@ -1,0 +1,160 @@
+//! `gridlane pilot`: a dispatcher among others, inside a job on a node.
+//!
+//! It takes runs that nobody has, with everything that a dispatcher does on one machine, until none is
+//! left or its time is up. What is left of a run then lies on the shared disk for the next one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::SIGUSR1;
+
+use super::super::args::FileArgs;
+use super::super::boards::Boards;
+use super::super::error::CliError;
+use super::super::exit_code::ExitCode;
+use super::super::recorded::Recorded;
+use super::super::session::Session;
+use super::super::sweep::execute;
+use super::super::terminal;
+use crate::dispatch::DispatchError;
+use crate::dispatch::inventory::Inventory;
+use crate::dispatch::leases::{self, Leases};
+use crate::dispatch::ownership::Ownership;
+use crate::event::{AttemptEnd, SweepEvent};
+use crate::executor::slurm::submission::{PilotOrders, pilot_name};
+use crate::executor::slurm::{Slurm, Submission};
+use crate::plan::Lanes;
+use crate::record::claims::Claims;
+use crate::record::crash_point::{Role, set_role};
+
+/// Least time between two writes of the tables by one pilot.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Time between two writes of the tables, as a multiple of what a write costs.
+const SPARING: u32 = 20;
+
+/// Takes runs of the sweep in `folder` until none is left.
+///
+/// # Errors
+/// When the record cannot be read or written, or the node cannot train what is planned.
+pub fn pilot(folder: &Path) -> Result<ExitCode, CliError> {
+    set_role(Role::Dispatcher);
+    let time_is_up = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGUSR1, Arc::clone(&time_is_up)).map_err(DispatchError::Signals)?;
+    let recorded = Recorded::open(&folder.display().to_string(), Path::new(""))?;
+    let Some(Submission { orders, .. }) = Submission::read(&recorded.folder)? else {
+        return Err(CliError::Cluster {
+            message: format!("{} was not submitted to a cluster", folder.display()),
+            help: "a pilot is started by `gridlane sweep FILE --slurm`".to_owned(),
+        });
+    };
+    if recorded.folder.called_off().exists() {
+        terminal::notice("the sweep was called off: nothing is done");
+        return Ok(ExitCode::Ok);
+    }
+    let name = pilot_name();
+    terminal::notice(&format!("pilot {name} on {}", crate::dispatch::host::host()));
+    let args = file_args(&recorded, &orders)?;
+    let session = Session::recorded(recorded, &args, machine())?;
+    let works = session.works().list;
+    if works.is_empty() {
+        terminal::notice("no run is left");
+        return Ok(ExitCode::Ok);
+    }
+    let claims = Claims::open(&session.folder, &name, orders.lease())?;
+    let mut tables = Tables { session: &session, written: Instant::now(), cost: Duration::ZERO };
+    let parts = (Ownership::shared(claims), leases());
+    let outcome = execute(&session, works, false, parts, &mut |event| tables.observe(event))?;
+    tables.write();
+    if time_is_up.load(Ordering::Relaxed) && outcome.left > 0 {
+        go_on_later();
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// What of this node the job was given.
+fn machine() -> Inventory {
+    let mut inventory = Inventory::of_this_machine();
+    let given = std::env::var("SLURM_CPUS_ON_NODE").ok().and_then(|text| text.parse().ok());
+    if let Some(cores) = given {
+        inventory.at_most_cores(cores);
+    }
+    inventory
+}
+
+/// Slurm has given these cores and GPUs to this job, and to nobody else.
+fn leases() -> Leases {
+    match std::env::var_os(leases::FOLDER_VARIABLE) {
+        Some(_) => Leases::open(&leases::folder()).0,
+        None => Leases::within_process(),
+    }
+}
+
+/// What the command line of a sweep on this machine would say.
+fn file_args(recorded: &Recorded, orders: &PilotOrders) -> Result<FileArgs, CliError> {
+    let bad = |error: String| CliError::Cluster {
+        message: format!("{}: {error}", recorded.folder.submission().display()),
+        help: "it was written by another version of gridlane: cancel and submit again".to_owned(),
+    };
+    let devices = orders.devices.as_deref().map(str::parse).transpose();
+    let devices = devices.map_err(|error: crate::dispatch::inventory::BadDeviceChoice| {
+        bad(error.to_string())
+    })?;
+    Ok(FileArgs {
+        file: recorded.folder.sweep_file(),
+        overrides: Vec::new(),
+        short: false,
+        jobs: orders.jobs,
+        devices,
+        inventory: None,
+        lanes: orders.lanes.parse::<Lanes>().map_err(bad)?,
+        runs: recorded.folder.path().parent().unwrap_or(Path::new(".")).to_owned(),
+        data: orders.data.clone(),
+    })
+}
+
+/// Puts this job back into the queue, where it may be: the next pilot goes on.
+fn go_on_later() {
+    let Ok(job) = std::env::var("SLURM_JOB_ID") else { return };
+    let text = match Slurm::default().requeue(&job) {
+        Ok(()) => "time is up: this job goes back into the queue".to_owned(),
+        Err(error) => format!("time is up, and this job cannot go back into the queue: {error}"),
+    };
+    terminal::notice(&text);
+}
+
+/// The sweep's tables, which somebody wants to see at 3 a.m. though nobody is attached.
+struct Tables<'a> {
+    session: &'a Session,
+    written: Instant,
+    cost: Duration,
+}
+
+impl Tables<'_> {
+    fn observe(&mut self, event: &SweepEvent) -> Option<String> {
+        let settled = |end: &AttemptEnd| matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_));
+        match event {
+            SweepEvent::RunEnded { end, .. } if settled(end) => {}
+            _ => return None,
+        }
+        if self.written.elapsed() >= (self.cost * SPARING).max(PAUSE) {
+            self.write();
+        }
+        None
+    }
+
+    /// Writes them from what all pilots have published. They can be made anew at any time: a failure is
+    /// nobody's loss.
+    fn write(&mut self) {
+        let begun = Instant::now();
+        let Session { spec, plan, folder, .. } = self.session;
+        let mut boards = Boards::open(spec, folder, plan);
+        let written = boards.write().and_then(|()| boards.write_report());
+        if let Err(error) = written {
+            terminal::notice(&format!("the tables could not be written: {error}"));
+        }
+        (self.written, self.cost) = (Instant::now(), begun.elapsed());
+    }
+}

@@ -1,0 +1,312 @@
+//! What was submitted for a sweep, written down before Slurm is asked, and asking it so that nothing is
+//! submitted twice.
+//!
+//! `sbatch` that times out may have been heard all the same. Every batch of jobs has a name of its own, which
+//! is on disk before `sbatch` is called, and without a clear answer it is looked up by that name.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::SlurmError;
+use super::options::SlurmOptions;
+use super::queue::Task;
+use super::{PATIENCE, Slurm};
+use crate::record::{Durability, RecordError, SweepFolder, atomic};
+
+/// Version of `slurm.json`'s format.
+pub const SUBMISSION_FORMAT: u32 = 1;
+
+/// Times that one batch is offered to Slurm.
+const OFFERS: u32 = 3;
+
+/// Looks at the queue after each, before it counts as not heard.
+const LOOKS: u32 = 3;
+
+/// Characters of a sweep's name in the names of jobs.
+const NAME_LENGTH: usize = 24;
+
+/// `slurm.json`: what was submitted for a sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    /// [`SUBMISSION_FORMAT`] of the writer.
+    pub format: u32,
+    /// What the names of all its jobs begin with: no other sweep has it.
+    pub base: String,
+    /// Batches that may still have jobs.
+    pub batches: Vec<Batch>,
+    /// Batches so far, those that are over among them.
+    pub count: u32,
+    /// What pilots are to do.
+    pub orders: PilotOrders,
+    /// What each of them asks for.
+    pub options: SlurmOptions,
+}
+
+/// Jobs that were submitted together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// The name of its jobs.
+    pub name: String,
+    /// How many.
+    pub pilots: u32,
+    /// Is it known that Slurm has it?
+    pub accepted: bool,
+}
+
+/// What pilots are to do, beside what the sweep's own files say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PilotOrders {
+    /// The program, which runs on the nodes too.
+    pub program: PathBuf,
+    /// Where data sets are.
+    pub data: PathBuf,
+    /// Runs at a time in each, where a person said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
+    /// GPUs that may be used, where a person said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<String>,
+    /// Runs that are trained together, as on the command line.
+    pub lanes: String,
+    /// Seconds for which a pilot may be silent before its runs are taken over.
+    pub lease_s: f64,
+}
+
+impl PilotOrders {
+    /// How long a pilot may be silent before its runs are taken over.
+    pub fn lease(&self) -> Duration {
+        Duration::try_from_secs_f64(self.lease_s).unwrap_or(PATIENCE).max(Duration::from_millis(100))
+    }
+}
+
+/// Waits for so long, or shorter where somebody wants to stop: then it gives `false`.
+pub type Pause<'a> = dyn FnMut(Duration) -> bool + 'a;
+
+impl Submission {
+    /// Of nothing yet, for the sweep in `folder`.
+    pub fn new(folder: &SweepFolder, orders: PilotOrders, options: SlurmOptions) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let path = folder.path();
+        let unique = format!("{} {now} {}", path.display(), std::process::id());
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name: String = name.chars().take(NAME_LENGTH).collect();
+        let hash = blake3::hash(unique.as_bytes()).to_hex();
+        let base = format!("gridlane-{name}-{}", &hash.as_str()[..8]);
+        Self { format: SUBMISSION_FORMAT, base, batches: Vec::new(), count: 0, orders, options }
+    }
+
+    /// As it was written down, if it was.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(folder: &SweepFolder) -> Result<Option<Self>, RecordError> {
+        atomic::read_json(&folder.submission(), SUBMISSION_FORMAT)
+    }
+
+    /// Writes it down, so that it survives a power cut.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn write(&self, folder: &SweepFolder) -> Result<(), RecordError> {
+        atomic::replace_json(&folder.submission(), self, Durability::Fact)
+    }
+
+    /// The names of its jobs.
+    pub fn names(&self) -> Vec<String> {
+        self.batches.iter().map(|batch| batch.name.clone()).collect()
+    }
+
+    /// Submits `pilots` more pilots, once, whatever Slurm answers.
+    ///
+    /// # Errors
+    /// Slurm's refusal; no clear answer again and again: then the batch stays among those that may have
+    /// jobs, and is looked for the next time.
+    pub fn submit(
+        &mut self,
+        slurm: &Slurm,
+        folder: &SweepFolder,
+        pilots: u32,
+        pause: &mut Pause<'_>,
+    ) -> Result<(), SlurmError> {
+        self.write_script(folder)?;
+        self.count += 1;
+        let name = format!("{}-{}", self.base, self.count);
+        self.batches.push(Batch { name: name.clone(), pilots, accepted: false });
+        self.write(folder)?;
+        let paths = (folder.batch_script(), folder.pilots());
+        let arguments = self.options.arguments(&name, pilots, (&paths.0, &paths.1));
+        match offer(slurm, &name, &arguments, pause) {
+            Ok(()) => self.accepted(folder, &name),
+            Err(error) => {
+                if matches!(error, SlurmError::Refused { .. } | SlurmError::Missing { .. }) {
+                    self.batches.retain(|batch| batch.name != name);
+                    self.write(folder)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks which batches still have jobs, and forgets the others. A batch of which it was not known
+    /// whether Slurm has it is given the time to show up.
+    ///
+    /// # Errors
+    /// When Slurm does not answer.
+    pub fn settle(
+        &mut self,
+        slurm: &Slurm,
+        folder: &SweepFolder,
+        pause: &mut Pause<'_>,
+    ) -> Result<Vec<Task>, SlurmError> {
+        for name in self.unsure() {
+            if look_for(slurm, &name, LOOKS, pause)? {
+                self.accepted(folder, &name)?;
+            }
+        }
+        let mut tasks = self.queue(slurm)?;
+        let live = |batch: &Batch| tasks.iter().any(|task| task.is_live() && task.batch == batch.name);
+        self.batches.retain(live);
+        tasks.retain(|task| self.batches.iter().any(|batch| batch.name == task.batch));
+        self.write(folder)?;
+        Ok(tasks)
+    }
+
+    fn unsure(&self) -> Vec<String> {
+        let unsure = self.batches.iter().filter(|batch| !batch.accepted);
+        unsure.map(|batch| batch.name.clone()).collect()
+    }
+
+    /// All its jobs, in one question.
+    ///
+    /// # Errors
+    /// When Slurm does not answer: then nothing is known.
+    pub fn queue(&self, slurm: &Slurm) -> Result<Vec<Task>, SlurmError> {
+        slurm.queue(&self.names())
+    }
+
+    fn accepted(&mut self, folder: &SweepFolder, name: &str) -> Result<(), SlurmError> {
+        for batch in self.batches.iter_mut().filter(|batch| batch.name == name) {
+            batch.accepted = true;
+        }
+        Ok(self.write(folder)?)
+    }
+
+    /// The script and the folder of the logs: Slurm does not make it, and a job that cannot write its log
+    /// fails without a word.
+    fn write_script(&self, folder: &SweepFolder) -> Result<(), RecordError> {
+        let logs = folder.pilots();
+        std::fs::create_dir_all(&logs).map_err(RecordError::io("create", &logs))?;
+        let script = self.options.script(&self.orders.program, folder.path());
+        atomic::replace(&folder.batch_script(), script.as_bytes(), Durability::Derived)
+    }
+
+    /// The log of a job.
+    pub fn log(folder: &SweepFolder, task: &Task) -> PathBuf {
+        folder.pilots().join(format!("{}.log", task.name()))
+    }
+}
+
+/// Offers a batch until it is certain that Slurm has it, or refuses it.
+fn offer(
+    slurm: &Slurm,
+    name: &str,
+    arguments: &[String],
+    pause: &mut Pause<'_>,
+) -> Result<(), SlurmError> {
+    let mut said = None;
+    for _ in 0..OFFERS {
+        match slurm.sbatch(arguments) {
+            Ok(_) => return Ok(()),
+            Err(error @ SlurmError::Missing { .. }) => return Err(error),
+            Err(error) => {
+                let refused = matches!(error, SlurmError::Refused { .. });
+                let looks = if refused { 1 } else { LOOKS };
+                if look_for(slurm, name, looks, pause)? {
+                    return Ok(());
+                }
+                if refused {
+                    return Err(error);
+                }
+                said = Some(error);
+            }
+        }
+    }
+    Err(said.unwrap_or(SlurmError::Stopped))
+}
+
+/// Is there a job of that name? A controller that has just come back may take a while to show it.
+fn look_for(
+    slurm: &Slurm,
+    name: &str,
+    enough: u32,
+    pause: &mut Pause<'_>,
+) -> Result<bool, SlurmError> {
+    let mut wait = slurm.patience.min(PATIENCE) / 10;
+    let mut unanswered = None;
+    let mut looks = 0;
+    // Silence is no look: the controller may be away for a minute or two.
+    for _ in 0..LOOKS * 3 {
+        match slurm.queue(&[name.to_owned()]) {
+            Ok(tasks) if !tasks.is_empty() => return Ok(true),
+            Ok(_) => {
+                looks += 1;
+                unanswered = None;
+            }
+            Err(error @ SlurmError::Missing { .. }) => return Err(error),
+            Err(error) => unanswered = Some(error),
+        }
+        if looks >= enough {
+            return Ok(false);
+        }
+        if !pause(wait) {
+            return Err(SlurmError::Stopped);
+        }
+        wait = wait.saturating_mul(3) / 2;
+    }
+    match unanswered {
+        Some(error) => Err(error),
+        None => Ok(false),
+    }
+}
+
+/// The program's own file, by a name that other machines know.
+///
+/// # Errors
+/// What the system refuses.
+pub fn own_program() -> std::io::Result<PathBuf> {
+    std::env::current_exe().and_then(|path| std::fs::canonicalize(&path).or(Ok(path)))
+}
+
+/// What a pilot calls itself: its job, when it began, its process. No other has or will have the name,
+/// though Slurm gives numbers of jobs again.
+pub fn pilot_name() -> String {
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| is_number(text));
+    let job = match (variable("SLURM_ARRAY_JOB_ID"), variable("SLURM_ARRAY_TASK_ID")) {
+        (Some(job), Some(task)) => format!("{job}_{task}"),
+        _ => variable("SLURM_JOB_ID").map_or_else(|| "0_0".to_owned(), |job| format!("{job}_0")),
+    };
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("{job}-{began}-{}", std::process::id())
+}
+
+/// The job of a pilot with this name: `17_3`.
+pub fn job_of(pilot: &str) -> &str {
+    pilot.split('-').next().unwrap_or(pilot)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Is the log of a job there? Without one, the node could not write it.
+pub fn last_words(log: &Path) -> Option<String> {
+    let text = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty());
+    Some(line.unwrap_or_default().trim().to_owned())
+}
