@@ -437,6 +437,10 @@ impl Dispatcher<'_> {
             && !self.ownership.publish(run_id)?
         {
             outcome = "taken_over";
+            let name = &lane.record.configuration;
+            self.notice(&format!(
+                "{name}: the run was taken over by another dispatcher, what came of it here does not count"
+            ));
         }
         self.write(&JournalEntry::AttemptEnded {
             run_id,

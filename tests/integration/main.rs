@@ -19,4 +19,5 @@ mod report;
 mod sandbox;
 mod signals;
 mod slots;
+mod slurm;
 mod throughput;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::sandbox::{Sandbox, TINY, workers_of};
 
 /// A sweep long enough to be interrupted: a second or two for each run.
-fn long() -> String {
+pub fn long() -> String {
     TINY.replace("train = 64", "train = 20000")
         .replace("epochs = 3", "epochs = 12")
         .replace("hidden = [16]", "hidden = [64, 64]")
@@ -39,7 +39,7 @@ fn epochs_done(run: &Path) -> usize {
     events.matches("\"event\":\"epoch\"").count()
 }
 
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }

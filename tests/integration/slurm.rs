@@ -1,0 +1,338 @@
+//! A sweep on a cluster, whose Slurm is four scripts (`tests/fixtures/slurm/`): jobs are processes of this
+//! machine, and Slurm can be slow, silent, forgetful or wrong. `.ci/slurm-test` has the real one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::sandbox::{Ran, Sandbox, TINY, workers_of};
+use crate::signals::{long, signal, wait_until};
+
+/// A sandbox with a cluster.
+struct Cluster {
+    sandbox: Sandbox,
+}
+
+impl Cluster {
+    /// With this sweep file and this behaviour of `sbatch`, a word for each call.
+    fn new(sweep_file: &str, modes: &[&str]) -> Self {
+        let sandbox = Sandbox::new(sweep_file);
+        fs::create_dir(sandbox.path("slurm")).unwrap();
+        let cluster = Self { sandbox };
+        cluster.behave(modes);
+        cluster
+    }
+
+    fn behave(&self, modes: &[&str]) {
+        self.sandbox.write("slurm/mode", &(modes.join("\n") + "\n"));
+    }
+
+    fn programs() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/slurm")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.sandbox.command(arguments);
+        let path = std::env::var("PATH").unwrap();
+        command
+            .env("PATH", format!("{}:{path}", Self::programs().display()))
+            .env("FAKE_SLURM", self.sandbox.path("slurm"))
+            // As from inside another job.
+            .env("SLURM_JOB_ID", "4711")
+            .env("SLURM_ARRAY_TASK_ID", "9")
+            .env_remove("GRIDLANE_SLOTS");
+        command
+    }
+
+    fn sweep_command(&self, arguments: &[&str]) -> Command {
+        let fixed = ["sweep", "sweep.toml", "--slurm", "--pilots", "2", "--poll", "100ms"];
+        let lease: &[&str] =
+            if arguments.contains(&"--lease") { &[] } else { &["--lease", "3s"] };
+        self.command(&[&fixed, lease, arguments].concat())
+    }
+
+    fn sweep(&self, arguments: &[&str]) -> Ran {
+        Ran(self.sweep_command(arguments).output().unwrap())
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.sweep_command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// What was asked of `sbatch`, call by call.
+    fn submissions(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.sandbox.path("slurm/sbatch.calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    /// Processes of pilots that run.
+    fn pilots(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.sandbox.path("slurm")).unwrap().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "pid") {
+                let pid = fs::read_to_string(&path).unwrap_or_default();
+                let Ok(pid) = pid.trim().parse::<u32>() else { continue };
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                if String::from_utf8_lossy(&line).contains("pilot") {
+                    found.push(pid);
+                }
+            }
+        }
+        found
+    }
+
+    /// How often each run came to its result, by the journals of all pilots.
+    fn results(&self) -> BTreeMap<String, usize> {
+        let mut results = BTreeMap::new();
+        let pilots = fs::read_dir(self.sandbox.sweep_folder("tiny").join("pilots")).unwrap();
+        for pilot in pilots.flatten() {
+            let journal = fs::read_to_string(pilot.path().join("journal.jsonl")).unwrap_or_default();
+            for line in journal.lines() {
+                let act: Value = serde_json::from_str(line.split_once(' ').unwrap().1).unwrap();
+                if act["outcome"] == "result" {
+                    *results.entry(act["run_id"].as_str().unwrap().to_owned()).or_default() += 1;
+                }
+            }
+        }
+        results
+    }
+
+    fn attempts(&self) -> Vec<PathBuf> {
+        let attempts = fs::read_dir(self.sandbox.sweep_folder("tiny").join("attempts"));
+        attempts.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// The results are those of a sweep on one machine, each run has come to its own once, and nothing is
+    /// left under way.
+    #[track_caller]
+    fn expect_results_of(&self, local: &Sandbox, runs: usize) {
+        let (found, expected) = (self.sandbox.results("tiny"), local.results("tiny"));
+        for (name, bytes) in &expected {
+            assert!(found.get(name) == Some(bytes), "{name} differs");
+        }
+        assert_eq!(found.len(), expected.len());
+        let results = self.results();
+        assert!(results.len() == runs && results.values().all(|n| *n == 1), "{results:?}");
+        assert_eq!(self.attempts(), [] as [PathBuf; 0]);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for pid in self.pilots() {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        }
+    }
+}
+
+fn local(sweep_file: &str) -> Sandbox {
+    let sandbox = Sandbox::new(sweep_file);
+    sandbox.sweep(&[]).expect_code(0);
+    sandbox
+}
+
+#[test]
+fn a_sweep_on_a_cluster_comes_to_what_it_comes_to_on_one_machine() {
+    let cluster = Cluster::new(TINY, &["ok"]);
+    let ran = cluster.sweep(&["--partition", "gpu", "--time", "1:00:00"]).expect_code(0);
+    assert!(ran.stderr().contains("submitted 2 jobs as gridlane-tiny-"), "{}", ran.stderr());
+    cluster.expect_results_of(&local(TINY), 4);
+    let [call] = cluster.submissions().try_into().unwrap();
+    for word in ["--parsable", "--array=0-1", "--requeue", "--partition=gpu", "--time=1:00:00"] {
+        assert!(call.split(' ').any(|other| other == word), "{word} in {call}");
+    }
+    let seen = fs::read_to_string(cluster.sandbox.path("slurm/sbatch.env")).unwrap();
+    assert_eq!(seen, "", "what a surrounding job says stays outside");
+    cluster.sweep(&[]).expect_code(4).expect_stdout("nothing to do");
+    // And back on one machine.
+    cluster.sandbox.sweep(&[]).expect_code(4);
+}
+
+#[test]
+fn a_submission_that_times_out_and_was_heard_is_not_repeated() {
+    let cluster = Cluster::new(TINY, &["timeout"]);
+    cluster.sweep(&[]).expect_code(0);
+    assert_eq!(cluster.submissions().len(), 1);
+    cluster.expect_results_of(&local(TINY), 4);
+}
+
+#[test]
+fn a_submission_that_was_not_heard_is_repeated_under_the_same_name() {
+    let cluster = Cluster::new(TINY, &["unheard", "ok"]);
+    cluster.sweep(&[]).expect_code(0);
+    let [first, second] = cluster.submissions().try_into().unwrap();
+    assert_eq!(first, second);
+}
+
+#[test]
+fn jobs_that_vanish_are_replaced_and_those_that_are_forgotten_are_not_missed() {
+    let cluster = Cluster::new(TINY, &["vanish", "ok"]);
+    cluster.sandbox.write("slurm/forgetful", "");
+    let ran = cluster.sweep(&[]).expect_code(0);
+    assert!(ran.stderr().contains("pilots are gone and runs are left"), "{}", ran.stderr());
+    cluster.expect_results_of(&local(TINY), 4);
+}
+
+#[test]
+fn a_slurm_that_falls_silent_ends_no_sweep() {
+    let cluster = Cluster::new(TINY, &["ok"]);
+    cluster.sandbox.write("slurm/silent", "1000000");
+    let ran = cluster.sweep(&[]).expect_code(0);
+    assert_eq!(cluster.submissions().len(), 1, "{}", ran.stderr());
+}
+
+#[test]
+fn pilots_that_cannot_start_are_given_up_with_the_reason() {
+    let cluster = Cluster::new(TINY, &["break"]);
+    let ran = cluster.sweep(&[]).expect_code(1).expect_no_panic();
+    assert!(ran.stderr().contains("3 submissions in a row came to nothing"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("it failed (FAILED)"), "{}", ran.stderr());
+    assert_eq!(cluster.submissions().len(), 3);
+}
+
+#[test]
+fn what_slurm_refuses_and_a_machine_without_slurm_are_told_with_advice() {
+    let cluster = Cluster::new(TINY, &["refuse"]);
+    let ran = cluster.sweep(&["--partition", "gpuu"]).expect_code(2);
+    insta::assert_snapshot!("slurm_refuses", without_start(&ran.stderr()));
+    cluster.behave(&["ok"]);
+    cluster.sweep(&[]).expect_code(0);
+    let bare = Sandbox::new(TINY);
+    let mut command = bare.command(&["sweep", "sweep.toml", "--slurm"]);
+    let ran = Ran(command.env("PATH", bare.path("")).output().unwrap()).expect_code(2);
+    insta::assert_snapshot!("slurm_is_missing", without_start(&ran.stderr()));
+}
+
+/// The message of an error, without the lines of progress above it.
+fn without_start(stderr: &str) -> String {
+    let from = stderr.find("  x ").or_else(|| stderr.find("  × ")).unwrap_or(0);
+    stderr[from..].trim_end().to_owned()
+}
+
+#[test]
+fn ctrl_c_leaves_the_jobs_alone_and_the_same_command_comes_back() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    let child = cluster.start(&[]);
+    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    signal(child.id(), "INT");
+    let output = Ran(child.wait_with_output().unwrap()).expect_code(130);
+    assert!(output.stderr().contains("detached: the jobs go on by themselves"));
+    assert_eq!(cluster.pilots().len(), 2);
+    let refused = cluster.command(&["sweep", "sweep.toml"]).output().unwrap();
+    Ran(refused).expect_code(1).expect_stderr("under way on a Slurm cluster");
+    let status = Ran(cluster.command(&["slurm", "status", "tiny"]).output().unwrap());
+    status.expect_code(0).expect_stdout("running on node0, 1 run");
+    cluster.sweep(&[]).expect_code(0).expect_stderr("attached to 2 jobs");
+    assert_eq!(cluster.submissions().len(), 1);
+    cluster.expect_results_of(&local(&long()), 4);
+}
+
+#[test]
+fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    let child = cluster.start(&[]);
+    let epochs = |run: &PathBuf| {
+        let events = fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
+        events.contains("\"event\":\"epoch\"")
+    };
+    wait_until("both runs have a checkpoint", || {
+        cluster.attempts().iter().filter(|run| epochs(run)).count() == 2
+    });
+    let pilot = cluster.pilots()[0];
+    signal(pilot, "KILL");
+    let output = Ran(child.wait_with_output().unwrap()).expect_code(0);
+    assert!(output.stderr().contains("it failed (FAILED)"), "{}", output.stderr());
+    assert_eq!(cluster.submissions().len(), 2, "{}", output.stderr());
+    assert!(cluster.submissions()[1].contains("--array=0-0"));
+    cluster.expect_results_of(&local(&long()), 4);
+    assert_eq!(workers_of(&cluster.sandbox.path("")), [] as [u32; 0]);
+}
+
+#[test]
+fn a_cancelled_sweep_is_gone_on_with_on_one_machine() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    let child = cluster.start(&[]);
+    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    let cancelled = Ran(cluster.command(&["slurm", "cancel", "tiny"]).output().unwrap());
+    cancelled.expect_code(0).expect_stdout("2 jobs asked to stop");
+    Ran(child.wait_with_output().unwrap()).expect_code(130);
+    wait_until("no pilot is left", || cluster.pilots().is_empty());
+    let ran = cluster.command(&["sweep", "sweep.toml"]).output().unwrap();
+    Ran(ran).expect_code(0);
+    assert!(cluster.sandbox.results("tiny") == local(&long()).results("tiny"));
+}
+
+#[test]
+fn a_pilot_whose_time_is_up_goes_back_into_the_queue() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    let child = cluster.start(&[]);
+    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    signal(cluster.pilots()[0], "USR1");
+    Ran(child.wait_with_output().unwrap()).expect_code(0);
+    assert_eq!(cluster.submissions().len(), 1);
+    let logs = fs::read_dir(cluster.sandbox.sweep_folder("tiny").join("pilots")).unwrap().flatten();
+    let logs: String = logs.filter_map(|log| fs::read_to_string(log.path()).ok()).collect();
+    assert_eq!(logs.matches("this job goes back into the queue").count(), 1, "{logs}");
+    cluster.expect_results_of(&local(&long()), 4);
+}
+
+#[test]
+fn two_copies_of_every_job_at_once_do_nothing_twice() {
+    let cluster = Cluster::new(&long(), &["idle"]);
+    let child = cluster.start(&[]);
+    wait_until("it is submitted", || cluster.submissions().len() == 1);
+    let folder = cluster.sandbox.sweep_folder("tiny");
+    let copy = || {
+        let mut command = cluster.command(&["pilot", &folder.display().to_string()]);
+        command.env("SLURM_ARRAY_JOB_ID", "17").env("SLURM_ARRAY_TASK_ID", "0");
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let copies: Vec<Child> = (0..4).map(|_| copy()).collect();
+    Ran(child.wait_with_output().unwrap()).expect_code(0);
+    for mut copy in copies {
+        assert!(copy.wait().unwrap().success());
+    }
+    cluster.expect_results_of(&local(&long()), 4);
+}
+
+/// More places than a tiny sweep has.
+const TOO_MANY: usize = 400;
+
+#[test]
+fn a_pilot_killed_at_any_place_loses_and_repeats_nothing() {
+    let sweep_file = TINY.replace("seeds = 2", "seeds = 1");
+    let expected = local(&sweep_file);
+    for place in 1..TOO_MANY {
+        let cluster = Cluster::new(&sweep_file, &["idle"]);
+        let child = cluster.start(&["--lease", "200ms"]);
+        wait_until("it is submitted", || cluster.submissions().len() == 1);
+        signal(child.id(), "INT");
+        Ran(child.wait_with_output().unwrap()).expect_code(130);
+        let folder = cluster.sandbox.sweep_folder("tiny").display().to_string();
+        let mut crashing = cluster.command(&["pilot", &folder]);
+        let place_name = format!("dispatcher:{place}");
+        let crashed = Ran(crashing.env("GRIDLANE_CRASH_AT", &place_name).output().unwrap());
+        let got_through = crashed.code() == Some(0);
+        if !got_through {
+            Ran(cluster.command(&["pilot", &folder]).output().unwrap())
+                .expect_code(0)
+                .expect_no_panic();
+            let board = cluster.command(&["leaderboard", "tiny"]).output().unwrap();
+            Ran(board).expect_code(0);
+        }
+        assert_eq!(workers_of(&cluster.sandbox.path("")), [] as [u32; 0], "{place} left workers");
+        let (found, expected) = (cluster.sandbox.results("tiny"), expected.results("tiny"));
+        assert!(found == expected, "{place_name} changed results");
+        if got_through {
+            eprintln!("killed at each of {} places, all results as if undisturbed", place - 1);
+            assert!(place > 20, "only {place} places were found: the test does not test");
+            return;
+        }
+    }
+    panic!("more than {TOO_MANY} places");
+}
