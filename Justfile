@@ -63,6 +63,11 @@ build-cuda *ARGS:
 browser-test *ARGS:
     .ci/browser-test {{ARGS}}
 
+# Sweeps over a real Slurm, on a private cluster of namespaces (as root; Debian's packages)
+slurm-test *ARGS:
+    cargo build --quiet --release
+    .ci/slurm-test {{ARGS}}
+
 # On a machine with a GPU: compare it with the CPU, time it beside PyTorch (if PYTHON has torch), one JSON
 gpu-check *ARGS:
     "${PYTHON:-python3}" benches/gpu_check.py {{ARGS}}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::sandbox::{Sandbox, TINY, workers_of};
 
 /// A sweep long enough to be interrupted: a second or two for each run.
-pub fn long() -> String {
+fn long() -> String {
     TINY.replace("train = 64", "train = 20000")
         .replace("epochs = 3", "epochs = 12")
         .replace("hidden = [16]", "hidden = [64, 64]")

@@ -9,7 +9,14 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::sandbox::{Ran, Sandbox, TINY, workers_of};
-use crate::signals::{long, signal, wait_until};
+use crate::signals::{signal, wait_until};
+
+/// A sweep long enough to be caught in the middle, and no longer.
+fn long() -> String {
+    TINY.replace("train = 64", "train = 6000")
+        .replace("epochs = 3", "epochs = 16")
+        .replace("hidden = [16]", "hidden = [64]")
+}
 
 /// A sandbox with a cluster.
 struct Cluster {
