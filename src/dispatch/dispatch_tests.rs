@@ -18,6 +18,7 @@ use crate::executor::fake::{Fake, Outcome as Scripted};
 use crate::executor::{Ended, Exit, Job};
 use crate::ids::{RunId, SweepName};
 use crate::plan::Group;
+use crate::record::claims::Claims;
 use crate::record::journal::JournalEntry;
 use crate::record::{RECORD_FORMAT, RunRecord, SweepFolder, lines};
 use crate::spec::run_policy::{Backoff, Retries, RunPolicy};
@@ -212,6 +213,101 @@ fn an_interrupt_stops_what_hangs_and_gives_the_slots_back() {
     for (slot, name) in ["core-0", "core-1"].into_iter().enumerate() {
         assert_eq!(after.take(slot, name).unwrap(), super::leases::Taken::Ours);
     }
+}
+
+/// One of two dispatchers that share a sweep of three runs; `script` is asked about what it starts.
+fn shared<'a>(
+    temporary: &Path,
+    claims: Claims,
+    script: impl FnMut(&Job) -> Scripted + 'a,
+) -> (Outcome, Vec<Job>) {
+    let inventory = described(CORES);
+    let folder = SweepFolder::new(temporary, &SweepName::new("faked").unwrap());
+    let orders = Orders {
+        folder: &folder,
+        data: temporary.to_owned(),
+        works: (0..3).map(|run| work(&[run], 1, Kind::Core)).collect(),
+        host: inventory.host(None, 1),
+        done_before: 0,
+        record_of: &record,
+        policy: RunPolicy { retries: Retries { count: 0, ..Retries::default() }, ..RunPolicy::default() },
+        jobs: 2,
+        fail_fast: false,
+    };
+    let (sender, messages) = mpsc::channel::<Message>();
+    let mut fake = Fake::new(tells(sender), script);
+    let leasing = Leasing::new(&inventory, Leases::within_process());
+    let ownership = Ownership::shared(claims);
+    let means = Means { executor: &mut fake, leasing, ownership };
+    let outcome = dispatch(&orders, means, &messages, &mut |_| {}).unwrap();
+    (outcome, std::mem::take(&mut fake.started))
+}
+
+#[test]
+fn dispatchers_that_share_a_sweep_publish_each_run_once() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = SweepFolder::new(temporary.path(), &SweepName::new("faked").unwrap());
+    let lease = Duration::from_millis(300);
+    let claims = |name| Claims::open(&folder, name, lease).unwrap();
+    // One that is lost has a run, and one that was given back is to be had at once.
+    let mut lost = claims("lost");
+    lost.take(id(0), Duration::ZERO).unwrap();
+    let mut left = claims("left");
+    left.take(id(1), Duration::ZERO).unwrap();
+    left.leave().unwrap();
+    let (outcome, jobs) = shared(temporary.path(), claims("first"), |_| Scripted::Finishes);
+    assert_eq!(outcome, Outcome { finished: 3, failed: 0, left: 0 });
+    let folders: Vec<_> = jobs.iter().map(|job| job.folders[0].clone()).collect();
+    let expected = [(1, 2), (2, 1), (0, 2)].map(|(run, claim)| folder.attempt(id(run), claim));
+    assert_eq!(folders, expected, "the lost one's after its lease");
+    for run in 0..3 {
+        assert!(folder.run(id(run)).result().exists());
+    }
+    let (outcome, jobs) = shared(temporary.path(), claims("second"), |_| Scripted::Finishes);
+    assert_eq!((outcome.finished, jobs.len()), (0, 0));
+    assert!(!lost.publish(id(0)).unwrap(), "too late");
+}
+
+#[test]
+fn a_failure_is_published_too_and_a_run_that_takes_dispatchers_down_is_one() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = SweepFolder::new(temporary.path(), &SweepName::new("faked").unwrap());
+    let claims = |name: &str| Claims::open(&folder, name, Duration::from_millis(100)).unwrap();
+    for n in 0..3 {
+        let mut lost = claims(&format!("lost-{n}"));
+        lost.take(id(0), Duration::ZERO).unwrap();
+        lost.take(id(0), Duration::from_secs(1)).unwrap();
+    }
+    let (outcome, jobs) = shared(temporary.path(), claims("last"), |job| match job.folders[0] {
+        ref other if *other == folder.attempt(id(1), 1) => {
+            Scripted::Ends(Vec::new(), Exit::Code(65), "error: no such data\n")
+        }
+        _ => Scripted::Finishes,
+    });
+    assert_eq!((outcome.finished, outcome.failed, jobs.len()), (1, 2, 2));
+    let result = |run| std::fs::read_to_string(folder.run(id(run)).result()).unwrap();
+    assert!(result(1).contains("refused: error: no such data"), "{}", result(1));
+    assert!(result(0).contains("pilot_lost: 3 dispatchers in a row"), "{}", result(0));
+}
+
+#[test]
+fn what_was_taken_over_is_stopped_and_its_result_does_not_count() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = SweepFolder::new(temporary.path(), &SweepName::new("faked").unwrap());
+    let claims = Claims::open(&folder, "slow", Duration::from_millis(100)).unwrap();
+    let (outcome, jobs) = shared(temporary.path(), claims, |job| {
+        if job.folders[0] == folder.attempt(id(0), 1) {
+            // Somebody else takes it while it runs here, and comes to its result.
+            std::fs::create_dir(folder.attempt(id(0), 2).path()).unwrap();
+            let theirs = folder.run(id(0));
+            std::fs::create_dir(theirs.path()).unwrap();
+            std::fs::write(theirs.result(), "theirs").unwrap();
+            return Scripted::Hangs;
+        }
+        Scripted::Finishes
+    });
+    assert_eq!((outcome, jobs.len()), (Outcome { finished: 2, failed: 0, left: 0 }, 3));
+    assert_eq!(std::fs::read_to_string(folder.run(id(0)).result()).unwrap(), "theirs");
 }
 
 fn of_a_thread() -> Duration {

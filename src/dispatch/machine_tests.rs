@@ -204,6 +204,41 @@ fn without_memory_a_run_is_tried_once_more_with_the_device_to_itself() {
     );
 }
 
+#[test]
+fn what_another_dispatcher_has_waits_behind_what_nobody_has() {
+    let mut machine = machine(3, 1, RunPolicy::default());
+    let elsewhere = || vec![Verdict::Elsewhere { again: seconds(5) }];
+    assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
+    assert_eq!(machine.ended(seconds(0), 0, elsewhere()), [], "it was not tried: nothing is settled");
+    assert_eq!(started(&machine.tick(seconds(0))), [(1, 1)]);
+    assert!(!machine.is_left_to_others());
+    machine.ended(seconds(6), 1, vec![Verdict::Result]);
+    assert_eq!(started(&machine.tick(seconds(6))), [(2, 1)], "then run 0 again, in its turn");
+    machine.ended(seconds(7), 2, vec![Verdict::Result]);
+    assert_eq!(started(&machine.tick(seconds(7))), [(0, 1)]);
+    machine.ended(seconds(7), 0, elsewhere());
+    assert!(machine.is_left_to_others() && !machine.is_over());
+    assert_eq!(machine.next_deadline(), Some(seconds(12)));
+    assert_eq!(started(&machine.tick(seconds(12))), [(0, 1)]);
+    machine.ended(seconds(12), 0, vec![Verdict::Gone]);
+    assert!(machine.is_over());
+    assert_eq!(machine.counts(), (2, 0, 0), "what others settled is not counted here");
+}
+
+#[test]
+fn lanes_go_on_without_the_one_that_is_elsewhere() {
+    let mut machine = on_cores(&[group(&[0, 1, 2])], 1, RunPolicy::default(), false);
+    machine.tick(seconds(0));
+    let verdicts =
+        vec![Verdict::Waits, Verdict::Elsewhere { again: seconds(5) }, Verdict::Gone];
+    assert_eq!(machine.ended(seconds(0), 0, verdicts), []);
+    assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
+    assert_eq!(machine.runs(0), [0]);
+    machine.ended(seconds(1), 0, vec![Verdict::Result]);
+    assert_eq!(started(&machine.tick(seconds(5))), [(1, 1)]);
+    assert_eq!(machine.runs(1), [1]);
+}
+
 proptest! {
     /// Whatever the attempts come to, every run is settled for good exactly once, never more
     /// than `jobs` are active, and the machine comes to an end.

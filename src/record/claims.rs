@@ -277,6 +277,7 @@ impl Claims {
         let lost: Vec<RunId> = self.held.iter().filter(is_lost).map(|(id, _)| *id).collect();
         for id in &lost {
             self.held.remove(id);
+            self.elsewhere.insert(*id, id.to_string());
         }
         Ok(lost)
     }

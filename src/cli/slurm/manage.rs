@@ -103,7 +103,11 @@ pub fn take_back(folder: &SweepFolder) -> Result<(), CliError> {
     let Some(mut submission) = Submission::read(folder)? else { return Ok(()) };
     let refuse = |message: String| CliError::Cluster {
         message,
-        help: "come back to it with `--slurm`, or end its jobs with `gridlane slurm cancel`".to_owned(),
+        help: format!(
+            "come back to it with `--slurm`, or end its jobs with `gridlane slurm cancel`; where that cluster is \
+             gone, remove {}",
+            folder.submission().display()
+        ),
     };
     if !submission.batches.is_empty() {
         // A person waits here: one look, no patience.

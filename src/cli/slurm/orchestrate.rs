@@ -40,6 +40,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How much seldomer Slurm is asked when nothing changes.
 const SLOWEST: u32 = 6;
 
+/// Looks in a row that may fail.
+const BLIND: u32 = 60;
+
 /// Time that a batch has to show up in the queue.
 const SHOWS_UP: Duration = Duration::from_secs(30);
 
@@ -101,7 +104,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         slurm,
         submission,
         desk,
-        watch: Watch::new(&folder, unsettled),
+        watch: Watch::new(&folder, unsettled, args.slurm.lease),
         progress: progress(&session.plan),
         told: BTreeSet::new(),
         waits: None,
@@ -110,6 +113,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         submitted: None,
         wanted: 0,
         cancelled: BTreeSet::new(),
+        blind: 0,
     };
     let pilots = orchestra.submission.options.pilots.unwrap_or(PILOTS);
     orchestra.wanted = pilots.min(groups);
@@ -218,6 +222,8 @@ struct Orchestra<'a> {
     wanted: u32,
     /// Jobs that somebody has cancelled.
     cancelled: BTreeSet<String>,
+    /// Looks at the disk in a row that have failed.
+    blind: u32,
 }
 
 impl Orchestra<'_> {
@@ -244,7 +250,7 @@ impl Orchestra<'_> {
         let poll = self.args.slurm.poll;
         let (mut asked, mut pause) = (Instant::now(), poll);
         loop {
-            for event in self.watch.look()? {
+            for event in self.look()? {
                 let is_failure =
                     matches!(&event, SweepEvent::RunEnded { end: AttemptEnd::Failed(_), .. });
                 failed += usize::from(is_failure);
@@ -252,7 +258,7 @@ impl Orchestra<'_> {
             }
             let stop_early = failed > 0 && self.args.fail_fast;
             if self.watch.left() == 0 || stop_early {
-                self.dismiss(stop_early);
+                self.dismiss(stop_early)?;
                 break;
             }
             if asked.elapsed() >= pause {
@@ -278,6 +284,24 @@ impl Orchestra<'_> {
         boards.write()?;
         boards.write_report()?;
         print_outcome(self.session, boards, Outcome { finished, failed, left })
+    }
+
+    /// What has happened on the shared disk. One that cannot be read now may be back in a moment.
+    fn look(&mut self) -> Result<Vec<SweepEvent>, CliError> {
+        match self.watch.look() {
+            Ok(events) => {
+                self.blind = 0;
+                Ok(events)
+            }
+            Err(error) if self.blind >= BLIND => Err(error.into()),
+            Err(error) => {
+                self.blind += 1;
+                if self.blind == 1 {
+                    self.notice(&format!("{error}; the jobs go on, and it is tried again"));
+                }
+                Ok(Vec::new())
+            }
+        }
     }
 
     /// Submits pilots.
@@ -315,7 +339,9 @@ impl Orchestra<'_> {
         }
         let mut changed = self.tell(&tasks);
         self.tell_why_they_wait(&tasks);
-        let live: Vec<String> = tasks.iter().filter(|t| t.is_live()).map(Task::name).collect();
+        let live = tasks.iter().filter(|task| task.is_live()).map(Task::name);
+        // Slurm takes minutes to see that a node is gone.
+        let live: Vec<String> = live.filter(|job| !self.watch.is_silent(job)).collect();
         let cancelled = |task: &&Task| task.state == TaskState::Ended("CANCELLED".to_owned());
         self.cancelled.extend(tasks.iter().filter(cancelled).map(Task::name));
         let gone = u32::try_from(self.cancelled.len()).unwrap_or(u32::MAX);
@@ -415,12 +441,18 @@ impl Orchestra<'_> {
     }
 
     /// Sends home the pilots that still wait for their turn, or all of them. They would find nothing to do.
-    fn dismiss(&mut self, all: bool) {
+    fn dismiss(&mut self, all: bool) -> Result<(), RecordError> {
         let names = self.submission.names();
         let done = if all { self.slurm.cancel(&names) } else { self.slurm.cancel_pending(&names) };
         if let Err(error) = done {
             self.notice(&format!("jobs may be left, which find nothing to do: {error}"));
         }
+        if !all {
+            // Nothing that a job might still do is of the sweep.
+            self.submission.batches.clear();
+            self.submission.write(&self.session.folder)?;
+        }
+        Ok(())
     }
 
     fn detach(mut self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {

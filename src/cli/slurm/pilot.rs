@@ -19,7 +19,7 @@ use super::super::session::Session;
 use super::super::sweep::execute;
 use super::super::terminal;
 use crate::dispatch::DispatchError;
-use crate::dispatch::inventory::Inventory;
+use crate::dispatch::inventory::{Inventory, LIBRARY};
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::ownership::Ownership;
 use crate::event::{AttemptEnd, SweepEvent};
@@ -44,7 +44,7 @@ pub fn pilot(folder: &Path) -> Result<ExitCode, CliError> {
     let time_is_up = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGUSR1, Arc::clone(&time_is_up)).map_err(DispatchError::Signals)?;
     let recorded = Recorded::open(&folder.display().to_string(), Path::new(""))?;
-    let Some(Submission { orders, .. }) = Submission::read(&recorded.folder)? else {
+    let Some(Submission { orders, options, .. }) = Submission::read(&recorded.folder)? else {
         return Err(CliError::Cluster {
             message: format!("{} was not submitted to a cluster", folder.display()),
             help: "a pilot is started by `gridlane sweep FILE --slurm`".to_owned(),
@@ -57,7 +57,18 @@ pub fn pilot(folder: &Path) -> Result<ExitCode, CliError> {
     let name = pilot_name();
     terminal::notice(&format!("pilot {name} on {}", crate::dispatch::host::host()));
     let args = file_args(&recorded, &orders)?;
-    let session = Session::recorded(recorded, &args, machine())?;
+    let machine = machine();
+    if options.gpus.is_some_and(|gpus| gpus > 0) && machine.gpus.is_empty() {
+        return Err(CliError::NoDevice {
+            message: "this job was to have a GPU, and none is found on its node".to_owned(),
+            help: format!(
+                "GPUs are found through {LIBRARY}; CUDA_VISIBLE_DEVICES is {:?} here. {}",
+                std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default(),
+                machine.notices.join("; ")
+            ),
+        });
+    }
+    let session = Session::recorded(recorded, &args, machine)?;
     let works = session.works().list;
     if works.is_empty() {
         terminal::notice("no run is left");

@@ -1,13 +1,14 @@
 //! What happens on the shared disk, as events: the same that a dispatcher tells of its own machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::aggregate::reader::read_result;
 use crate::event::{AttemptEnd, Failure, RunEvent, SweepEvent};
 use crate::executor::slurm::submission::job_of;
 use crate::ids::RunId;
-use crate::record::claims::{newest, read_claim};
+use crate::record::claims::{Beats, Life, newest, read_claim};
 use crate::record::{LineFollower, RecordError, RunResult, RunStatus, SweepFolder};
 
 /// Looks at a sweep that others execute.
@@ -18,6 +19,10 @@ pub struct Watch<'a> {
     under_way: BTreeMap<RunId, UnderWay>,
     /// Has any run come further since this was last asked?
     moved: bool,
+    beats: Beats,
+    begun: Instant,
+    /// Jobs that have runs and were not heard of for a lease.
+    silent: BTreeSet<String>,
 }
 
 /// A run that somebody has.
@@ -29,9 +34,22 @@ struct UnderWay {
 }
 
 impl<'a> Watch<'a> {
-    /// Of these runs.
-    pub fn new(folder: &'a SweepFolder, open: BTreeMap<RunId, usize>) -> Self {
-        Self { folder, open, under_way: BTreeMap::new(), moved: false }
+    /// Of these runs. Who is silent for the length of a lease is gone.
+    pub fn new(folder: &'a SweepFolder, open: BTreeMap<RunId, usize>, lease: Duration) -> Self {
+        Self {
+            folder,
+            open,
+            under_way: BTreeMap::new(),
+            moved: false,
+            beats: Beats::new(folder, lease),
+            begun: Instant::now(),
+            silent: BTreeSet::new(),
+        }
+    }
+
+    /// Is the job gone as far as one can see, whatever Slurm says?
+    pub fn is_silent(&self, job: &str) -> bool {
+        self.silent.contains(job)
     }
 
     /// Runs that are not settled.
@@ -59,12 +77,17 @@ impl<'a> Watch<'a> {
     /// When the sweep's folder cannot be read.
     pub fn look(&mut self) -> Result<Vec<SweepEvent>, RecordError> {
         let mut events = Vec::new();
-        let newest = newest(self.folder)?;
+        self.silent.clear();
+        let (newest, now) = (newest(self.folder)?, self.begun.elapsed());
         for (id, claim) in &newest {
             let Some(run) = self.open.get(id).copied() else { continue };
             let attempt = self.folder.attempt(*id, *claim);
             let owner = read_claim(&attempt).ok().flatten().and_then(|claim| claim.owner);
+            let life = owner.as_ref().map(|owner| self.beats.look(owner, now));
             let job = owner.map(|owner| job_of(&owner).to_owned());
+            if life == Some(Life::Gone) {
+                self.silent.extend(job.clone());
+            }
             match self.under_way.get_mut(id) {
                 Some(known) if known.claim == *claim => known.job = job,
                 _ if job.is_none() => continue,

@@ -78,10 +78,11 @@ impl SlurmError {
         };
         let lower = message.to_ascii_lowercase();
         let knows = |word: &str| lower.contains(word);
-        let help = if knows("partition") {
-            "`sinfo` lists the partitions; name one with --partition"
-        } else if knows("account") {
+        // Of both where an account may not use a partition.
+        let help = if knows("account") {
             "name one of your accounts with --account: `sacctmgr show associations user=$USER` lists them"
+        } else if knows("partition") {
+            "`sinfo` lists the partitions; name one with --partition"
         } else if knows("qos") {
             "name a QOS that you may use with --qos: `sacctmgr show qos` lists them"
         } else if knows("node configuration") || knows("generic resource") || knows("gres") {
