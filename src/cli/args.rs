@@ -28,7 +28,7 @@ const EXIT_CODES: &str = "Exit codes: 0 all runs finished, 100 some failed, 4 no
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Execute what is missing of a sweep and rank the configurations.
-    Sweep(SweepArgs),
+    Sweep(Box<SweepArgs>),
     /// Say what a sweep would do: what is done, new, failed or stale, and why.
     Plan(PlanArgs),
     /// Show the networks of a sweep: layers, shapes, parameters, costs.

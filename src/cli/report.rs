@@ -142,9 +142,9 @@ impl<'a> Report<'a> {
         let pilots = fs::read_dir(self.folder.pilots()).into_iter().flatten().flatten();
         let pilots = pilots.filter_map(|pilot| pilot.file_name().into_string().ok());
         let journals = pilots.map(|pilot| self.folder.pilot(&pilot).journal());
-        let acts = journals.chain([self.folder.journal()]).flat_map(|journal| {
-            lines::read::<JournalEntry>(&journal).unwrap_or_default()
-        });
+        let acts = journals
+            .chain([self.folder.journal()])
+            .flat_map(|journal| lines::read::<JournalEntry>(&journal).unwrap_or_default());
         let hosts = acts.filter_map(|act| match act {
             JournalEntry::SweepStarted { host, .. } => host,
             _ => None,

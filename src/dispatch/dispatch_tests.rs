@@ -230,7 +230,10 @@ fn shared<'a>(
         host: inventory.host(None, 1),
         done_before: 0,
         record_of: &record,
-        policy: RunPolicy { retries: Retries { count: 0, ..Retries::default() }, ..RunPolicy::default() },
+        policy: RunPolicy {
+            retries: Retries { count: 0, ..Retries::default() },
+            ..RunPolicy::default()
+        },
         jobs: 2,
         fail_fast: false,
     };

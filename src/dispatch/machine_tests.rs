@@ -209,7 +209,11 @@ fn what_another_dispatcher_has_waits_behind_what_nobody_has() {
     let mut machine = machine(3, 1, RunPolicy::default());
     let elsewhere = || vec![Verdict::Elsewhere { again: seconds(5) }];
     assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
-    assert_eq!(machine.ended(seconds(0), 0, elsewhere()), [], "it was not tried: nothing is settled");
+    assert_eq!(
+        machine.ended(seconds(0), 0, elsewhere()),
+        [],
+        "it was not tried: nothing is settled"
+    );
     assert_eq!(started(&machine.tick(seconds(0))), [(1, 1)]);
     assert!(!machine.is_left_to_others());
     machine.ended(seconds(6), 1, vec![Verdict::Result]);
@@ -229,8 +233,7 @@ fn what_another_dispatcher_has_waits_behind_what_nobody_has() {
 fn lanes_go_on_without_the_one_that_is_elsewhere() {
     let mut machine = on_cores(&[group(&[0, 1, 2])], 1, RunPolicy::default(), false);
     machine.tick(seconds(0));
-    let verdicts =
-        vec![Verdict::Waits, Verdict::Elsewhere { again: seconds(5) }, Verdict::Gone];
+    let verdicts = vec![Verdict::Waits, Verdict::Elsewhere { again: seconds(5) }, Verdict::Gone];
     assert_eq!(machine.ended(seconds(0), 0, verdicts), []);
     assert_eq!(started(&machine.tick(seconds(0))), [(0, 1)]);
     assert_eq!(machine.runs(0), [0]);

@@ -46,8 +46,8 @@ use crate::spec::run_policy::RunPolicy;
 use crate::units::show_bytes;
 use leasing::Leasing;
 use machine::{Act, Machine, Verdict};
-use ownership::{Had, Ownership};
 use occupancy::{Host, Kind, Place};
+use ownership::{Had, Ownership};
 use verdict::{Log, judge};
 use work::Work;
 
@@ -354,7 +354,9 @@ impl Dispatcher<'_> {
                 active.lost.push(lane.run);
                 self.executor.stop(*group, crate::executor::Stop::AtOnce);
             }
-            self.notice(&format!("run {id} was taken over by another dispatcher: stopping it here"));
+            self.notice(&format!(
+                "run {id} was taken over by another dispatcher: stopping it here"
+            ));
         }
         Ok(())
     }
@@ -387,15 +389,13 @@ impl Dispatcher<'_> {
         self.group_over(group, verdicts)
     }
 
-    fn group_over(
-        &mut self,
-        group: usize,
-        verdicts: Vec<Verdict>,
-    ) -> Result<(), DispatchError> {
+    fn group_over(&mut self, group: usize, verdicts: Vec<Verdict>) -> Result<(), DispatchError> {
         if verdicts.contains(&Verdict::DiskFull) && !self.machine.is_paused() {
             self.notice("the disk is full: waiting for room, then the sweep goes on by itself");
         }
-        let Some(ActiveGroup { lanes, log, .. }) = self.active.remove(&group) else { return Ok(()) };
+        let Some(ActiveGroup { lanes, log, .. }) = self.active.remove(&group) else {
+            return Ok(());
+        };
         let acts = self.machine.ended(self.begun.elapsed(), group, verdicts);
         for act in acts {
             match act {

@@ -56,8 +56,7 @@ impl Cluster {
 
     fn sweep_command(&self, arguments: &[&str]) -> Command {
         let fixed = ["sweep", "sweep.toml", "--slurm", "--pilots", "2", "--poll", "100ms"];
-        let lease: &[&str] =
-            if arguments.contains(&"--lease") { &[] } else { &["--lease", "3s"] };
+        let lease: &[&str] = if arguments.contains(&"--lease") { &[] } else { &["--lease", "3s"] };
         self.command(&[&fixed, lease, arguments].concat())
     }
 
@@ -98,7 +97,8 @@ impl Cluster {
         let mut results = BTreeMap::new();
         let pilots = fs::read_dir(self.sandbox.sweep_folder("tiny").join("pilots")).unwrap();
         for pilot in pilots.flatten() {
-            let journal = fs::read_to_string(pilot.path().join("journal.jsonl")).unwrap_or_default();
+            let journal =
+                fs::read_to_string(pilot.path().join("journal.jsonl")).unwrap_or_default();
             for line in journal.lines() {
                 let act: Value = serde_json::from_str(line.split_once(' ').unwrap().1).unwrap();
                 if act["outcome"] == "result" {
@@ -256,6 +256,13 @@ fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
     assert!(output.stderr().contains("it failed (FAILED)"), "{}", output.stderr());
     assert_eq!(cluster.submissions().len(), 2, "{}", output.stderr());
     assert!(cluster.submissions()[1].contains("--array=0-0"));
+    let goes_on = |run: &PathBuf| {
+        let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
+        let begun = events.lines().filter(|line| line.contains("\"event\":\"started\""));
+        begun.skip(1).any(|line| !line.contains("\"resumed_at_step\":0,"))
+    };
+    let runs = cluster.sandbox.run_folders("tiny");
+    assert_eq!(runs.iter().filter(|run| goes_on(run)).count(), 1, "from its checkpoint");
     cluster.expect_results_of(&local(&long()), 4);
     assert_eq!(workers_of(&cluster.sandbox.path("")), [] as [u32; 0]);
 }

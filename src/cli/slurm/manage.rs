@@ -32,7 +32,8 @@ fn status(args: &SlurmSweepArgs) -> Result<ExitCode, CliError> {
     let submission = submitted(&folder)?;
     let mut out = std::io::stdout().lock();
     let holders = holders(&folder)?;
-    let failed = plan.runs.iter().filter(|run| matches!(run.state, RunState::Failed { .. })).count();
+    let failed =
+        plan.runs.iter().filter(|run| matches!(run.state, RunState::Failed { .. })).count();
     let under_way: usize = holders.values().sum();
     writeln!(
         out,
@@ -65,7 +66,9 @@ fn holders(folder: &SweepFolder) -> Result<BTreeMap<String, usize>, CliError> {
 /// A job in a line: `  17_3  running on n2  1 run`.
 fn line(task: &Task, runs: usize) -> String {
     let stands = match &task.state {
-        TaskState::Pending => task.why_it_waits().unwrap_or_else(|| "waiting for its turn".to_owned()),
+        TaskState::Pending => {
+            task.why_it_waits().unwrap_or_else(|| "waiting for its turn".to_owned())
+        }
         TaskState::Running if runs == 1 => format!("running on {}, 1 run", task.node),
         TaskState::Running => format!("running on {}, {runs} runs", task.node),
         TaskState::Ended(state) => task.why_it_failed().unwrap_or_else(|| state.to_lowercase()),

@@ -117,11 +117,14 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     };
     let pilots = orchestra.submission.options.pilots.unwrap_or(PILOTS);
     orchestra.wanted = pilots.min(groups);
-    orchestra.show(&mut boards, &SweepEvent::Started {
-        runs: total,
-        done_before: session.plan.counts.done,
-        jobs: session.placing.at_once() * pilots as usize,
-    });
+    orchestra.show(
+        &mut boards,
+        &SweepEvent::Started {
+            runs: total,
+            done_before: session.plan.counts.done,
+            jobs: session.placing.at_once() * pilots as usize,
+        },
+    );
     orchestra.conduct(live as u32, &mut boards)
 }
 
@@ -230,9 +233,7 @@ impl Orchestra<'_> {
     fn show(&mut self, boards: &mut Boards<'_>, event: &SweepEvent) {
         self.progress.show(event);
         if let Some(problem) = boards.observe(event) {
-            self.notice(&format!(
-                "a CSV could not be written, it is tried again later: {problem}"
-            ));
+            self.notice(&format!("a CSV could not be written, it is tried again later: {problem}"));
         }
     }
 
@@ -275,7 +276,7 @@ impl Orchestra<'_> {
                 }
             }
             if !self.desk.wait(LOOK.min(poll)) {
-                return Ok(self.detach(boards)?);
+                return self.detach(boards);
             }
         }
         let left = self.watch.left();
@@ -427,7 +428,8 @@ impl Orchestra<'_> {
         let last = last.map_or_else(
             || "their jobs left no trace in the queue".to_owned(),
             |task| {
-                let why = task.why_it_failed().unwrap_or_else(|| format!("pilot {} ended", task.name()));
+                let why =
+                    task.why_it_failed().unwrap_or_else(|| format!("pilot {} ended", task.name()));
                 why + &self.words_of(task)
             },
         );

@@ -42,7 +42,8 @@ const SPARING: u32 = 20;
 pub fn pilot(folder: &Path) -> Result<ExitCode, CliError> {
     set_role(Role::Dispatcher);
     let time_is_up = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGUSR1, Arc::clone(&time_is_up)).map_err(DispatchError::Signals)?;
+    signal_hook::flag::register(SIGUSR1, Arc::clone(&time_is_up))
+        .map_err(DispatchError::Signals)?;
     let recorded = Recorded::open(&folder.display().to_string(), Path::new(""))?;
     let Some(Submission { orders, options, .. }) = Submission::read(&recorded.folder)? else {
         return Err(CliError::Cluster {
@@ -110,9 +111,8 @@ fn file_args(recorded: &Recorded, orders: &PilotOrders) -> Result<FileArgs, CliE
         help: "it was written by another version of gridlane: cancel and submit again".to_owned(),
     };
     let devices = orders.devices.as_deref().map(str::parse).transpose();
-    let devices = devices.map_err(|error: crate::dispatch::inventory::BadDeviceChoice| {
-        bad(error.to_string())
-    })?;
+    let devices = devices
+        .map_err(|error: crate::dispatch::inventory::BadDeviceChoice| bad(error.to_string()))?;
     Ok(FileArgs {
         file: recorded.folder.sweep_file(),
         overrides: Vec::new(),

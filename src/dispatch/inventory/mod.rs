@@ -193,11 +193,9 @@ impl Inventory {
                 None => models.push((&gpu.name, 1, gpu.free)),
             }
         }
-        let model = |(name, count, free): (&str, usize, u64)| {
-            match free {
-                UNKNOWN_MEMORY => format!("{count} x {name}"),
-                _ => format!("{count} x {name} ({} free)", show_bytes(free)),
-            }
+        let model = |(name, count, free): (&str, usize, u64)| match free {
+            UNKNOWN_MEMORY => format!("{count} x {name}"),
+            _ => format!("{count} x {name} ({} free)", show_bytes(free)),
         };
         models.into_iter().map(model).collect::<Vec<String>>().join(", ")
     }

@@ -9,7 +9,9 @@ use crate::units::show_duration;
 #[derive(Debug, thiserror::Error)]
 pub enum SlurmError {
     /// A program of Slurm is not on the path.
-    #[error("`{program}` is not on the path: this machine has no Slurm, or its module is not loaded")]
+    #[error(
+        "`{program}` is not on the path: this machine has no Slurm, or its module is not loaded"
+    )]
     Missing {
         /// Which.
         program: &'static str,

@@ -75,7 +75,12 @@ impl SlurmOptions {
     }
 
     /// The command line of `sbatch` for `pilots` jobs called `name`, whose logs go to `logs`.
-    pub fn arguments(&self, name: &str, pilots: u32, (script, logs): (&Path, &Path)) -> Vec<String> {
+    pub fn arguments(
+        &self,
+        name: &str,
+        pilots: u32,
+        (script, logs): (&Path, &Path),
+    ) -> Vec<String> {
         let mut arguments: Vec<String> = vec![
             "--parsable".to_owned(),
             format!("--job-name={name}"),

@@ -65,20 +65,34 @@ impl Task {
         let says = match reason {
             "" | "None" | "Priority" => return None,
             "Resources" => "waiting for nodes to become free".to_owned(),
-            "BeginTime" => "put back into the queue; Slurm starts such jobs two minutes later".to_owned(),
-            "DependencyNeverSatisfied" | "BadConstraints" | "PartitionTimeLimit"
-            | "PartitionNodeLimit" | "InvalidQOS" | "InvalidAccount" => format!("{reason}: {never}"),
+            "BeginTime" => {
+                "put back into the queue; Slurm starts such jobs two minutes later".to_owned()
+            }
+            "DependencyNeverSatisfied"
+            | "BadConstraints"
+            | "PartitionTimeLimit"
+            | "PartitionNodeLimit"
+            | "InvalidQOS"
+            | "InvalidAccount" => format!("{reason}: {never}"),
             "JobHeldUser" => "held: `scontrol release` lets it go".to_owned(),
             "JobHeldAdmin" => "held by an administrator, who alone can let it go".to_owned(),
             "launch failed requeued held" | "launch_failed_requeued_held" => {
-                "a node could not start it, and Slurm holds it: `scontrol release` lets it go".to_owned()
+                "a node could not start it, and Slurm holds it: `scontrol release` lets it go"
+                    .to_owned()
             }
-            "PartitionDown" | "PartitionInactive" => format!("{reason}: the partition takes no jobs now"),
+            "PartitionDown" | "PartitionInactive" => {
+                format!("{reason}: the partition takes no jobs now")
+            }
             _ if reason.starts_with("ReqNodeNotAvail") => {
                 format!("{reason}: nodes are down, drained or reserved (maintenance?)")
             }
-            _ if reason.contains("Limit") || reason.starts_with("QOS") || reason.starts_with("Assoc") => {
-                format!("{reason}: a limit of your account or QOS; it starts when others of yours end")
+            _ if reason.contains("Limit")
+                || reason.starts_with("QOS")
+                || reason.starts_with("Assoc") =>
+            {
+                format!(
+                    "{reason}: a limit of your account or QOS; it starts when others of yours end"
+                )
             }
             _ => reason.to_owned(),
         };

@@ -80,7 +80,9 @@ pub struct PilotOrders {
 impl PilotOrders {
     /// How long a pilot may be silent before its runs are taken over.
     pub fn lease(&self) -> Duration {
-        Duration::try_from_secs_f64(self.lease_s).unwrap_or(PATIENCE).max(Duration::from_millis(100))
+        Duration::try_from_secs_f64(self.lease_s)
+            .unwrap_or(PATIENCE)
+            .max(Duration::from_millis(100))
     }
 }
 
@@ -169,7 +171,8 @@ impl Submission {
             }
         }
         let mut tasks = self.queue(slurm)?;
-        let live = |batch: &Batch| tasks.iter().any(|task| task.is_live() && task.batch == batch.name);
+        let live =
+            |batch: &Batch| tasks.iter().any(|task| task.is_live() && task.batch == batch.name);
         self.batches.retain(live);
         tasks.retain(|task| self.batches.iter().any(|batch| batch.name == task.batch));
         self.write(folder)?;
