@@ -187,7 +187,7 @@ fn jobs_that_vanish_are_replaced_and_those_that_are_forgotten_are_not_missed() {
 
 #[test]
 fn a_slurm_that_falls_silent_ends_no_sweep() {
-    let cluster = Cluster::new(TINY, &["ok"]);
+    let cluster = Cluster::new(&long(), &["ok"]);
     cluster.sandbox.write("slurm/silent", "1000000");
     let ran = cluster.sweep(&[]).expect_code(0);
     assert_eq!(cluster.submissions().len(), 1, "{}", ran.stderr());
@@ -252,6 +252,12 @@ fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
     });
     let pilot = cluster.pilots()[0];
     signal(pilot, "KILL");
+    wait_until("it is gone", || !cluster.pilots().contains(&pilot));
+    let his = |run: &&PathBuf| {
+        let claim = fs::read_to_string(run.join("claim.json")).unwrap_or_default();
+        claim.contains(&format!("-{pilot}\"")) && run.join("checkpoint/state.json").exists()
+    };
+    let his = cluster.attempts().iter().filter(his).count();
     let output = Ran(child.wait_with_output().unwrap()).expect_code(0);
     assert!(output.stderr().contains("it failed (FAILED)"), "{}", output.stderr());
     assert_eq!(cluster.submissions().len(), 2, "{}", output.stderr());
@@ -262,7 +268,7 @@ fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
         begun.skip(1).any(|line| !line.contains("\"resumed_at_step\":0,"))
     };
     let runs = cluster.sandbox.run_folders("tiny");
-    assert_eq!(runs.iter().filter(|run| goes_on(run)).count(), 1, "from its checkpoint");
+    assert_eq!(runs.iter().filter(|run| goes_on(run)).count(), his, "from its checkpoint");
     cluster.expect_results_of(&local(&long()), 4);
     assert_eq!(workers_of(&cluster.sandbox.path("")), [] as [u32; 0]);
 }
