@@ -69,7 +69,7 @@ impl Runs {
         let folders = runs.iter().map(|&run| self.folder(run).path().to_owned()).collect();
         let data = self.root.path().to_owned();
         work(
-            &Assignment { folders, data, attempt: 1, device: DeviceId::Cpu },
+            &Assignment { folders, data, attempt: 1, devices: vec![DeviceId::Cpu] },
             &AtomicBool::new(stop),
         )
     }

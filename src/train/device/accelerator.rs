@@ -1,12 +1,14 @@
 //! An accelerator as the engine sees it, and memory on it.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
 use super::backend::{Address, Argument, Backend, Product};
+use super::collective::{Gathered, Meeting};
 use super::error::DeviceError;
 
 /// The most threads of one lane in a launch, and numbers of one lane in a buffer: kernels count in 32
@@ -24,19 +26,43 @@ struct Open {
     /// Bytes that are allocated, and the most that ever were.
     bytes: AtomicUsize,
     peak: AtomicUsize,
+    /// Calls of the backend that have not returned.
+    calls: Arc<AtomicUsize>,
+}
+
+/// The backend, for one call. Whoever wants to know may see that it is under way.
+pub(super) struct Call<'a>(&'a Open);
+
+impl Deref for Call<'_> {
+    type Target = dyn Backend;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0.backend
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Open {
+    fn call(&self) -> Call<'_> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Call(self)
+    }
+
     /// Memory of that size, all of it 0.
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
-        let address = self.backend.allocate(bytes)?;
+        let address = self.call().allocate(bytes)?;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(bytes, Ordering::Relaxed);
         Ok(address)
     }
 
     fn release(&self, address: Address, bytes: usize) {
-        self.backend.release(address);
+        self.call().release(address);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -64,7 +90,40 @@ impl Accelerator {
             scratch: Mutex::new((Address::NONE, 0)),
             bytes: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            calls: Arc::default(),
         }))
+    }
+
+    /// The backend, for one call.
+    pub(super) fn call(&self) -> Call<'_> {
+        self.0.call()
+    }
+
+    /// How many calls of it have not returned: a thread in one of them may use no processor and get
+    /// on all the same, with what it waits for.
+    pub fn calls(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.0.calls)
+    }
+
+    /// By what several ranks find one another; the first of them asks for it.
+    ///
+    /// # Errors
+    /// When a library is missing, or the accelerator fails.
+    pub fn meeting(&self) -> Result<Meeting, DeviceError> {
+        self.call().meeting()
+    }
+
+    /// Meets the accelerators of the other ranks as `rank` of `world`. Returns when all are there.
+    ///
+    /// # Errors
+    /// As [`meeting`](Self::meeting), or when two ranks have the same accelerator.
+    pub fn meet(
+        &self,
+        meeting: &Meeting,
+        [rank, world]: [usize; 2],
+    ) -> Result<Gathered, DeviceError> {
+        let collective = self.call().meet(meeting, [rank, world])?;
+        Ok(Gathered::new(self.clone(), collective))
     }
 
     /// What it is called.
@@ -124,7 +183,7 @@ impl Accelerator {
         let threads = counted("a launch", threads)?;
         let mut all = [Argument::Count(threads); MOST_ARGUMENTS];
         all[1..=N].copy_from_slice(&arguments);
-        self.0.backend.launch(kernel, [threads, counted("a launch", lanes)?], &all[..=N])
+        self.call().launch(kernel, [threads, counted("a launch", lanes)?], &all[..=N])
     }
 
     /// Queues matrix products.
@@ -135,7 +194,7 @@ impl Accelerator {
         if product.batch == 0 || product.size.contains(&0) {
             return Ok(());
         }
-        self.0.backend.multiply(product)
+        self.call().multiply(product)
     }
 
     /// The most bytes that were ever allocated here; what libraries allocate for themselves is not
@@ -149,7 +208,7 @@ impl Accelerator {
     /// # Errors
     /// When something queued fails.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
-        self.0.backend.synchronize()
+        self.call().synchronize()
     }
 }
 
@@ -212,7 +271,7 @@ impl Memory {
         if numbers.is_empty() {
             return Ok(());
         }
-        self.accelerator.0.backend.upload(place, bytemuck::cast_slice(numbers))
+        self.accelerator.call().upload(place, bytemuck::cast_slice(numbers))
     }
 
     /// Waits for all that is queued and reads numbers from place `first`, counted in them, on.
@@ -227,7 +286,7 @@ impl Memory {
         if numbers.is_empty() {
             return Ok(());
         }
-        self.accelerator.0.backend.download(place, bytemuck::cast_slice_mut(numbers))
+        self.accelerator.call().download(place, bytemuck::cast_slice_mut(numbers))
     }
 
     fn place<T>(&self, first: usize, len: usize) -> Address {
