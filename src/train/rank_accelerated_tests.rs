@@ -23,9 +23,11 @@ fn gang_on<R: Send>(
     }
 }
 
-/// Do products of one lane have the same bits in a group of several? cuBLAS does not promise it.
+/// Do products of one lane have the same bits in a group of several? cuBLAS does not promise it, the
+/// one that pretends has them.
 fn makes_the_same_products(accelerators: &[Accelerator]) -> bool {
-    !accelerators[0].name().starts_with("cuda:")
+    let name = accelerators[0].name();
+    !name.starts_with("cuda:") || name.contains("fake")
 }
 
 /// Steps that are compared: rounding grows with them.
@@ -162,7 +164,6 @@ fn measurements_and_clipping_are_those_of_one_rank() {
     }
 }
 
-/// The lanes of the group, and the group.
 #[test]
 fn lanes_on_two_ranks_are_each_alone_on_two_ranks_to_the_last_bit() {
     let mix = Augmentation::of(vec![Operation::Mixup { alpha: 0.4 }]);
@@ -179,24 +180,25 @@ fn lanes_on_two_ranks_are_each_alone_on_two_ranks_to_the_last_bit() {
         let run = |lanes: &[RunConfig]| {
             gang_on(&accelerators, lanes, &images, |mut trainer| {
                 let end = trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
-                if !matches!(end, EpochEnd::Diverged) {
-                    trainer.validate().unwrap();
-                }
+                let loss = match end {
+                    EpochEnd::Diverged => vec![None; lanes.len()],
+                    _ => trainer.validate().unwrap(),
+                };
                 let divergences: Vec<_> =
                     (0..lanes.len()).map(|lane| trainer.divergence(lane).cloned()).collect();
-                (files(&trainer), parameters(&trainer), divergences)
+                (files(&trainer), loss, divergences)
             })
         };
-        let (group, whole, diverged) = run(&lanes).remove(0);
+        let (group, validated, diverged) = run(&lanes).remove(0);
         assert!(diverged[3].is_some() && diverged[..3].iter().all(Option::is_none), "{diverged:?}");
-        if !makes_the_same_products(&accelerators) {
-            assert!(whole.iter().all(|number| number.is_finite()));
-            continue;
-        }
         for (n, lane) in lanes.iter().enumerate() {
-            let ranks = run(std::slice::from_ref(lane));
-            assert!(ranks[0].0[0] == group[n], "lane {n}");
-            assert_eq!(ranks[0].2[0], diverged[n]);
+            let (alone, loss, divergence) = run(std::slice::from_ref(lane)).remove(0);
+            if makes_the_same_products(&accelerators) {
+                assert!(alone[0] == group[n], "lane {n}");
+                assert_eq!(divergence[0], diverged[n]);
+            }
+            let losses = loss[0].zip(validated[n]).map(|(a, b)| (a.loss - b.loss).abs());
+            assert!(losses.is_none_or(|apart| apart < 2e-4), "lane {n}: {losses:?}");
         }
     }
 }
