@@ -126,7 +126,9 @@ fn lanes_on_two_gpus_are_each_what_they_are_alone_also_after_a_kill() {
         let mut crashing = command(&together, &libraries, &["--lanes", "4"]);
         let killed = !crashing.env("GRIDLANE_CRASH_AT", place).status().unwrap().success();
         assert_eq!(killed, place != "worker:1000");
-        sweep(&together, &libraries, &["--lanes", "4"]).expect_code(0).expect_no_panic();
+        if killed {
+            sweep(&together, &libraries, &["--lanes", "4"]).expect_code(0).expect_no_panic();
+        }
         assert_eq!(workers_of(&together.path("")), [] as [u32; 0], "{place}");
         assert!(results(&together) == results(&alone), "{place}");
     }
