@@ -181,7 +181,7 @@ def ranks(program, name, gpus):
             return {"failed": (failed or (err or out).strip().splitlines() or ["no rows"])[-1]}
         weights = {}
         for record in pathlib.Path(folder, "ranks").glob("*/run.json"):
-            devices = str(json.loads(record.read_text())["config"]["devices"])
+            devices = str(json.loads(record.read_text())["config"].get("devices", 1))
             files = sorted(record.parent.glob("checkpoint/*.safetensors"))
             weights[devices] = numbers(files[-1])
         losses = [max(abs(float(rows["1"][key]) - float(rows["2"][key])) for key in ("train_loss", "val_loss", "test_loss"))]

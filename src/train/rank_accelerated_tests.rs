@@ -220,11 +220,11 @@ fn ranks_stop_together_and_go_on_to_the_same_bits() {
                     let rank = trainer.ranks.peers().unwrap().rank();
                     let mut ended = false;
                     while !ended {
-                        let end = trainer.train_epoch(&mut |report| {
-                            match report.step == stop && rank == by {
-                                true => ControlFlow::Break(()),
-                                false => ControlFlow::Continue(()),
-                            }
+                        let end = trainer.train_epoch(&mut |report| match report.step == stop
+                            && rank == by
+                        {
+                            true => ControlFlow::Break(()),
+                            false => ControlFlow::Continue(()),
                         });
                         ended = matches!(end.unwrap(), EpochEnd::Stopped);
                     }
@@ -244,15 +244,16 @@ fn ranks_stop_together_and_go_on_to_the_same_bits() {
 fn a_rank_whose_parameters_change_is_noticed_at_the_end_of_the_epoch() {
     let (config, images) = (on(2, &mlp()), data(32, [1, 8, 8]));
     for accelerators in emulated::gangs(2) {
-        let found = gang_on(&accelerators, std::slice::from_ref(&config), &images, |mut trainer| {
-            trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
-            if trainer.ranks.peers().unwrap().rank() == 1 {
-                let parameter = trainer.network.parameters_mut().next().unwrap();
-                parameter.value.write(|value| value[7] += 1e-3).unwrap();
-            }
-            let end = trainer.train_epoch(&mut |_| ControlFlow::Continue(()));
-            end.unwrap_err().to_string()
-        });
+        let found =
+            gang_on(&accelerators, std::slice::from_ref(&config), &images, |mut trainer| {
+                trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+                if trainer.ranks.peers().unwrap().rank() == 1 {
+                    let parameter = trainer.network.parameters_mut().next().unwrap();
+                    parameter.value.write(|value| value[7] += 1e-3).unwrap();
+                }
+                let end = trainer.train_epoch(&mut |_| ControlFlow::Continue(()));
+                end.unwrap_err().to_string()
+            });
         let expected = "after epoch 2, 1 of 2 ranks hold other parameters than rank 0: rank 1";
         assert_eq!(found, [expected; 2]);
     }
@@ -288,13 +289,14 @@ fn times_of_steps_are_told_of_several_ranks() {
     let config = on(2, &mlp());
     for accelerators in emulated::gangs(2) {
         let images = data(64, [1, 8, 8]);
-        let times = gang_on(&accelerators, std::slice::from_ref(&config), &images, |mut trainer| {
-            trainer.keep_rank_times(3);
-            match trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap() {
-                EpochEnd::Complete(stats) => (stats.times.unwrap(), trainer.kept_rank_times()),
-                end => panic!("{end:?}"),
-            }
-        });
+        let times =
+            gang_on(&accelerators, std::slice::from_ref(&config), &images, |mut trainer| {
+                trainer.keep_rank_times(3);
+                match trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap() {
+                    EpochEnd::Complete(stats) => (stats.times.unwrap(), trainer.kept_rank_times()),
+                    end => panic!("{end:?}"),
+                }
+            });
         for (times, kept) in times {
             assert_eq!(kept.len(), 3);
             for times in kept.iter().chain([&times]) {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::ranks::{long, process_of, results, signal, trains};
 use crate::sandbox::{Ran, Sandbox, TINY, read_csv, workers_of};
+use crate::signals::wait_until;
 
 const TWO_GPUS: &str =
     "cores = 4\nmemory_gib = 4\n[[gpu]]\nname = \"fake\"\nmemory_gib = 4\ncount = 2\n";
@@ -47,7 +48,8 @@ fn libraries() -> Option<PathBuf> {
             }
         }
         fs::write(path("entries.inc"), entries).unwrap();
-        let includes = [folder.path(), &device.join("kernels")].map(|f| format!("-I{}", f.display()));
+        let includes =
+            [folder.path(), &device.join("kernels")].map(|f| format!("-I{}", f.display()));
         for (source, libraries) in [
             ("driver.cpp", &["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"][..]),
             ("nccl.cpp", &["libnccl.so.2"]),
@@ -71,8 +73,7 @@ fn libraries() -> Option<PathBuf> {
 /// The program with these arguments, on two GPUs that pretend.
 fn command(sandbox: &Sandbox, libraries: &Path, arguments: &[&str]) -> Command {
     sandbox.write("machine.toml", TWO_GPUS);
-    let arguments =
-        [&["sweep", "sweep.toml", "--inventory", "machine.toml"], arguments].concat();
+    let arguments = [&["sweep", "sweep.toml", "--inventory", "machine.toml"], arguments].concat();
     let mut command = sandbox.command(&arguments);
     command
         .env("GRIDLANE_CUDA_LIBS", libraries)
@@ -90,10 +91,12 @@ fn sweep(sandbox: &Sandbox, libraries: &Path, arguments: &[&str]) -> Ran {
 fn a_sweep_over_gpus_trains_alike_and_says_where_the_time_goes() {
     let Some(libraries) = libraries() else { return };
     let sandbox = Sandbox::new(
-        &TINY.replace("lr = [0.05, 0.2]", "devices = [1, 2]\nsync_batch_norm = [false, true]").replace(
-            "batch_size = 16",
-            "batch_size = 16\nbatch_norm = true\nlr_scaling = \"linear\"\nlr = 0.02",
-        ),
+        &TINY
+            .replace("lr = [0.05, 0.2]", "devices = [1, 2]\nsync_batch_norm = [false, true]")
+            .replace(
+                "batch_size = 16",
+                "batch_size = 16\nbatch_norm = true\nlr_scaling = \"linear\"\nlr = 0.02",
+            ),
     );
     sweep(&sandbox, &libraries, &["lr_scaling=none"]).expect_code(0).expect_no_panic();
     let rows = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
@@ -140,6 +143,11 @@ fn failure(libraries: &Path, rank: usize, name: &str) -> (String, Duration) {
     let mut command = command(&sandbox, libraries, &[]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     trains(&sandbox);
+    // After an epoch ranks agree on much in main memory; in the midst of the next one they sum.
+    wait_until("the next epoch is under way", || {
+        let events = fs::read_to_string(sandbox.run_folders("tiny")[0].join("events.jsonl"));
+        events.is_ok_and(|events| events.contains("\"epoch\":2"))
+    });
     let begun = Instant::now();
     signal(process_of(&sandbox, rank), name);
     let output = child.wait_with_output().unwrap();
@@ -173,7 +181,8 @@ fn runs_on_several_gpus_without_nccl_are_refused_and_those_on_one_are_not() {
     for library in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"] {
         fs::copy(libraries.join(library), without.path().join(library)).unwrap();
     }
-    let text = TINY.replace("lr = [0.05, 0.2]", "devices = [1, 2]").replace("seeds = 2", "seeds = 1");
+    let text =
+        TINY.replace("lr = [0.05, 0.2]", "devices = [1, 2]").replace("seeds = 2", "seeds = 1");
     let sandbox = Sandbox::new(&text);
     let ran = sweep(&sandbox, without.path(), &[]);
     let rows = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
