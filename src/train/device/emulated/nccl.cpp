@@ -9,16 +9,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <memory>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <vector>
 
 #include "streams.hpp"
 
-enum { SUCCESS = 0, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5 };
+enum { SUCCESS = 0, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5, REMOTE_ERROR = 6 };
 
 // Numbers that a rank shows the others at a time.
 enum { WINDOW = 1 << 14, MOST = 16 };
@@ -45,11 +45,15 @@ static thread_local const char *said = "";
 
 static int fail(int error, const char *why) { return said = why, error; }
 
-// Waits for all ranks, as a kernel on a GPU does: for ever.
+// Waits for all ranks, as a kernel on a GPU does: for ever, or so long that a test fails.
 static void meet(Comm *comm) {
     comm->ranks[comm->rank].met = ++comm->met;
+    time_t end = time(nullptr) + 120;
     for (int rank = 0; rank < comm->world; ++rank)
-        while (comm->ranks[rank].met < comm->met) usleep(20);
+        while (comm->ranks[rank].met < comm->met && !comm->failed) {
+            usleep(20);
+            if (time(nullptr) > end) comm->failed = REMOTE_ERROR;
+        }
 }
 
 static void sum(Comm *comm, float *numbers, size_t len) {
@@ -84,7 +88,12 @@ static thread_local std::vector<Sum> group;
 
 extern "C" {
 const char *ncclGetErrorString(int error) {
-    return error == SYSTEM_ERROR ? "unhandled system error" : error == SUCCESS ? "no error" : "invalid usage";
+    switch (error) {
+    case SUCCESS: return "no error";
+    case SYSTEM_ERROR: return "unhandled system error";
+    case REMOTE_ERROR: return "remote process exited or there was a network error";
+    default: return "invalid usage";
+    }
 }
 const char *ncclGetLastError(void *) { return said; }
 
@@ -117,7 +126,7 @@ int ncclCommInitRank(Comm **made, int world, Id id, int rank) {
 }
 
 int ncclCommGetAsyncError(Comm *comm, int *error) {
-    if (comm->failed) said = "ranks sum other numbers";
+    if (comm->failed) said = comm->failed == REMOTE_ERROR ? "a rank does not come" : "ranks sum other numbers";
     return *error = comm->failed, SUCCESS;
 }
 
