@@ -1,7 +1,6 @@
 //! An accelerator as the engine sees it, and memory on it.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,39 +29,33 @@ struct Open {
     calls: Arc<AtomicUsize>,
 }
 
-/// The backend, for one call. Whoever wants to know may see that it is under way.
-pub(super) struct Call<'a>(&'a Open);
-
-impl Deref for Call<'_> {
-    type Target = dyn Backend;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.0.backend
-    }
-}
+/// A call of the backend that is under way, for whoever wants to know.
+pub(super) struct Call<'a>(&'a AtomicUsize);
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Open {
     fn call(&self) -> Call<'_> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        Call(self)
+        Call(&self.calls)
     }
 
     /// Memory of that size, all of it 0.
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
-        let address = self.call().allocate(bytes)?;
+        let _call = self.call();
+        let address = self.backend.allocate(bytes)?;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(bytes, Ordering::Relaxed);
         Ok(address)
     }
 
     fn release(&self, address: Address, bytes: usize) {
-        self.call().release(address);
+        let _call = self.call();
+        self.backend.release(address);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -94,7 +87,7 @@ impl Accelerator {
         }))
     }
 
-    /// The backend, for one call.
+    /// Says that the backend is called until what is returned goes.
     pub(super) fn call(&self) -> Call<'_> {
         self.0.call()
     }
@@ -110,7 +103,8 @@ impl Accelerator {
     /// # Errors
     /// When a library is missing, or the accelerator fails.
     pub fn meeting(&self) -> Result<Meeting, DeviceError> {
-        self.call().meeting()
+        let _call = self.call();
+        self.0.backend.meeting()
     }
 
     /// Meets the accelerators of the other ranks as `rank` of `world`. Returns when all are there.
@@ -122,7 +116,8 @@ impl Accelerator {
         meeting: &Meeting,
         [rank, world]: [usize; 2],
     ) -> Result<Gathered, DeviceError> {
-        let collective = self.call().meet(meeting, [rank, world])?;
+        let _call = self.call();
+        let collective = self.0.backend.meet(meeting, [rank, world])?;
         Ok(Gathered::new(self.clone(), collective))
     }
 
@@ -183,7 +178,8 @@ impl Accelerator {
         let threads = counted("a launch", threads)?;
         let mut all = [Argument::Count(threads); MOST_ARGUMENTS];
         all[1..=N].copy_from_slice(&arguments);
-        self.call().launch(kernel, [threads, counted("a launch", lanes)?], &all[..=N])
+        let _call = self.call();
+        self.0.backend.launch(kernel, [threads, counted("a launch", lanes)?], &all[..=N])
     }
 
     /// Queues matrix products.
@@ -194,7 +190,8 @@ impl Accelerator {
         if product.batch == 0 || product.size.contains(&0) {
             return Ok(());
         }
-        self.call().multiply(product)
+        let _call = self.call();
+        self.0.backend.multiply(product)
     }
 
     /// The most bytes that were ever allocated here; what libraries allocate for themselves is not
@@ -208,7 +205,8 @@ impl Accelerator {
     /// # Errors
     /// When something queued fails.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
-        self.call().synchronize()
+        let _call = self.call();
+        self.0.backend.synchronize()
     }
 }
 
@@ -271,7 +269,8 @@ impl Memory {
         if numbers.is_empty() {
             return Ok(());
         }
-        self.accelerator.call().upload(place, bytemuck::cast_slice(numbers))
+        let _call = self.accelerator.call();
+        self.accelerator.0.backend.upload(place, bytemuck::cast_slice(numbers))
     }
 
     /// Waits for all that is queued and reads numbers from place `first`, counted in them, on.
@@ -286,7 +285,8 @@ impl Memory {
         if numbers.is_empty() {
             return Ok(());
         }
-        self.accelerator.call().download(place, bytemuck::cast_slice_mut(numbers))
+        let _call = self.accelerator.call();
+        self.accelerator.0.backend.download(place, bytemuck::cast_slice_mut(numbers))
     }
 
     fn place<T>(&self, first: usize, len: usize) -> Address {

@@ -41,6 +41,10 @@ pub trait Collective: Debug + Send {
     /// # Errors
     /// When this or something queued before fails.
     fn times(&mut self, wait: bool) -> Result<Option<SumTimes>, DeviceError>;
+
+    /// Must the accelerator stay open as long as the process lives? Closing it may wait for a sum that
+    /// waits for a rank that is gone.
+    fn is_for_good(&self) -> bool;
 }
 
 /// What the sums of a step took.
@@ -61,6 +65,9 @@ pub struct Gathered {
 
 impl Gathered {
     pub(super) fn new(accelerator: Accelerator, collective: Box<dyn Collective>) -> Self {
+        if collective.is_for_good() {
+            std::mem::forget(accelerator.clone());
+        }
         Self { accelerator, collective }
     }
 

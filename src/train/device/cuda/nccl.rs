@@ -177,9 +177,6 @@ impl Nccl {
             (functions.init_rank)(&raw mut comm, world, UniqueId(*meeting), rank)
         };
         functions.check((device, "meeting the other ranks"), comm, returned)?;
-        // The GPU's context must not be taken down while a kernel on it may wait for a rank that is
-        // gone, and that would be waited for. It ends with the process.
-        std::mem::forget(Arc::clone(compute));
         Ok(Self {
             device: device.to_owned(),
             functions,
@@ -301,5 +298,9 @@ impl Collective for Nccl {
             self.spare.extend(buckets.into_iter().chain(wait));
         }
         Ok(times)
+    }
+
+    fn is_for_good(&self) -> bool {
+        true
     }
 }

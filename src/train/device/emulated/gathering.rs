@@ -136,4 +136,8 @@ impl Collective for Gathering {
     fn times(&mut self, _wait: bool) -> Result<Option<SumTimes>, DeviceError> {
         Ok(self.times.pop_front())
     }
+
+    fn is_for_good(&self) -> bool {
+        false
+    }
 }
