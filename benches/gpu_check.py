@@ -8,11 +8,14 @@ steps, each row in fresh processes in turn, beside PyTorch as a user would write
 faster, rounded products, compiled, and as a CUDA graph; we compute in f32. A ratio is PyTorch's time
 over ours: above 1 ours is faster. Then what lanes are worth: a sweep of N runs trained together, in
 images per second over all of them, beside N runs of PyTorch one after another. Then batches of
-augmented images, beside one core and torchvision's transforms on the GPU. Last the exercise's
+augmented images, beside one core and torchvision's transforms on the GPU. Then a run on two ranks
+beside the same on one: losses and parameters, and what summing gradients takes. Where there is one
+GPU, both ranks share it, through sockets, and the times say nothing of NVLink. Last the exercise's
 own sweep, sweeps/gpu_vs_cpu.toml in its short size. What there is no time left for is left out and
 named. All that was seen goes into one JSON file. The exit code is 0 if the tests passed on a GPU.
 """
 import argparse
+import array
 import csv
 import json
 import os
@@ -56,10 +59,21 @@ LANES = {
 AUGMENTED = [("alexnet_style", 32, 128 * 64), ("strong", 32, 128 * 64), ("alexnet_style", 224, 128 * 8)]
 
 
-def run(command):
+# A run on one and on two ranks: keys of its sweep file, and the images of its two epochs.
+RANKS = {
+    "mlp": ('model = { kind = "mlp", hidden = [1024, 1024] }', MNIST, 128 * 40),
+    "alexnet32": ('model = "alexnet32"\nbatch_norm = true\nsync_batch_norm = true', CIFAR, 128 * 40),
+}
+
+# Two ranks on one GPU, which NCCL takes for two hosts: nothing but sockets is left to it.
+SHARED = {"GRIDLANE_SHARE_GPUS": "1", "NCCL_SOCKET_IFNAME": "lo", "NCCL_SHM_DISABLE": "1", "NCCL_P2P_DISABLE": "1"}
+
+
+def run(command, **environment):
     """Exit code, output and errors of a command; 127 where it cannot be started."""
     try:
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                              env={**os.environ, **environment})
     except OSError as error:
         return 127, "", str(error)
     return done.returncode, done.stdout, done.stderr
@@ -76,10 +90,13 @@ def figures(command):
 
 def check(tests):
     """What the comparisons with the CPU came to."""
-    code, out, err = run([tests, "accelerated::", "resident::", "augmented::", "--nocapture", "--test-threads=1"])
+    names = ["accelerated::", "resident::", "augmented::", "collective::"]
+    code, out, err = run([tests, *names, "--nocapture", "--test-threads=1"])
     skipped = sorted(set(re.findall(r"^skipped: (.*)$", out, re.M)))
-    # What may be skipped on a machine that only trains: the kernels on the host.
-    without_gpu = [reason for reason in skipped if not reason.startswith(("no C++", "the sources"))]
+    # What may be skipped on a machine that only trains, and has one GPU: the kernels on the host, and
+    # ranks with a GPU each.
+    allowed = re.compile(r"no C\+\+|the sources|\d+ ranks on GPUs: there is no GPU [1-9]")
+    without_gpu = [reason for reason in skipped if not allowed.match(reason)]
     passed = re.search(r"(\d+) passed; (\d+) failed", out)
     return {
         "passed": int(passed[1]) if passed else 0,
@@ -122,6 +139,79 @@ def lanes(program, model, count, device):
             return {"failed": (err or out).strip().splitlines()[-1]}
         runs = rows_of(pathlib.Path(folder, "lanes", "runs.csv"))
         return {"images_per_s": sum(float(row["images_per_s"]) for row in runs), "fused": runs[0]["fused_lanes"]}
+
+
+def numbers(path):
+    """Every f32 of a safetensors file, by tensor."""
+    raw = path.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    f32 = {name: told for name, told in header.items() if name != "__metadata__" and told["dtype"] == "F32"}
+    return {name: array.array("f", raw[start + told["data_offsets"][0]:start + told["data_offsets"][1]])
+            for name, told in f32.items()}
+
+
+def apart(one, two):
+    """The norm of what two sets of tensors differ by, as a part of that of the first."""
+    if one.keys() != two.keys():
+        return float("inf")
+    squares = lambda pairs: sum((a - b) ** 2 for a, b in pairs)
+    off = sum(squares(zip(one[name], two[name])) for name in one)
+    return (off / sum(x * x for tensor in one.values() for x in tensor)) ** 0.5
+
+
+def ranks(program, name, gpus):
+    """A run on one rank and on two, and how far they are apart."""
+    keys, shape, images = RANKS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        sweep, machine = pathlib.Path(folder, "ranks.toml"), pathlib.Path(folder, "machine.toml")
+        sweep.write_text(
+            f'schema = 1\nname = "ranks"\n[base]\n{keys}\nlr = 0.01\nepochs = 2\nbatch_size = 128\n'
+            f'device = "cuda"\ndataset = {{ kind = "synthetic", train = {images}, val = 128, test = 128, '
+            f'shape = {list(shape)}, classes = 10 }}\n[grid]\ndevices = [1, 2]\n')
+        command = [program, "sweep", sweep, "-j", 1, "--runs", folder]
+        if gpus < 2:
+            machine.write_text('cores = 4\nmemory_gib = 8\n[[gpu]]\nname = "shared"\nmemory_gib = 8\ncount = 2\n')
+            command += ["--inventory", machine]
+        code, out, err = run(command, **(SHARED if gpus < 2 else {}))
+        table = pathlib.Path(folder, "ranks", "runs.csv")
+        rows = {row["devices"]: row for row in rows_of(table)} if table.exists() else {}
+        failed = [row["reason"] for row in rows.values() if row["status"] != "finished"]
+        if code or failed or len(rows) != 2:
+            return {"failed": (failed or (err or out).strip().splitlines() or ["no rows"])[-1]}
+        weights = {}
+        for record in pathlib.Path(folder, "ranks").glob("*/run.json"):
+            devices = str(json.loads(record.read_text())["config"].get("devices", 1))
+            files = sorted(record.parent.glob("checkpoint/*.safetensors"))
+            weights[devices] = numbers(files[-1])
+        losses = [max(abs(float(rows["1"][key]) - float(rows["2"][key])) for key in ("train_loss", "val_loss", "test_loss"))]
+        two = rows["2"]
+        bytes_summed = 4 * int(two["parameters"])
+        seconds = float(two["step_communication_s"])
+        return {
+            "shared_gpu": gpus < 2, "loss_apart": losses[0], "weights_apart": apart(weights["1"], weights["2"]),
+            "images_per_s": [float(rows[n]["images_per_s"]) for n in ("1", "2")],
+            "step_compute_s": float(two["step_compute_s"]), "step_communication_s": seconds,
+            "step_wait_s": float(two["step_wait_s"]), "bytes_summed": bytes_summed,
+            "bytes_per_s": bytes_summed / seconds if seconds else None,
+        }
+
+
+def rank_rows(args, gpus, left):
+    """Runs on two ranks beside one."""
+    print(f"{'ranks of':10} {'loss apart':>11} {'weights':>9} {'sums ms':>8} {'waits ms':>8} {'GB/s':>6}")
+    records = []
+    for name in RANKS:
+        if args.rows and not any(part in f"ranks {name}" for part in args.rows):
+            continue
+        seen = {"left_out": "no time left"} if left() < 60 else ranks(args.program, name, gpus)
+        ms = lambda key: show(seen[key] * 1e3 if key in seen else None, "8.3f")
+        rate = seen.get("bytes_per_s")
+        print(f"{name:10} {show(seen.get('loss_apart'), '11.2e'):>11} {show(seen.get('weights_apart'), '9.2e'):>9} "
+              f"{ms('step_communication_s'):>8} {ms('step_wait_s'):>8} {show(rate / 1e9 if rate else None, '6.2f'):>6} "
+              f"{seen.get('failed', seen.get('left_out', ''))}", flush=True)
+        records.append({"model": name, **seen})
+    return records
 
 
 def exercise(program):
@@ -257,6 +347,7 @@ def main():
     record["steps"] = time_steps(args, python, has_torch, left)
     record["augmented"] = augmented(args, python, has_torch, left)
     record["lanes"] = lane_curve(args, record["steps"], left)
+    record["ranks"] = rank_rows(args, len(gpu.splitlines()), left)
     if not args.rows:
         record["exercise"] = exercise(args.program) if left() > 90 else {"left_out": "no time left"}
     args.json.write_text(json.dumps(record, indent=1))

@@ -90,22 +90,11 @@ impl Placing {
     /// Refuses to execute what can only be planned.
     ///
     /// # Errors
-    /// When runs would be sent to GPUs that are not there, or one run to several of them: ranks
-    /// exchange gradients in main memory.
-    pub fn refuse_what_cannot_start(&self, plan: &Plan) -> Result<(), CliError> {
+    /// When runs would be sent to GPUs that are not there.
+    pub fn refuse_what_cannot_start(&self) -> Result<(), CliError> {
         let gpu = |requirement: &Requirement| {
             self.kind(requirement) == Kind::Gpu && self.skips.reason(requirement).is_none()
         };
-        let several = self.requirements.distinct().find(|(_, r)| gpu(r) && r.devices > 1);
-        if let Some((configuration, Requirement { devices, .. })) = several
-            && HAS_GPU_KERNELS
-        {
-            let name = plan.points.name(configuration);
-            return Err(CliError::NoDevice {
-                message: format!("{name}: devices = {devices}: a run trains on one GPU at most"),
-                help: "take device = \"cpu\" for ranks on cores, or devices = 1".to_owned(),
-            });
-        }
         let on_gpu = self.requirements.distinct().any(|(_, requirement)| gpu(requirement));
         if !on_gpu || !self.inventory.is_described || HAS_GPU_KERNELS {
             return Ok(());

@@ -23,6 +23,11 @@ pub fn worker(args: &WorkerArgs) -> std::process::ExitCode {
         }
         error.exit()
     });
+    let on_gpus = args.devices.iter().filter(|device| **device != DeviceId::Cpu).count();
+    if on_gpus > 1 {
+        // CUDA's and NCCL's own farewells may wait for kernels that wait for a rank that is gone.
+        signal_hook::low_level::exit(i32::from(exit as u8));
+    }
     std::process::ExitCode::from(exit as u8)
 }
 
@@ -36,7 +41,7 @@ fn attempt(args: &WorkerArgs) -> Result<WorkerExit, WorkerError> {
         folders: args.folders.clone(),
         data: args.data.clone(),
         attempt: args.attempt,
-        device: args.devices.first().copied().unwrap_or(DeviceId::Cpu),
+        devices: args.devices.clone(),
     };
     match args.memory {
         Some(memory) => follow(&assignment, Seat { rank: args.rank, memory }),

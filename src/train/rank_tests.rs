@@ -11,6 +11,9 @@ use crate::spec::measure::Measurement;
 use crate::spec::operation::Operation;
 use crate::train::parallel::{AllReduce, Communicator, ParallelError, Segment, Shared};
 
+#[path = "rank_accelerated_tests.rs"]
+mod accelerated;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The two ways between ranks.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::admission;
 use super::batches::Batches;
 use super::data::{DataSplits, Images};
-use super::device::{Accelerator, Device, DeviceError};
+use super::device::{Accelerator, Device};
 use super::divergence::{self, Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::kernel::Real;
@@ -94,14 +94,13 @@ impl<T: Real> Trainer<T> {
     /// Moves everything that a step needs to an accelerator, where steps are computed from then on.
     ///
     /// # Errors
-    /// When it has no room, or this is one of several ranks: they exchange gradients in main memory.
+    /// When it has no room. Of several ranks, each has an accelerator of its own and all call this;
+    /// when these do not meet, or another rank is lost.
     pub fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
-        if self.ranks.world() > 1 {
-            return Err(DeviceError::Ranks { found: self.ranks.world() }.into());
-        }
         self.network.move_to(accelerator)?;
         self.optimizer.move_to(accelerator)?;
-        self.batches.move_to(accelerator)
+        self.batches.move_to(accelerator)?;
+        self.ranks.move_to(accelerator, self.network.parameters())
     }
 
     /// The trainer of one rank, which computes in numbers of type `T`.

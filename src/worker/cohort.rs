@@ -93,10 +93,11 @@ impl Cohort {
         } else if let Err(error) = trainer.restore(&checkpoints) {
             return Ok(Err(without_the_unfit(abreast, setting, &error)?));
         }
+        gang.begin(&setting.places(&abreast), &checkpoints)?;
+        // Where the accelerators of all ranks meet: the others have been told to come.
         if let Device::Accelerator(accelerator) = &setting.device {
             trainer.move_to(accelerator)?;
         }
-        gang.begin(&setting.places(&abreast), &checkpoints)?;
         let mut lanes = Vec::with_capacity(abreast.len());
         for Standing { mut lane, refused, .. } in abreast {
             lane.keep(|lane| lane.announce(setting.attempt, &trainer, refused))?;

@@ -14,6 +14,7 @@ use crate::event::WorkerExit;
 use crate::record::RunFolder;
 use crate::spec::RunConfig;
 use crate::train::data::DataSplits;
+use crate::train::device::Device;
 use crate::train::parallel::Member;
 use crate::train::{Part, Trainer};
 
@@ -25,13 +26,16 @@ pub fn follow(assignment: &Assignment, seat: Seat) -> Result<WorkerExit, WorkerE
     let config = any_config(assignment)?;
     let member = seat.take(config.devices)?;
     let data = throughput::load(&config, &assignment.data)?;
-    let follower = Follower { assignment, member, data };
+    let device = assignment.open_device(seat.rank)?;
+    let follower = Follower { assignment, member, data, device };
     let mut trainer = None;
     loop {
         let order = Order::hear(follower.member.orders())?;
         match (order, &mut trainer) {
-            (Order::Begin { lanes, resumes }, _) => {
-                trainer = Some(follower.begin(lanes, resumes)?);
+            (Order::Begin { lanes, resumes }, trainer) => {
+                // The one before gives its memory back, and the way to the other accelerators.
+                drop(trainer.take());
+                *trainer = Some(follower.begin(lanes, resumes)?);
             }
             (Order::Epoch, Some(trainer)) => {
                 // Rank 0 stops for all.
@@ -64,6 +68,7 @@ struct Follower<'a> {
     assignment: &'a Assignment,
     member: Member,
     data: Arc<DataSplits>,
+    device: Device,
 }
 
 impl Follower<'_> {
@@ -89,6 +94,9 @@ impl Follower<'_> {
             for (lane, (config, folder)) in configs.iter().zip(&folders).enumerate() {
                 start_from_file(&mut trainer, lane, (config, folder))?;
             }
+        }
+        if let Device::Accelerator(accelerator) = &self.device {
+            trainer.move_to(accelerator)?;
         }
         Ok(trainer)
     }

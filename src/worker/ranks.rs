@@ -22,7 +22,10 @@ use super::error::WorkerError;
 use super::order::{self, Order};
 use super::run::Assignment;
 use crate::event::{RANK_LOST, WorkerExit};
+use crate::record::error::with_causes;
+use crate::spec::device::DeviceId;
 use crate::train::TrainError;
+use crate::train::device::shares_gpus;
 use crate::train::parallel::{Member, ParallelError, Ranks, Segment};
 
 /// A rank that neither computes nor waits for so long is taken for hung.
@@ -49,7 +52,9 @@ impl Seat {
         let path = format!("/proc/self/fd/{}", self.memory);
         let file = File::options().read(true).write(true).open(path).map_err(WorkerError::Gang)?;
         let segment = Segment::open(file.into(), devices as usize)?;
-        Ok(Member::join(segment, self.rank, PATIENCE)?)
+        let member = Member::join(segment, self.rank, PATIENCE)?;
+        let parent = std::os::unix::process::parent_id();
+        Ok(member.when_lost(Box::new(move |error| leave_gang(error, Some(parent)))))
     }
 }
 
@@ -75,7 +80,8 @@ impl Gang {
             let child = command(assignment, Seat { rank, memory }).spawn();
             watch(child.map_err(WorkerError::Gang)?, rank, leave.clone())?;
         }
-        let member = Some(Member::join(segment, 0, PATIENCE)?);
+        let member = Member::join(segment, 0, PATIENCE)?;
+        let member = Some(member.when_lost(Box::new(|error| leave_gang(error, None))));
         Ok(Self { member, followers: devices as usize - 1, left: Some(left) })
     }
 
@@ -136,15 +142,38 @@ pub fn end_gang(error: &WorkerError, parent: u32) {
     }
 }
 
+/// Ends this process from a thread beside the one that trains, which waits for an accelerator and
+/// cannot be told: another rank stands still. A rank above 0 says it and ends rank 0, its `parent`.
+fn leave_gang(error: ParallelError, parent: Option<u32>) {
+    let error = WorkerError::RankLost(error);
+    let _ = writeln!(io::stderr(), "{}", with_causes(&error));
+    if let Some(parent) = parent {
+        end_gang(&error, parent);
+    }
+    exit_at_once(error.exit());
+}
+
+/// Ends the process as it stands: what libraries do at an ordinary end may wait for the thread that
+/// trains, and that for a rank that is gone.
+fn exit_at_once(exit: WorkerExit) -> ! {
+    signal_hook::low_level::exit(i32::from(exit as u8))
+}
+
 fn command(assignment: &Assignment, seat: Seat) -> Command {
     // The program that runs, even if another has been put in its place meanwhile.
     let mut command = Command::new("/proc/self/exe");
+    let devices: Vec<String> = assignment.devices.iter().map(DeviceId::to_string).collect();
+    if shares_gpus() {
+        // NCCL takes two ranks on one GPU for a mistake, unless they say that they are on two hosts.
+        command.env("NCCL_HOSTID", format!("rank-{}", seat.rank));
+    }
     command
         .arg0("gridlane")
         .arg("worker")
         .args(&assignment.folders)
         .arg("--data")
         .arg(&assignment.data)
+        .args(["--devices", &devices.join(",")])
         .args(["--attempt", &assignment.attempt.to_string()])
         .args(["--parent", &std::process::id().to_string()])
         .args(["--rank", &seat.rank.to_string()])
@@ -191,11 +220,11 @@ fn watch(mut child: Child, rank: usize, leave: Sender<()>) -> Result<(), WorkerE
             End::Told(exit) => {
                 // Rank 0 has most likely come to the same end, and goes by itself.
                 thread::sleep(WORD);
-                std::process::exit(i32::from(exit as u8));
+                exit_at_once(exit);
             }
             End::Lost(what) => {
                 let _ = writeln!(io::stderr(), "{RANK_LOST}rank {rank} {what}");
-                std::process::exit(i32::from(WorkerExit::RankLost as u8));
+                exit_at_once(WorkerExit::RankLost);
             }
         }
     };

@@ -19,7 +19,7 @@ use crate::event::WorkerExit;
 use crate::record::Site;
 use crate::spec::device::DeviceId;
 use crate::train::TrainError;
-use crate::train::device::Device;
+use crate::train::device::{Device, DeviceError};
 
 /// What a worker is started with.
 #[derive(Debug, Clone)]
@@ -30,8 +30,25 @@ pub struct Assignment {
     pub data: PathBuf,
     /// Which attempt, from 1.
     pub attempt: u32,
-    /// The device of rank 0; the others have one like it.
-    pub device: DeviceId,
+    /// A device for each rank; one of cores for all of them.
+    pub devices: Vec<DeviceId>,
+}
+
+impl Assignment {
+    /// Opens the device of a rank.
+    pub(super) fn open_device(&self, rank: usize) -> Result<Device, WorkerError> {
+        let Self { devices, .. } = self;
+        let on_cores = devices.iter().all(|device| *device == DeviceId::Cpu);
+        let device = match devices.get(rank) {
+            Some(device) => *device,
+            None if on_cores => DeviceId::Cpu,
+            None => {
+                let error = DeviceError::NoneLeft { rank, found: devices.len() };
+                return Err(TrainError::from(error).into());
+            }
+        };
+        Ok(Device::open(device).map_err(TrainError::from)?)
+    }
 }
 
 /// Computes the runs of a group, or as much of them as `stop` allows. A run whose record fails does
@@ -49,7 +66,7 @@ pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, Wo
     let gang = Rc::new(Gang::start(first.devices, assignment)?);
     let course = first.mode.course();
     let data = throughput::load(first, &assignment.data)?;
-    let device = Device::open(assignment.device).map_err(TrainError::from)?;
+    let device = assignment.open_device(0)?;
     let host = uname().nodename().to_string_lossy().into_owned();
     let setting = Setting {
         site: Site { host, device: device.to_string() },

@@ -69,7 +69,7 @@ impl Runs {
         let folders = runs.iter().map(|&run| self.folder(run).path().to_owned()).collect();
         let data = self.root.path().to_owned();
         work(
-            &Assignment { folders, data, attempt: 1, device: DeviceId::Cpu },
+            &Assignment { folders, data, attempt: 1, devices: vec![DeviceId::Cpu] },
             &AtomicBool::new(stop),
         )
     }
@@ -285,4 +285,19 @@ fn lanes_that_do_not_fit_together_are_refused() {
     let runs = Runs::new(&[json!({}), json!({ "batch_size": 8 })]);
     let error = runs.work(&[0, 1], false).unwrap_err();
     assert!(error.to_string().contains("batch_size"), "{error}");
+}
+
+#[test]
+fn every_rank_has_a_device_of_its_own_or_is_told_that_there_is_none() {
+    let devices = |devices: &[DeviceId]| Assignment {
+        folders: Vec::new(),
+        data: PathBuf::new(),
+        attempt: 1,
+        devices: devices.to_vec(),
+    };
+    // Cores need not be named one by one.
+    assert!(matches!(devices(&[DeviceId::Cpu]).open_device(3), Ok(Device::Cpu)));
+    let error = devices(&[DeviceId::Cuda(0), DeviceId::Cuda(1)]).open_device(2).unwrap_err();
+    let expected = "rank 2 has no device: the worker was given 2 for all ranks";
+    assert_eq!((error.to_string().as_str(), error.exit()), (expected, WorkerExit::Refused));
 }

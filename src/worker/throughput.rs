@@ -57,8 +57,8 @@ pub(super) fn measure(
         standing = standing.back_to_start("steps that are timed are timed in one go")?;
     }
     let Standing { mut lane, .. } = standing;
-    let mut trainer = build(&lane.config, setting)?;
     setting.gang.begin(&[0], &[])?;
+    let mut trainer = build(&lane.config, setting)?;
     lane.events.append(&RunEvent::Started {
         format: EVENT_FORMAT,
         attempt: setting.attempt,
@@ -233,7 +233,7 @@ mod tests {
             folders: vec![folder.path().to_owned()],
             data: folder.path().to_owned(),
             attempt: 1,
-            device: DeviceId::Cpu,
+            devices: vec![DeviceId::Cpu],
         };
         work(&assignment, &AtomicBool::new(stop))
     }

@@ -9,6 +9,8 @@ mod command_line;
 mod crash;
 mod damage;
 mod exports;
+#[cfg(feature = "cuda")]
+mod gpus;
 mod identity_of_results;
 mod lanes;
 mod measurements;

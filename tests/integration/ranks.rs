@@ -9,7 +9,7 @@ use crate::sandbox::{Sandbox, TINY, read_csv, workers_of};
 use crate::signals::wait_until;
 
 /// One run on two ranks, of a minute or more.
-fn long() -> String {
+pub fn long() -> String {
     TINY.replace("train = 64", "train = 20000")
         .replace("epochs = 3", "epochs = 400\ndevices = 2")
         .replace("lr = [0.05, 0.2]", "lr = [0.05]")
@@ -26,22 +26,28 @@ fn short() -> String {
 fn start(sandbox: &Sandbox) -> Child {
     let mut command = sandbox.command(&["sweep", "sweep.toml", "-j", "1"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    trains(sandbox);
+    child
+}
+
+/// Waits until a run has trained an epoch.
+pub fn trains(sandbox: &Sandbox) {
     wait_until("a run has trained an epoch", || {
         sandbox.run_folders("tiny").iter().any(|run| {
             fs::read_to_string(run.join("events.jsonl"))
                 .is_ok_and(|events| events.contains("\"event\":\"epoch\""))
         })
     });
-    child
 }
 
-fn signal(pid: u32, name: &str) {
+/// Sends a signal to a process.
+pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }
 
 /// The process of a rank of the only run.
-fn process_of(sandbox: &Sandbox, rank: usize) -> u32 {
+pub fn process_of(sandbox: &Sandbox, rank: usize) -> u32 {
     let is_rank = |pid: &u32| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
@@ -120,7 +126,7 @@ fn events(run: &Path) -> String {
 }
 
 /// The results without the rows of times.
-fn results(sandbox: &Sandbox) -> Vec<(String, Vec<u8>)> {
+pub fn results(sandbox: &Sandbox) -> Vec<(String, Vec<u8>)> {
     let mut results = sandbox.results("tiny");
     let curves = results.remove("curves.csv").unwrap();
     let curves = String::from_utf8(curves).unwrap();

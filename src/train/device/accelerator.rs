@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::Pod;
 
 use super::backend::{Address, Argument, Backend, Product};
+use super::collective::{Gathered, Meeting};
 use super::error::DeviceError;
 
 /// The most threads of one lane in a launch, and numbers of one lane in a buffer: kernels count in 32
@@ -24,11 +25,28 @@ struct Open {
     /// Bytes that are allocated, and the most that ever were.
     bytes: AtomicUsize,
     peak: AtomicUsize,
+    /// Calls of the backend that have not returned.
+    calls: Arc<AtomicUsize>,
+}
+
+/// A call of the backend that is under way, for whoever wants to know.
+pub(super) struct Call<'a>(&'a AtomicUsize);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Open {
+    fn call(&self) -> Call<'_> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Call(&self.calls)
+    }
+
     /// Memory of that size, all of it 0.
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
+        let _call = self.call();
         let address = self.backend.allocate(bytes)?;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(bytes, Ordering::Relaxed);
@@ -36,6 +54,7 @@ impl Open {
     }
 
     fn release(&self, address: Address, bytes: usize) {
+        let _call = self.call();
         self.backend.release(address);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -64,7 +83,42 @@ impl Accelerator {
             scratch: Mutex::new((Address::NONE, 0)),
             bytes: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            calls: Arc::default(),
         }))
+    }
+
+    /// Says that the backend is called until what is returned goes.
+    pub(super) fn call(&self) -> Call<'_> {
+        self.0.call()
+    }
+
+    /// How many calls of it have not returned: a thread in one of them may use no processor and get
+    /// on all the same, with what it waits for.
+    pub fn calls(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.0.calls)
+    }
+
+    /// By what several ranks find one another; the first of them asks for it.
+    ///
+    /// # Errors
+    /// When a library is missing, or the accelerator fails.
+    pub fn meeting(&self) -> Result<Meeting, DeviceError> {
+        let _call = self.call();
+        self.0.backend.meeting()
+    }
+
+    /// Meets the accelerators of the other ranks as `rank` of `world`. Returns when all are there.
+    ///
+    /// # Errors
+    /// As [`meeting`](Self::meeting), or when two ranks have the same accelerator.
+    pub fn meet(
+        &self,
+        meeting: &Meeting,
+        [rank, world]: [usize; 2],
+    ) -> Result<Gathered, DeviceError> {
+        let _call = self.call();
+        let collective = self.0.backend.meet(meeting, [rank, world])?;
+        Ok(Gathered::new(self.clone(), collective))
     }
 
     /// What it is called.
@@ -124,6 +178,7 @@ impl Accelerator {
         let threads = counted("a launch", threads)?;
         let mut all = [Argument::Count(threads); MOST_ARGUMENTS];
         all[1..=N].copy_from_slice(&arguments);
+        let _call = self.call();
         self.0.backend.launch(kernel, [threads, counted("a launch", lanes)?], &all[..=N])
     }
 
@@ -135,6 +190,7 @@ impl Accelerator {
         if product.batch == 0 || product.size.contains(&0) {
             return Ok(());
         }
+        let _call = self.call();
         self.0.backend.multiply(product)
     }
 
@@ -149,6 +205,7 @@ impl Accelerator {
     /// # Errors
     /// When something queued fails.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
+        let _call = self.call();
         self.0.backend.synchronize()
     }
 }
@@ -212,6 +269,7 @@ impl Memory {
         if numbers.is_empty() {
             return Ok(());
         }
+        let _call = self.accelerator.call();
         self.accelerator.0.backend.upload(place, bytemuck::cast_slice(numbers))
     }
 
@@ -227,6 +285,7 @@ impl Memory {
         if numbers.is_empty() {
             return Ok(());
         }
+        let _call = self.accelerator.call();
         self.accelerator.0.backend.download(place, bytemuck::cast_slice_mut(numbers))
     }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 
+use super::collective::{Collective, Meeting};
 use super::error::DeviceError;
 
 /// A place in an accelerator's memory, in bytes; 0 is none.
@@ -154,4 +155,20 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     /// When something queued fails.
     fn synchronize(&self) -> Result<(), DeviceError>;
+
+    /// By what several ranks find one another; the first of them asks for it.
+    ///
+    /// # Errors
+    /// When a library is missing, or fails.
+    fn meeting(&self) -> Result<Meeting, DeviceError>;
+
+    /// Meets the accelerators of the other ranks, as one of so many. Returns when all are there.
+    ///
+    /// # Errors
+    /// When a library is missing, or fails.
+    fn meet(
+        &self,
+        meeting: &Meeting,
+        place: [usize; 2],
+    ) -> Result<Box<dyn Collective>, DeviceError>;
 }

@@ -104,12 +104,12 @@ pub enum DeviceError {
         /// The kind.
         found: String,
     },
-    /// Several ranks.
-    #[error(
-        "ranks exchange gradients in main memory, so {found} of them cannot train on GPUs; take devices = 1"
-    )]
-    Ranks {
-        /// How many there are.
+    /// A rank without an accelerator of its own.
+    #[error("rank {rank} has no device: the worker was given {found} for all ranks")]
+    NoneLeft {
+        /// The rank.
+        rank: usize,
+        /// Devices that there are.
         found: usize,
     },
     /// An operation failed.

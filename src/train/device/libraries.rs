@@ -40,6 +40,12 @@ pub const DRIVER: Library = Library {
         "cuDevicePrimaryCtxRelease_v2",
         "cuDevicePrimaryCtxRetain",
         "cuDriverGetVersion",
+        "cuEventCreate",
+        "cuEventDestroy_v2",
+        "cuEventElapsedTime_v2",
+        "cuEventQuery",
+        "cuEventRecord",
+        "cuEventSynchronize",
         "cuGetErrorName",
         "cuGetErrorString",
         "cuInit",
@@ -56,6 +62,7 @@ pub const DRIVER: Library = Library {
         "cuStreamCreate",
         "cuStreamDestroy_v2",
         "cuStreamSynchronize",
+        "cuStreamWaitEvent",
     ],
     advice: "install the driver, or train on the cpu",
 };
@@ -83,6 +90,24 @@ pub const CUBLAS: Library = Library {
     ],
     advice: "install a CUDA toolkit or `pip install nvidia-cublas`, or name its folder in \
              GRIDLANE_CUDA_LIBS",
+};
+
+/// Sums over the GPUs of several ranks; wanted by runs on several alone.
+pub const NCCL: Library = Library {
+    what: "NCCL",
+    files: &["libnccl.so.2", "libnccl.so"],
+    functions: &[
+        "ncclAllReduce",
+        "ncclCommGetAsyncError",
+        "ncclCommInitRank",
+        "ncclGetErrorString",
+        "ncclGetLastError",
+        "ncclGetUniqueId",
+        "ncclGroupEnd",
+        "ncclGroupStart",
+    ],
+    advice: "install it or `pip install nvidia-nccl-cu13`, or name its folder in GRIDLANE_CUDA_LIBS, or \
+             take devices = 1",
 };
 
 /// Folders to look in, before and after the system's loader.

@@ -7,6 +7,7 @@
 
 mod accelerator;
 mod backend;
+mod collective;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(test)]
@@ -32,8 +33,18 @@ use std::fmt;
 use crate::spec::device::DeviceId;
 pub use accelerator::{Accelerator, LIMIT, Memory, counted};
 pub use backend::{Address, Argument, Backend, Operand, Product};
+pub use collective::{Collective, Gathered, MEETING, Meeting, Stretch, SumTimes};
 pub use error::DeviceError;
 pub use table::Table;
+
+/// Set, it lets several ranks share a GPU: the numbers of GPUs go round. For trying out ranks where
+/// there is one GPU; a run is slower that way than on one rank.
+const SHARE_GPUS: &str = "GRIDLANE_SHARE_GPUS";
+
+/// Do ranks share GPUs, where there are fewer?
+pub fn shares_gpus() -> bool {
+    std::env::var_os(SHARE_GPUS).is_some_and(|value| !value.is_empty() && value != "0")
+}
 
 /// Where a run computes.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! A sequence of layers with the memory that a pass through it needs, allocated once.
 
-use crate::train::device::Accelerator;
+use crate::train::device::{Accelerator, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real, Workspace};
 use crate::train::lane_set::LaneSet;
@@ -280,6 +280,9 @@ impl<T: Real> Network<T> {
         pass: &Pass,
         ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
+        if pass.samples == 0 {
+            self.clear_gradients()?;
+        }
         let [arriving, leaving] = &mut self.gradients;
         let (mut arriving, mut leaving) = (arriving, leaving);
         for i in (self.first_trained..self.layers.len()).rev() {
@@ -294,6 +297,20 @@ impl<T: Real> Network<T> {
                 layer.backward(flow, pass, ready)
             })?;
             std::mem::swap(&mut arriving, &mut leaving);
+        }
+        Ok(())
+    }
+
+    /// Makes the gradients on an accelerator 0, which nothing overwrites in a pass without samples: a
+    /// product over no rows is none there.
+    fn clear_gradients(&mut self) -> Result<(), TrainError> {
+        for parameter in self.parameters() {
+            let gradient = &parameter.gradient;
+            if let Some(accelerator) = gradient.accelerator() {
+                let given = arguments![gradient, gradient.pitch()];
+                let threads = [gradient.lane_len(), gradient.lanes()];
+                accelerator.launch("clear_lanes", threads, given)?;
+            }
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ParallelError, Peers, Pulse, Ranks, Segment, Shared};
+use super::device_exchange::Kept;
+use super::{Lost, ParallelError, Peers, Pulse, Ranks, Segment, Shared};
 use crate::train::kernel::Real;
 
 /// One of the ranks that share a segment of memory.
@@ -13,6 +14,8 @@ pub struct Member {
     patience: Duration,
     pulse: Arc<Pulse>,
     orders: Peers,
+    /// The accelerators of all ranks, once they have met.
+    gathered: Kept,
 }
 
 impl Member {
@@ -23,10 +26,17 @@ impl Member {
     /// When the system has no thread for its pulse.
     pub fn join(segment: Segment, rank: usize, patience: Duration) -> Result<Self, ParallelError> {
         let segment = Arc::new(segment);
-        let pulse = Arc::new(Pulse::start(Arc::clone(&segment), rank)?);
+        let pulse = Arc::new(Pulse::start(Arc::clone(&segment), rank, patience)?);
         let [_, _, orders] = Shared::channels(&segment, rank, patience);
         let orders = Peers::new(Box::new(orders));
-        Ok(Self { segment, rank, patience, pulse, orders })
+        Ok(Self { segment, rank, patience, pulse, orders, gathered: Kept::default() })
+    }
+
+    /// The same, that does this when another rank stands still and the thread that trains cannot be
+    /// told, since it waits for an accelerator.
+    pub fn when_lost(self, lost: Lost) -> Self {
+        self.pulse.when_lost(lost);
+        self
     }
 
     /// The other ranks, on the channel for what they are to do next.
@@ -38,7 +48,7 @@ impl Member {
     pub fn ranks<T: Real>(&self) -> Ranks<T> {
         let [gradients, agreement, _] = Shared::channels(&self.segment, self.rank, self.patience);
         let ranks = Ranks::new(Box::new(gradients), Box::new(agreement));
-        ranks.with_pulse(Arc::clone(&self.pulse))
+        ranks.of_member(Arc::clone(&self.pulse), Arc::clone(&self.gathered))
     }
 }
 

@@ -3,9 +3,11 @@
 //!
 //! [`Shared`] connects processes of one machine through a [`Segment`] of memory, on three channels:
 //! [`Exchange`] sums gradients on a thread of its own while backward goes on, [`Peers`] is for the
-//! few numbers that all must agree on before any goes on, and for what they do next. A trainer knows both as its [`Ranks`],
+//! few numbers that all must agree on before any goes on, and for what they do next. Gradients on an
+//! accelerator are summed there, by [`DeviceExchange`]. A trainer knows all of it as its [`Ranks`],
 //! which for a run on one device are nobody.
 
+mod device_exchange;
 mod error;
 mod exchange;
 mod member;
@@ -14,15 +16,19 @@ mod pulse;
 mod ranks;
 mod segment;
 mod shared;
+mod step_clock;
+mod vigil;
 
+pub use device_exchange::DeviceExchange;
 pub use error::ParallelError;
 pub use exchange::Exchange;
 pub use member::Member;
 pub use peers::Peers;
-pub use pulse::Pulse;
-pub use ranks::{Ranks, StepTimes};
+pub use pulse::{Lost, Pulse};
+pub use ranks::Ranks;
 pub use segment::Segment;
 pub use shared::Shared;
+pub use step_clock::StepTimes;
 
 use super::kernel::Real;
 

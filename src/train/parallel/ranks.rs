@@ -1,10 +1,12 @@
 //! What a trainer knows of its gang.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
 
+use super::device_exchange::{DeviceExchange, Kept};
+use super::step_clock::{StepClock, StepTimes};
 use super::{AllReduce, Exchange, Peers, Pulse, part_of};
+use crate::train::device::{Accelerator, Gathered, MEETING};
 use crate::train::error::TrainError;
 use crate::train::kernel::Real;
 use crate::train::layer::Parameter;
@@ -18,62 +20,16 @@ struct Gang<T> {
     peers: Peers,
     gradients: Gradients<T>,
     pulse: Option<Arc<Pulse>>,
-    step: Option<Instant>,
-    times: Times,
-    /// The same when the step before was done.
-    before: Times,
-    /// Each of the steps that are kept, while there is room.
-    kept: Vec<StepTimes>,
+    /// The accelerators of all ranks while no trainer sums over them.
+    gathered: Kept,
+    clock: StepClock,
 }
 
-/// The way that gradients go; a thread needs to know them before it can sum them.
+/// The way that gradients go; who sums them needs to know them before.
 enum Gradients<T> {
     Link(Option<Box<dyn AllReduce<T>>>),
     Exchange(Exchange<T>),
-}
-
-/// Sums over the steps of an epoch.
-#[derive(Debug, Clone, Copy, Default)]
-struct Times {
-    steps: u32,
-    whole: Duration,
-    communication: Duration,
-    waited: Duration,
-}
-
-impl Times {
-    /// The mean over the steps, of which there is one at least.
-    fn mean(&self) -> StepTimes {
-        let mean = |time: Duration| time.as_secs_f64() / f64::from(self.steps);
-        StepTimes {
-            compute_s: mean(self.whole.saturating_sub(self.waited)),
-            communication_s: mean(self.communication),
-            wait_s: mean(self.waited),
-        }
-    }
-
-    /// The mean over the steps since `before`.
-    fn since(&self, before: &Self) -> StepTimes {
-        let steps = Self {
-            steps: self.steps - before.steps,
-            whole: self.whole - before.whole,
-            communication: self.communication - before.communication,
-            waited: self.waited - before.waited,
-        };
-        steps.mean()
-    }
-}
-
-/// Where the time of a step goes, the mean over some of them, in seconds of this rank.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepTimes {
-    /// All of the step but the waiting.
-    pub compute_s: f64,
-    /// Of all sums of gradients, from the moment a bucket begins to that at which it is summed.
-    pub communication_s: f64,
-    /// For which the step stood still: what backward did not hide of the communication, and
-    /// everything else that ranks agree on.
-    pub wait_s: f64,
+    OnDevice(DeviceExchange<T>),
 }
 
 impl<T: Real> Ranks<T> {
@@ -89,18 +45,17 @@ impl<T: Real> Ranks<T> {
                 peers: Peers::new(agreement),
                 gradients: Gradients::Link(Some(gradients)),
                 pulse: None,
-                step: None,
-                times: Times::default(),
-                before: Times::default(),
-                kept: Vec::new(),
+                gathered: Kept::default(),
+                clock: StepClock::default(),
             }),
         }
     }
 
-    /// The same, with a pulse that is told when this rank computes.
-    pub(super) fn with_pulse(mut self, pulse: Arc<Pulse>) -> Self {
+    /// The same, with a pulse that is told when this rank computes, and accelerators that have met
+    /// already or will be left there.
+    pub(super) fn of_member(mut self, pulse: Arc<Pulse>, gathered: Kept) -> Self {
         if let Some(gang) = &mut self.gang {
-            gang.pulse = Some(pulse);
+            (gang.pulse, gang.gathered) = (Some(pulse), gathered);
         }
         self
     }
@@ -140,20 +95,44 @@ impl<T: Real> Ranks<T> {
         Ok(())
     }
 
+    /// Sums the gradients of `parameters` on `accelerator` from here on, which meets those of the
+    /// other ranks. Every rank calls it.
+    ///
+    /// # Errors
+    /// When a library is missing, the accelerators do not meet, or another rank is lost.
+    pub fn move_to<'a>(
+        &mut self,
+        accelerator: &Accelerator,
+        parameters: impl Iterator<Item = &'a Parameter<T>>,
+    ) -> Result<(), TrainError>
+    where
+        T: 'a,
+    {
+        let Some(gang) = &mut self.gang else { return Ok(()) };
+        let kept = gang.gathered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gathered = match kept {
+            Some(gathered) => gathered,
+            None => gang.meet(accelerator)?,
+        };
+        let kept = Arc::clone(&gang.gathered);
+        let exchange = DeviceExchange::new(gathered, kept, parameters)?;
+        gang.gradients = Gradients::OnDevice(exchange);
+        Ok(())
+    }
+
     /// Takes a complete gradient to be summed over the ranks.
     ///
     /// # Errors
     /// When a sum before it has failed.
     pub fn ready(&mut self, parameter: &mut Parameter<T>) -> Result<(), TrainError> {
-        match &mut self.gang {
-            Some(Gang { gradients: Gradients::Exchange(exchange), .. }) => {
-                exchange.ready(parameter)
-            }
-            _ => Ok(()),
+        match self.gang.as_mut().map(|gang| &mut gang.gradients) {
+            Some(Gradients::Exchange(exchange)) => exchange.ready(parameter),
+            Some(Gradients::OnDevice(exchange)) => exchange.ready(parameter),
+            Some(Gradients::Link(_)) | None => Ok(()),
         }
     }
 
-    /// Returns when all gradients are summed.
+    /// All gradients are summed for whatever is done with them from here on.
     ///
     /// # Errors
     /// When one could not be.
@@ -164,10 +143,16 @@ impl<T: Real> Ranks<T> {
     where
         T: 'a,
     {
-        if let Some(Gang { gradients: Gradients::Exchange(exchange), times, .. }) = &mut self.gang {
-            let [waited, communication] = exchange.finish(parameters)?;
-            times.waited += waited;
-            times.communication += communication;
+        let Some(gang) = &mut self.gang else { return Ok(()) };
+        // Of steps before this one, which have come to their end or never will.
+        gang.listen(false);
+        match &mut gang.gradients {
+            Gradients::Link(_) => {}
+            Gradients::Exchange(exchange) => gang.clock.summed(exchange.finish(parameters)?),
+            Gradients::OnDevice(exchange) => {
+                exchange.finish(&gang.peers, parameters)?;
+                gang.clock.queued(gang.peers.take_waited());
+            }
         }
         Ok(())
     }
@@ -183,41 +168,62 @@ impl<T: Real> Ranks<T> {
     pub fn begin_step(&mut self) {
         if let Some(gang) = &mut self.gang {
             gang.peers.take_waited();
-            gang.step = Some(Instant::now());
+            gang.clock.begin();
         }
     }
 
     /// The step is done.
     pub fn end_step(&mut self) {
-        let Some(gang) = &mut self.gang else { return };
-        let Some(begun) = gang.step.take() else { return };
-        gang.times.steps += 1;
-        gang.times.whole += begun.elapsed();
-        gang.times.waited += gang.peers.take_waited();
-        let step = gang.times.since(&gang.before);
-        gang.before = gang.times;
-        if gang.kept.len() < gang.kept.capacity() {
-            gang.kept.push(step);
+        if let Some(gang) = &mut self.gang {
+            gang.clock.end(gang.peers.take_waited());
         }
     }
 
     /// Keeps the times of each of the next `steps` steps.
     pub fn keep_times(&mut self, steps: usize) {
         if let Some(gang) = &mut self.gang {
-            gang.kept = Vec::with_capacity(steps);
+            gang.listen(true);
+            gang.clock.keep(steps);
         }
     }
 
     /// What was kept, step by step; nothing of one rank.
     pub fn kept_times(&mut self) -> Vec<StepTimes> {
-        self.gang.as_mut().map(|gang| std::mem::take(&mut gang.kept)).unwrap_or_default()
+        let Some(gang) = &mut self.gang else { return Vec::new() };
+        gang.listen(true);
+        gang.clock.kept()
     }
 
     /// Where the time of the steps since the last call went; `None` of one rank, or of no step.
     pub fn take_times(&mut self) -> Option<StepTimes> {
         let gang = self.gang.as_mut()?;
-        gang.before = Times::default();
-        let times = std::mem::take(&mut gang.times);
-        (times.steps > 0).then(|| times.mean())
+        gang.listen(true);
+        gang.clock.take()
+    }
+}
+
+impl<T: Real> Gang<T> {
+    /// Lets the accelerators of all ranks meet.
+    fn meet(&self, accelerator: &Accelerator) -> Result<Gathered, TrainError> {
+        let (rank, world) = (self.peers.rank(), self.peers.world());
+        let mut numbers = [0.0; MEETING];
+        if rank == 0 {
+            numbers = accelerator.meeting()?.map(f64::from);
+        }
+        self.peers.follow(&mut numbers)?;
+        // All ranks are there, and live: from here on one that stands still is missed.
+        if let Some(pulse) = &self.pulse {
+            pulse.follow_calls(accelerator.calls());
+        }
+        Ok(accelerator.meet(&numbers.map(|byte| byte as u8), [rank, world])?)
+    }
+
+    /// Hears of an accelerator what sums took, as far as they are made, or of all.
+    fn listen(&mut self, wait: bool) {
+        let Gradients::OnDevice(exchange) = &mut self.gradients else { return };
+        // An error is one of the device, which the next operation on it tells.
+        while let Ok(Some(times)) = exchange.times(wait) {
+            self.clock.told(times);
+        }
     }
 }

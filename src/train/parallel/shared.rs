@@ -16,6 +16,7 @@ use rustix::thread::futex;
 use rustix::time::Timespec;
 
 use super::segment::{CHANNELS, CHUNK, Counters, DEPTH, Segment, Window};
+use super::vigil::Vigil;
 use super::{AllReduce, Communicator, ParallelError};
 use crate::train::kernel::Real;
 use crate::train::kernel::simd::vectorized;
@@ -28,10 +29,6 @@ const SPINS: u32 = 200;
 
 /// A sleep lasts at most this long before the rank looks whether the gang still lives.
 const NAP: Duration = Duration::from_millis(50);
-
-/// A rank that has not looked for so long was itself stopped, with the whole machine perhaps, and
-/// blames nobody for that time.
-const STOPPED: Duration = Duration::from_secs(1);
 
 /// One rank of a gang on one machine, on one channel of their memory.
 #[derive(Debug)]
@@ -132,8 +129,7 @@ impl Shared {
             std::hint::spin_loop();
         }
         let pulse = self.segment.pulse(other);
-        let (mut beat, mut moved) = (pulse.load(Ordering::Relaxed), Instant::now());
-        let mut looked = moved;
+        let mut vigil = Vigil::begin(pulse.load(Ordering::Relaxed), Instant::now());
         loop {
             let found = value.load(Ordering::Acquire);
             if reached(found, target) {
@@ -143,13 +139,7 @@ impl Shared {
                 return Err(ParallelError::Ended { rank: self.rank });
             }
             self.segment.pulse(self.rank).fetch_add(1, Ordering::Relaxed);
-            let now = Instant::now();
-            let last = pulse.load(Ordering::Relaxed);
-            if last != beat || now - looked > STOPPED {
-                (beat, moved) = (last, now);
-            }
-            looked = now;
-            let waited = now - moved;
+            let waited = vigil.look(pulse.load(Ordering::Relaxed), Instant::now());
             if waited > self.patience {
                 self.end();
                 return Err(ParallelError::StandsStill { rank: self.rank, other, waited });

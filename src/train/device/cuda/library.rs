@@ -17,10 +17,14 @@ pub fn open_all() -> Result<(), DeviceError> {
     let places = Places::of_this_machine();
     [&libraries::DRIVER, &libraries::CUBLAS_LT, &libraries::CUBLAS]
         .into_iter()
-        .try_for_each(|library| open(library, &places))
+        .try_for_each(|library| open(library, &places).map(std::mem::forget))
 }
 
-fn open(library: &Library, places: &Places) -> Result<(), DeviceError> {
+/// Opens a library; it is closed again when what is returned goes.
+///
+/// # Errors
+/// As [`open_all`].
+pub fn open(library: &Library, places: &Places) -> Result<Opened, DeviceError> {
     let (opened, file) = libraries::find(library, places, |path: &Path| {
         // SAFETY: these are NVIDIA's libraries, or what the user has named instead; their
         // initialisers ask nothing of whoever opens them.
@@ -35,6 +39,5 @@ fn open(library: &Library, places: &Places) -> Result<(), DeviceError> {
             return Err(DeviceError::Unloadable { file, reason });
         }
     }
-    std::mem::forget(opened);
-    Ok(())
+    Ok(opened)
 }

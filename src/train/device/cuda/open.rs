@@ -9,6 +9,7 @@ use super::library;
 use super::stream::{self, Stream};
 use crate::train::device::accelerator::Accelerator;
 use crate::train::device::error::DeviceError;
+use crate::train::device::shares_gpus;
 
 /// The version of CUDA that the kernels' PTX is for, as the driver counts: 13.0.
 const CUDA: i32 = 13_000;
@@ -41,6 +42,7 @@ fn opened(index: usize) -> Result<Accelerator, DeviceError> {
         return Err(DeviceError::Old { found, needed });
     }
     let found = usize::try_from(CudaContext::device_count().map_err(driver)?).unwrap_or_default();
+    let index = if shares_gpus() { index % found.max(1) } else { index };
     if index >= found {
         return Err(DeviceError::Index { index, found });
     }
@@ -82,6 +84,61 @@ mod tests {
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// What two ranks on GPUs come to, each a thread.
+    fn meeting_of_two(folder: &Path, environment: &[(&str, &str)]) -> String {
+        let name = "train::device::cuda::open::tests::the_meeting_for_another_test";
+        let (_, said) = told(folder, &["--exact", name], environment);
+        let line = said.lines().find_map(|line| line.split_once("outcome: "));
+        line.map(|(_, outcome)| outcome.to_owned()).unwrap_or(said)
+    }
+
+    #[test]
+    #[ignore = "for others, in a process of its own"]
+    fn the_meeting_for_another_test() {
+        let met = open(0).and_then(|first| {
+            let second = open(1)?;
+            let meeting = first.meeting()?;
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| second.meet(&meeting, [1, 2]).map(drop));
+                first.meet(&meeting, [0, 2])?;
+                other.join().unwrap()
+            })
+        });
+        let outcome = met.map_or_else(|error| error.to_string(), |()| "they have met".to_owned());
+        skipped(&format!("outcome: {outcome}"));
+    }
+
+    #[test]
+    fn ranks_on_gpus_meet_through_nccl_or_say_why_not() {
+        let Some(fakes) = fakes() else { return };
+        let folder = fakes.path();
+        let two = ("FAKE_DEVICES", "2");
+        assert_eq!(meeting_of_two(folder, &[two]), "they have met");
+        let one = meeting_of_two(folder, &[]);
+        assert!(one.starts_with("there is no GPU 1: this process sees 1"), "{one}");
+        let shared = meeting_of_two(folder, &[("GRIDLANE_SHARE_GPUS", "1")]);
+        assert_eq!(shared, "they have met");
+        assert_eq!(
+            meeting_of_two(folder, &[two, ("FAKE_NCCL_INIT", "2")]),
+            "meeting the other ranks failed on cuda:0 (fake): NCCL: unhandled system error (told to \
+             fail)"
+        );
+        fs::copy(folder.join("libcublas.so.13"), folder.join("libnccl.so.2")).unwrap();
+        let old = meeting_of_two(folder, &[two]);
+        let expected = "it has no function ncclAllReduce; it is too old, or another library";
+        assert!(old.ends_with(expected), "{old}");
+        fs::remove_file(folder.join("libnccl.so.2")).unwrap();
+        let missing = meeting_of_two(folder, &[two]);
+        if missing == "they have met" || missing.starts_with("meeting the") {
+            skipped("this machine has NCCL");
+            return;
+        }
+        let expected = "NCCL is missing: looked for libnccl.so.2 or libnccl.so where the system looks and \
+                        in ";
+        assert!(missing.starts_with(expected), "{missing}");
+        assert!(missing.contains("take devices = 1"), "{missing}");
+    }
+
     /// What opening a GPU comes to.
     fn outcome(folder: &Path, environment: &[(&str, &str)]) -> String {
         let name = "train::device::cuda::open::tests::the_outcome_for_another_test";
@@ -97,14 +154,16 @@ mod tests {
         skipped(&format!("outcome: {outcome}"));
     }
 
-    /// The fake driver and cuBLAS in a folder; none without a C++ compiler.
+    /// The fake driver, cuBLAS and NCCL in a folder; none without a C++ compiler.
     fn fakes() -> Option<tempfile::TempDir> {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"] {
+        let driver = ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"];
+        let driver = driver.map(|name| (name, "driver.cpp"));
+        for (name, source) in driver.into_iter().chain([("libnccl.so.2", "nccl.cpp")]) {
             // The bindings open what is open already by the name that is in the library.
             let soname = format!("-Wl,-soname,{name}");
             let arguments = ["-shared", "-fPIC", soname.as_str()];
-            match compile::compiled(name, "driver.cpp", &[&arguments]) {
+            match compile::compiled(name, source, &[&arguments]) {
                 Ok(library) => fs::copy(library, folder.path().join(name)).unwrap(),
                 Err(reason) => {
                     skipped(&reason);
@@ -186,11 +245,10 @@ mod tests {
     #[test]
     fn layers_and_runs_agree_with_the_cpu_through_a_fake_driver() {
         let Some(fakes) = fakes() else { return };
-        let (passed, said) = told(
-            fakes.path(),
-            &["accelerated::", "resident::", "augmented::", "--skip", "cuda::"],
-            &[],
-        );
+        let all =
+            ["accelerated::", "resident::", "augmented::", "collective::", "--skip", "cuda::"];
+        // Ranks have a GPU each.
+        let (passed, said) = told(fakes.path(), &all, &[("FAKE_DEVICES", "4")]);
         assert!(passed, "{said}");
         assert!(!said.contains("skipped: "), "{said}");
         assert!(!said.contains(" 0 passed"), "{said}");

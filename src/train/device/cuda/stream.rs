@@ -9,7 +9,9 @@ use std::sync::Arc;
 use cudarc::cublas::{self, CudaBlas, result as products, sys::cublasOperation_t};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
+use super::nccl::{self, Nccl};
 use crate::train::device::backend::{Address, Argument, Backend, Operand, Product};
+use crate::train::device::collective::{Collective, Meeting};
 use crate::train::device::error::DeviceError;
 
 /// The kernels.
@@ -313,6 +315,19 @@ impl Backend for Stream {
             // SAFETY: the stream is ours.
             unsafe { result::stream::synchronize(stream) }
         })
+    }
+
+    fn meeting(&self) -> Result<Meeting, DeviceError> {
+        self.run("binding the context", |_| Ok(()))?;
+        nccl::meeting(&self.name)
+    }
+
+    fn meet(
+        &self,
+        meeting: &Meeting,
+        place: [usize; 2],
+    ) -> Result<Box<dyn Collective>, DeviceError> {
+        Ok(Box::new(Nccl::meet(&self.name, &self.stream, meeting, place)?))
     }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "host.hpp"
+#include "streams.hpp"
 
 static int told(const char *name, int otherwise) {
     const char *text = getenv(name);
@@ -36,7 +37,7 @@ static const Kernel kernels[] = {
 #include "entries.inc"
 };
 
-enum { OK = 0, INVALID = 1, NO_DEVICE = 100, NOT_FOUND = 500 };
+enum { OK = 0, INVALID = 1, NO_DEVICE = 100, NOT_FOUND = 500, NOT_READY = 600 };
 
 typedef uint64_t Pointer;
 
@@ -57,7 +58,9 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
 }
 // Every thread has its own: the engine must bind it in each.
 static thread_local void *current;
-int cuDevicePrimaryCtxRetain(void **context, int) { return *context = (void *)1, OK; }
+int cuDevicePrimaryCtxRetain(void **context, int device) {
+    return *context = (void *)(size_t)(device + 1), OK;
+}
 int cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 int cuCtxGetCurrent(void **context) { return *context = current, OK; }
 int cuCtxSetCurrent(void *context) { return current = context, OK; }
@@ -69,9 +72,39 @@ int cuGetErrorString(int error, const char **text) {
 }
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = (void *)2, OK; }
 int cuMemPoolSetAttribute(void *, int, void *) { return OK; }
-int cuStreamCreate(void **stream, unsigned) { return *stream = (void *)3, OK; }
-int cuStreamDestroy_v2(void *) { return OK; }
-int cuStreamSynchronize(void *) { return OK; }
+int cuStreamCreate(Stream **stream, unsigned) { return *stream = new Stream, OK; }
+// One that is queued may still be waited for.
+int cuStreamDestroy_v2(Stream *) { return OK; }
+int cuStreamSynchronize(Stream *stream) { return stream->run_to(stream->next()), OK; }
+int cuEventCreate(Event **event, unsigned flags) {
+    *event = new Event;
+    return (*event)->timed = !(flags & 2), OK;
+}
+// What is queued may still come to it.
+int cuEventDestroy_v2(Event *) { return OK; }
+int cuEventRecord(Event *event, Stream *stream) {
+    event->reach();
+    event->stream = stream, event->reached = false;
+    event->number = stream->next() + 1, event->work = stream->work;
+    stream->add(false, [event] {
+        event->reached = true, event->at = std::chrono::steady_clock::now();
+    });
+    return OK;
+}
+int cuStreamWaitEvent(Stream *stream, Event *event, unsigned) {
+    if (!event->stream) return INVALID;
+    stream->after[event->stream] = event->work;
+    Stream *other = event->stream;
+    uint64_t number = event->number;
+    return stream->add(false, [other, number] { other->run_to(number); }), OK;
+}
+int cuEventQuery(Event *event) { return event->reached ? OK : NOT_READY; }
+int cuEventSynchronize(Event *event) { return event->reach(), OK; }
+int cuEventElapsedTime_v2(float *ms, const Event *first, const Event *second) {
+    if (!first->timed || !second->timed) return INVALID;
+    if (!first->reached || !second->reached) return NOT_READY;
+    return *ms = std::chrono::duration<float, std::milli>(second->at - first->at).count(), OK;
+}
 int cuModuleLoadData(void **module, const void *image) {
     return *module = (void *)4, strstr((const char *)image, ".entry") ? OK : INVALID;
 }
@@ -91,17 +124,17 @@ int cuMemGetInfo_v2(size_t *left, size_t *all) { return *left = *all = (size_t)1
 int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *) {
     return memset((void *)place, byte, bytes), OK;
 }
-int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *) {
-    return memcpy((void *)to, from, bytes), OK;
+int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *stream) {
+    return worked(stream), memcpy((void *)to, from, bytes), OK;
 }
-int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, void *) {
-    return memcpy(to, (void *)from, bytes), OK;
+int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, void *stream) {
+    return worked(stream), memcpy(to, (void *)from, bytes), OK;
 }
 int cuLaunchKernel(
     const Kernel *kernel, unsigned x, unsigned y, unsigned z, unsigned block, unsigned block_y,
     unsigned block_z, unsigned, void *stream, void **given, void **) {
-    if (z != 1 || block_y != 1 || block_z != 1 || stream != (void *)3 || !current) return INVALID;
-    return kernel->start({x, y}, block, given), OK;
+    if (z != 1 || block_y != 1 || block_z != 1 || !stream || !current) return INVALID;
+    return worked(stream), kernel->start({x, y}, block, given), OK;
 }
 
 int cublasCreate_v2(void **handle) { return *handle = (void *)5, OK; }

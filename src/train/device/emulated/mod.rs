@@ -6,15 +6,18 @@
 //! kernel's arguments, and every access to memory. Products are made by their definition.
 
 pub mod compile;
+mod gathering;
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::accelerator::Accelerator;
 use super::backend::{Address, Argument, Backend, Operand, Product};
+use super::collective::{Collective, Meeting};
 use super::error::DeviceError;
+use gathering::Gathering;
 
 /// Threads of a block, as on a GPU.
 const BLOCK: u32 = 256;
@@ -52,9 +55,23 @@ pub fn skipped(reason: &str) {
     println!("skipped: {reason}");
 }
 
-/// The process.
-#[derive(Debug)]
-struct Emulated(Mutex<Pipes>);
+/// Accelerators for the ranks of gangs of `world`, one gang after another: emulated ones, and in a
+/// program with CUDA the first GPUs of the machine; says why of those that are not there.
+pub fn gangs(world: usize) -> Vec<Vec<Accelerator>> {
+    let emulated: Option<Vec<_>> = (0..world).map(|_| accelerator()).collect();
+    let gpu = |index| match crate::train::device::Device::cuda(index) {
+        Ok(crate::train::device::Device::Accelerator(gpu)) => Ok(gpu),
+        Ok(crate::train::device::Device::Cpu) => unreachable!("a GPU was asked for"),
+        Err(error) => Err(error.to_string()),
+    };
+    let gpus: Result<Vec<_>, String> = (0..world).map(gpu).collect();
+    let gpus = gpus.map_err(|reason| skipped(&format!("{world} ranks on GPUs: {reason}"))).ok();
+    emulated.into_iter().chain(gpus).collect()
+}
+
+/// The process. Clones are the same one.
+#[derive(Debug, Clone)]
+struct Emulated(Arc<Mutex<Pipes>>);
 
 #[derive(Debug)]
 struct Pipes {
@@ -73,7 +90,7 @@ impl Emulated {
             .unwrap();
         let commands = Some(BufWriter::new(child.stdin.take().unwrap()));
         let answers = BufReader::new(child.stdout.take().unwrap());
-        Self(Mutex::new(Pipes { child, commands, answers }))
+        Self(Arc::new(Mutex::new(Pipes { child, commands, answers })))
     }
 
     /// Sends a command and reads its answer.
@@ -175,6 +192,18 @@ impl Backend for Emulated {
 
     fn synchronize(&self) -> Result<(), DeviceError> {
         self.send(&[b"s"], &mut [0])
+    }
+
+    fn meeting(&self) -> Result<Meeting, DeviceError> {
+        Ok(gathering::meeting())
+    }
+
+    fn meet(
+        &self,
+        meeting: &Meeting,
+        place: [usize; 2],
+    ) -> Result<Box<dyn Collective>, DeviceError> {
+        Ok(Box::new(Gathering::meet(self.clone(), meeting, place)))
     }
 }
 

@@ -29,37 +29,71 @@ KERNEL moments_parts(
     part[n + i] = squares;
 }
 
-// Mean, 1 / deviation and the factor of x of the batch, and the step of the running statistics;
-// n = channels. Four rows of (lanes, channels) in `terms`: centre, factor, mean, 1 / deviation.
-KERNEL moments_join(
-    unsigned n, const float *x, const double *parts, float *terms, const float *gamma,
-    float *running_mean, float *running_variance, unsigned stride, unsigned count_parts,
-    unsigned count, unsigned all, const double *lanes) {
-    THREAD(i, n);
-    if (!NORMALISED(lanes)) return;
+// Where the terms of one column go: seven rows of (lanes, channels), of which the first four are centre,
+// factor, mean and 1 / deviation; and its running statistics.
+struct Column {
+    float *terms, *running_mean, *running_variance;
+    float gamma;
+    unsigned all;
+};
+
+__device__ inline Column column(
+    unsigned i, unsigned channels, float *terms, const float *gamma, float *running_mean,
+    float *running_variance, unsigned all) {
+    return {of_lane(terms, channels) + i, of_lane(running_mean, channels) + i,
+            of_lane(running_variance, channels) + i, of_lane(gamma, channels)[i], all};
+}
+
+// Keeps the terms of a batch whose `rows` rows have that mean and that sum of squared distances from
+// it, and the step of the running statistics.
+__device__ inline void keep_moments(
+    Column column, double mean, double spread, double rows, const double *lanes) {
+    size_t next = column.all;
+    float inverse = (float)(1.0 / sqrt(spread / rows + EPS(lanes)));
+    column.terms[0] = (float)mean;
+    column.terms[next] = column.gamma * inverse;
+    column.terms[2 * next] = (float)mean;
+    column.terms[3 * next] = inverse;
+    if (!LIVES(lanes)) return;
+    double momentum = MOMENTUM(lanes);
+    float *running = column.running_mean;
+    *running = (float)((1.0 - momentum) * *running + momentum * mean);
+    if (rows > 1.0) {
+        running = column.running_variance;
+        *running = (float)((1.0 - momentum) * *running + momentum * (spread / (rows - 1.0)));
+    }
+}
+
+// A column's mean and sum of squared distances from it, of its parts; n = channels
+struct Moments {
+    double mean, spread;
+};
+
+__device__ inline Moments join_moments(
+    unsigned n, unsigned i, const float *x, const double *parts, unsigned stride,
+    unsigned count_parts, double rows) {
     const double *part = of_lane(parts, 2 * count_parts * n);
     double sum = 0.0, squares = 0.0;
     for (unsigned p = 0; p < count_parts; ++p) {
         sum += part[(size_t)p * n + i];
         squares += part[(size_t)(count_parts + p) * n + i];
     }
-    double rows = count;
     double mean = of_lane(x, stride)[i] + sum / rows;
     double spread = squares - sum * (sum / rows);
-    if (spread < 0.0) spread = 0.0;
-    float inverse = (float)(1.0 / sqrt(spread / rows + EPS(lanes)));
-    of_lane(terms, n)[i] = (float)mean;
-    of_lane(terms + all, n)[i] = of_lane(gamma, n)[i] * inverse;
-    of_lane(terms + 2 * (size_t)all, n)[i] = (float)mean;
-    of_lane(terms + 3 * (size_t)all, n)[i] = inverse;
-    if (!LIVES(lanes)) return;
-    double momentum = MOMENTUM(lanes);
-    float *running = of_lane(running_mean, n) + i;
-    *running = (float)((1.0 - momentum) * *running + momentum * mean);
-    if (count > 1) {
-        running = of_lane(running_variance, n) + i;
-        *running = (float)((1.0 - momentum) * *running + momentum * (spread / (rows - 1.0)));
-    }
+    return {mean, spread < 0.0 ? 0.0 : spread};
+}
+
+// Mean, 1 / deviation and the factor of x of the batch, and the step of the running statistics;
+// n = channels
+KERNEL moments_join(
+    unsigned n, const float *x, const double *parts, float *terms, const float *gamma,
+    float *running_mean, float *running_variance, unsigned stride, unsigned count_parts,
+    unsigned count, unsigned all, const double *lanes) {
+    THREAD(i, n);
+    if (!NORMALISED(lanes)) return;
+    Moments moments = join_moments(n, i, x, parts, stride, count_parts, count);
+    Column kept = column(i, n, terms, gamma, running_mean, running_variance, all);
+    keep_moments(kept, moments.mean, moments.spread, count, lanes);
 }
 
 // Centre and factor of an evaluation; n = channels
@@ -110,28 +144,47 @@ KERNEL gradient_parts(
     part[n + i] = weighted;
 }
 
-// Gradients of gamma and beta, and what dx is made of: three rows of (lanes, channels) from the fourth
-// of `terms` on: factor, offset, slope. n = channels
+// Keeps what dx is made of: three rows of the terms from the fifth on are factor, offset and slope.
+__device__ inline void keep_gradient(
+    float *terms, unsigned all, float gamma, double plain, double weighted, double rows) {
+    size_t next = all;
+    double inverse = terms[3 * next];
+    double scale = gamma * inverse;
+    terms[4 * next] = (float)scale;
+    terms[5 * next] = (float)(scale * plain / rows);
+    terms[6 * next] = (float)(scale * inverse * inverse * weighted / rows);
+}
+
+// A column's sums of dy and of (x - mean) dy, of its parts; n = channels
+struct Gradients {
+    double plain, weighted;
+};
+
+__device__ inline Gradients join_gradients(
+    unsigned n, unsigned i, const double *parts, unsigned count_parts) {
+    const double *part = of_lane(parts, 2 * count_parts * n);
+    Gradients sums = {0.0, 0.0};
+    for (unsigned p = 0; p < count_parts; ++p) {
+        sums.plain += part[(size_t)p * n + i];
+        sums.weighted += part[(size_t)(count_parts + p) * n + i];
+    }
+    return sums;
+}
+
+// Gradients of gamma and beta, and what dx is made of; n = channels
 KERNEL gradient_join(
     unsigned n, const double *parts, float *terms, const float *gamma, float *gamma_gradient,
     float *beta_gradient, unsigned count_parts, unsigned count, unsigned all,
     const double *lanes) {
     THREAD(i, n);
     if (!NORMALISED(lanes)) return;
-    const double *part = of_lane(parts, 2 * count_parts * n);
-    double plain = 0.0, weighted = 0.0;
-    for (unsigned p = 0; p < count_parts; ++p) {
-        plain += part[(size_t)p * n + i];
-        weighted += part[(size_t)(count_parts + p) * n + i];
-    }
-    double rows = count;
+    Gradients sums = join_gradients(n, i, parts, count_parts);
+    double rows = count > 0 ? count : 1;
     double inverse = of_lane(terms + 3 * (size_t)all, n)[i];
-    double scale = of_lane(gamma, n)[i] * inverse;
-    of_lane(beta_gradient, n)[i] = (float)plain;
-    of_lane(gamma_gradient, n)[i] = (float)(weighted * inverse);
-    of_lane(terms + 4 * (size_t)all, n)[i] = (float)scale;
-    of_lane(terms + 5 * (size_t)all, n)[i] = (float)(scale * plain / rows);
-    of_lane(terms + 6 * (size_t)all, n)[i] = (float)(scale * inverse * inverse * weighted / rows);
+    of_lane(beta_gradient, n)[i] = (float)sums.plain;
+    of_lane(gamma_gradient, n)[i] = (float)(sums.weighted * inverse);
+    float *term = of_lane(terms, n) + i;
+    keep_gradient(term, all, of_lane(gamma, n)[i], sums.plain, sums.weighted, rows);
 }
 
 // dx = factor dy - offset - slope (x - mean); dx = dy in a lane without normalisation

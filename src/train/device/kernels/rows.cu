@@ -34,6 +34,12 @@ KERNEL sum_rows_join(
     of_lane(sums, n)[i] = (float)sum;
 }
 
+// numbers = 0
+KERNEL clear_lanes(unsigned n, float *numbers, unsigned stride) {
+    THREAD(i, n);
+    of_lane(numbers, stride)[i] = 0.0f;
+}
+
 // to = from
 KERNEL copy_lanes(
     unsigned n, const float *from, float *to, unsigned from_stride, unsigned to_stride) {

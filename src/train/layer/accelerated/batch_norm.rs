@@ -1,5 +1,8 @@
 //! Batch normalisation on an accelerator.
 
+#[path = "batch_norm_together.rs"]
+mod together;
+
 use super::BatchNorm;
 use crate::train::device::{Accelerator, Address, Memory, Table, arguments};
 use crate::train::error::TrainError;
@@ -18,6 +21,8 @@ pub struct Kept {
     /// For every lane and channel: centre and factor of the output; mean and 1 / deviation of the
     /// batch; factor, offset and slope of the gradient.
     terms: Option<Memory>,
+    /// What is told to other ranks, and what they told.
+    whole: together::Whole,
 }
 
 impl<T: Real> BatchNorm<T> {
@@ -40,7 +45,7 @@ impl<T: Real> BatchNorm<T> {
             self.tell_lanes();
         }
         let len = TERMS * self.lanes.len() * self.shape.channels;
-        let Kept { lanes, terms } = &mut self.kept;
+        let Kept { lanes, terms, .. } = &mut self.kept;
         let terms = match terms {
             Some(terms) => terms.address(),
             none => none.insert(accelerator.zeros::<f32>(len)?).address(),
@@ -62,7 +67,7 @@ impl<T: Real> BatchNorm<T> {
         let [lanes, terms] = self.kept_on(accelerator)?;
         let (channels, count) = (self.shape.channels, self.lanes.len());
         let all = (count * channels) as u32;
-        let [gamma, beta] = [0, 1].map(|i| &self.parameters[i].value);
+        let gamma = &self.parameters[0].value;
         let [mean, variance] = [0, 1].map(|i| &self.states[i].value);
         if matches!(pass.mode, Mode::Train { .. }) {
             let rows = pass.samples * self.shape.area();
@@ -73,14 +78,20 @@ impl<T: Real> BatchNorm<T> {
             let (pitch, columns, rows) = (input.pitch(), channels as u32, rows as u32);
             let given = arguments![input, sums, pitch, columns, rows, of_part, lanes];
             accelerator.launch("moments_parts", [threads, count], given)?;
-            let given = arguments![
-                input, sums, terms, gamma, mean, variance, pitch, parts, rows, all, lanes
-            ];
-            accelerator.launch("moments_join", [channels, count], given)?;
+            if self.together.is_some() {
+                let given = together::Parts { sums, count: parts, rows, lanes, terms };
+                self.moments_together(accelerator, input, &given)?;
+            } else if rows > 0 {
+                let given = arguments![
+                    input, sums, terms, gamma, mean, variance, pitch, parts, rows, all, lanes
+                ];
+                accelerator.launch("moments_join", [channels, count], given)?;
+            }
         } else {
             let given = arguments![terms, gamma, mean, variance, all, lanes];
             accelerator.launch("running_terms", [channels, count], given)?;
         }
+        let beta = &self.parameters[1].value;
         let given = arguments![
             input,
             &*output,
@@ -133,9 +144,20 @@ impl<T: Real> BatchNorm<T> {
             lanes,
         ];
         accelerator.launch("gradient_join", [channels, count], given)?;
+        let given = together::Parts { sums, count: parts, rows, lanes, terms };
+        let told = self.together.is_some() && input_gradient.is_some();
+        if told {
+            self.tell_gradients(accelerator, &given)?;
+        }
+        let [gamma, beta] = &mut self.parameters[..] else {
+            unreachable!("invariant: gamma and beta")
+        };
         ready(beta)?;
         ready(gamma)?;
         let Some(dx) = input_gradient else { return Ok(()) };
+        if told {
+            self.gradients_together(accelerator, &given)?;
+        }
         let given = arguments![
             input,
             gradient,
