@@ -4,6 +4,7 @@
 //! nothing is tracked between operations and memory is given back by the stream itself. Products are
 //! in f32 throughout (TF32 is off). Used by one thread at a time; the locks are for the type system.
 
+mod host;
 mod library;
 mod open;
 mod stream;

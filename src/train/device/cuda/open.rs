@@ -16,6 +16,9 @@ const CUDA: i32 = 13_000;
 /// The compute capability that they are compiled for.
 const CAPABILITY: (i32, i32) = (7, 5);
 
+/// `off` in this variable: steps are queued launch by launch, never as a graph.
+const GRAPHS: &str = "GRIDLANE_CUDA_GRAPHS";
+
 /// Opens GPU number `index` of those that this process sees, and loads the kernels.
 ///
 /// # Errors
@@ -56,7 +59,9 @@ fn opened(index: usize) -> Result<Accelerator, DeviceError> {
         return Err(DeviceError::Capability { index, name, found, needed });
     }
     let name = format!("cuda:{index} ({name})");
-    Ok(Accelerator::new(Box::new(Stream::new(&context, name)?)))
+    let accelerator = Accelerator::new(Box::new(Stream::new(&context, name)?));
+    accelerator.use_graphs(std::env::var_os(GRAPHS).is_none_or(|value| value != "off"));
+    Ok(accelerator)
 }
 
 #[cfg(test)]
@@ -188,7 +193,7 @@ mod tests {
         let Some(fakes) = fakes() else { return };
         let (passed, said) = told(
             fakes.path(),
-            &["accelerated::", "resident::", "augmented::", "--skip", "cuda::"],
+            &["accelerated::", "resident::", "augmented::", "emulated::", "--skip", "cuda::"],
             &[],
         );
         assert!(passed, "{said}");

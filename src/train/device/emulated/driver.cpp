@@ -2,10 +2,19 @@
 // the host's memory, with the kernels of kernels.cu run thread by thread. One file, made into
 // libcuda.so.1, libcublasLt.so.13 and libcublas.so.13.
 //
+// A stream does nothing before somebody waits for it, or for an event in it: the latest that a GPU
+// might, so that memory which is written again, read or given back too early is found.
+//
 // FAKE_INIT (what cuInit returns), FAKE_VERSION, FAKE_DEVICES and FAKE_CAPABILITY (75 is 7.5) make it
-// fail the ways that real ones do.
+// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record.
 #include <cstdlib>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "host.hpp"
 
@@ -14,31 +23,92 @@ static int told(const char *name, int otherwise) {
     return text ? atoi(text) : otherwise;
 }
 
+typedef std::function<void()> Work;
+
 struct Kernel {
     const char *name;
-    void (*start)(Place, unsigned, void **);
+    Work (*start)(Place, unsigned, void **);
 };
 
+// The driver copies the arguments when a kernel is launched, not when it runs.
 template <class... A, size_t... I>
-static void call(
+static Work call(
     void (*kernel)(A...), Place grid, unsigned block, void **given, std::index_sequence<I...>) {
-    each_thread(grid, block, [&] { kernel(*(A *)given[I]...); });
+    std::tuple<A...> values(*(A *)given[I]...);
+    return [=] { each_thread(grid, block, [&] { kernel(std::get<I>(values)...); }); };
 }
 
 template <class... A>
-static void call(void (*kernel)(A...), Place grid, unsigned block, void **given) {
-    call(kernel, grid, block, given, std::make_index_sequence<sizeof...(A)>());
+static Work call(void (*kernel)(A...), Place grid, unsigned block, void **given) {
+    return call(kernel, grid, block, given, std::make_index_sequence<sizeof...(A)>());
 }
 
 #define ENTRY(kernel)                                                                     \
-    {#kernel, [](Place grid, unsigned block, void **given) { call(kernel, grid, block, given); }},
+    {#kernel,                                                                             \
+     [](Place grid, unsigned block, void **given) { return call(kernel, grid, block, given); }},
 static const Kernel kernels[] = {
 #include "entries.inc"
 };
 
-enum { OK = 0, INVALID = 1, NO_DEVICE = 100, NOT_FOUND = 500 };
+enum {
+    OK = 0,
+    INVALID = 1,
+    NO_DEVICE = 100,
+    NOT_FOUND = 500,
+    NOT_READY = 600,
+    NOT_WHILE_CAPTURING = 900,
+};
 
 typedef uint64_t Pointer;
+typedef std::vector<Work> Graph;
+
+struct Stream {
+    std::deque<Work> queue;
+    Graph *captured;
+
+    // Does the first so many of what is queued.
+    void advance(size_t count) {
+        for (; count && !queue.empty(); --count) {
+            Work work = queue.front();
+            queue.pop_front();
+            work();
+            done += 1;
+        }
+    }
+    uint64_t done = 0;
+
+    uint64_t queued() const { return done + queue.size(); }
+};
+
+// Where an event stands: after so many pieces of a stream's work.
+struct Event {
+    Stream *stream;
+    uint64_t place;
+};
+
+// What is done by a stream, now or when it is recorded.
+static int add(void *stream, Work work) {
+    Stream *s = (Stream *)stream;
+    if (s->captured)
+        s->captured->push_back(work);
+    else
+        s->queue.push_back(work);
+    return OK;
+}
+
+static bool captures(void *stream) { return ((Stream *)stream)->captured; }
+
+// Memory of the host that was allocated here.
+static std::mutex pinned_lock;
+static std::map<const char *, size_t> pinned;
+
+static bool is_pinned(const void *place, size_t bytes) {
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    auto next = pinned.upper_bound((const char *)place);
+    if (next == pinned.begin()) return false;
+    --next;
+    return (const char *)place + bytes <= next->first + next->second;
+}
 
 extern "C" {
 int cuInit(unsigned) { return told("FAKE_INIT", OK); }
@@ -69,9 +139,57 @@ int cuGetErrorString(int error, const char **text) {
 }
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = (void *)2, OK; }
 int cuMemPoolSetAttribute(void *, int, void *) { return OK; }
-int cuStreamCreate(void **stream, unsigned) { return *stream = (void *)3, OK; }
-int cuStreamDestroy_v2(void *) { return OK; }
-int cuStreamSynchronize(void *) { return OK; }
+int cuStreamCreate(Stream **stream, unsigned) { return *stream = new Stream(), OK; }
+int cuStreamDestroy_v2(Stream *stream) { return delete stream, OK; }
+int cuStreamSynchronize(Stream *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    return stream->advance(stream->queue.size()), OK;
+}
+// Mode 1 is CU_STREAM_CAPTURE_MODE_THREAD_LOCAL.
+int cuStreamBeginCapture_v2(Stream *stream, int mode) {
+    if (captures(stream) || mode != 1 || !told("FAKE_CAPTURE", 1)) return INVALID;
+    return stream->captured = new Graph(), OK;
+}
+int cuStreamEndCapture(Stream *stream, Graph **graph) {
+    if (!captures(stream)) return INVALID;
+    return *graph = stream->captured, stream->captured = nullptr, OK;
+}
+int cuGraphInstantiateWithFlags(Graph **executable, const Graph *graph, unsigned long long flags) {
+    if (flags) return INVALID;
+    return *executable = new Graph(*graph), OK;
+}
+int cuGraphLaunch(const Graph *executable, void *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    for (const Work &work : *executable) add(stream, work);
+    return OK;
+}
+int cuGraphDestroy(Graph *graph) { return delete graph, OK; }
+int cuGraphExecDestroy(Graph *executable) { return delete executable, OK; }
+int cuEventCreate(Event **event, unsigned) { return *event = new Event(), OK; }
+int cuEventRecord(Event *event, Stream *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    return *event = {stream, stream->queued()}, OK;
+}
+int cuEventQuery(const Event *event) {
+    return event->stream && event->stream->done < event->place ? NOT_READY : OK;
+}
+int cuEventSynchronize(const Event *event) {
+    Stream *stream = event->stream;
+    if (stream && stream->done < event->place) stream->advance(event->place - stream->done);
+    return OK;
+}
+int cuEventDestroy_v2(Event *event) { return delete event, OK; }
+int cuMemHostAlloc(void **place, size_t bytes, unsigned) {
+    // What is allocated starts as anything but 0.
+    *place = memset(malloc(bytes), 0xff, bytes);
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    return pinned[(char *)*place] = bytes, OK;
+}
+int cuMemFreeHost(void *place) {
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    if (!pinned.erase((char *)place)) return INVALID;
+    return free(place), OK;
+}
 int cuModuleLoadData(void **module, const void *image) {
     return *module = (void *)4, strstr((const char *)image, ".entry") ? OK : INVALID;
 }
@@ -81,58 +199,76 @@ int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
     return NOT_FOUND;
 }
 // What is allocated starts as anything but 0.
-int cuMemAllocAsync(Pointer *place, size_t bytes, void *) {
+int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
     void *memory = malloc(bytes);
     if (!memory) return 2;
     return *place = (Pointer)memset(memory, 0xff, bytes), OK;
 }
-int cuMemFreeAsync(Pointer place, void *) { return free((void *)place), OK; }
+int cuMemFreeAsync(Pointer place, void *stream) {
+    return add(stream, [=] { free((void *)place); });
+}
 int cuMemGetInfo_v2(size_t *left, size_t *all) { return *left = *all = (size_t)1 << 30, OK; }
-int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *) {
-    return memset((void *)place, byte, bytes), OK;
+int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *stream) {
+    return add(stream, [=] { memset((void *)place, byte, bytes); });
 }
-int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *) {
-    return memcpy((void *)to, from, bytes), OK;
+// Pinned memory is read when the stream comes to it; other memory is copied first.
+int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    if (is_pinned(from, bytes)) return add(stream, [=] { memcpy((void *)to, from, bytes); });
+    std::vector<char> held((const char *)from, (const char *)from + bytes);
+    return add(stream, [=] { memcpy((void *)to, held.data(), bytes); });
 }
-int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, void *) {
-    return memcpy(to, (void *)from, bytes), OK;
+// Pinned memory is written when the stream comes to it; for other memory the driver waits.
+int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Stream *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    add(stream, [=] { memcpy(to, (void *)from, bytes); });
+    return is_pinned(to, bytes) ? OK : cuStreamSynchronize(stream);
 }
 int cuLaunchKernel(
     const Kernel *kernel, unsigned x, unsigned y, unsigned z, unsigned block, unsigned block_y,
     unsigned block_z, unsigned, void *stream, void **given, void **) {
-    if (z != 1 || block_y != 1 || block_z != 1 || stream != (void *)3 || !current) return INVALID;
-    return kernel->start({x, y}, block, given), OK;
+    if (z != 1 || block_y != 1 || block_z != 1 || !stream || !current) return INVALID;
+    return add(stream, kernel->start({x, y}, block, given));
 }
 
-int cublasCreate_v2(void **handle) { return *handle = (void *)5, OK; }
-int cublasDestroy_v2(void *) { return OK; }
+// A handle knows its stream.
+struct Handle {
+    void *stream;
+};
+int cublasCreate_v2(Handle **handle) { return *handle = new Handle(), OK; }
+int cublasDestroy_v2(Handle *handle) { return delete handle, OK; }
 int cublasSetMathMode(void *, int) { return OK; }
-int cublasSetStream_v2(void *, void *) { return OK; }
+int cublasSetStream_v2(Handle *handle, void *stream) { return handle->stream = stream, OK; }
 int cublasSetWorkspace_v2(void *, void *, size_t) { return OK; }
-// Column order: number (row, column) of a matrix is at row + column * pitch.
+// Column order: number (row, column) of a matrix is at row + column * pitch. The factors are read at
+// once, as cuBLAS reads those that lie in the host's memory.
 int cublasSgemmStridedBatched(
-    void *, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a, int lda,
-    long long a_stride, const float *b, int ldb, long long b_stride, const float *beta, float *c,
-    int ldc, long long c_stride, int batch) {
+    Handle *handle, int of_a, int of_b, int m, int n, int k, const float *alpha_, const float *a,
+    int lda, long long a_stride, const float *b, int ldb, long long b_stride, const float *beta_,
+    float *c, int ldc, long long c_stride, int batch) {
     if (lda < (of_a ? k : m) || ldb < (of_b ? n : k) || ldc < m) return 7;
-    for (long long p = 0; p < batch; ++p)
-        for (long long row = 0; row < m; ++row)
-            for (long long column = 0; column < n; ++column) {
-                double sum = 0.0;
-                for (long long i = 0; i < k; ++i) {
-                    double left = a[p * a_stride + (of_a ? i + row * lda : row + i * lda)];
-                    double right = b[p * b_stride + (of_b ? column + i * ldb : i + column * ldb)];
-                    sum += left * right;
+    float alpha = *alpha_, beta = *beta_;
+    return add(handle->stream, [=] {
+        for (long long p = 0; p < batch; ++p)
+            for (long long row = 0; row < m; ++row)
+                for (long long column = 0; column < n; ++column) {
+                    double sum = 0.0;
+                    for (long long i = 0; i < k; ++i) {
+                        double left = a[p * a_stride + (of_a ? i + row * lda : row + i * lda)];
+                        double right =
+                            b[p * b_stride + (of_b ? column + i * ldb : i + column * ldb)];
+                        sum += left * right;
+                    }
+                    float *out = c + p * c_stride + row + column * ldc;
+                    // With a factor of 0 what is there is not read: it may be anything.
+                    *out = beta == 0.0f ? (float)(alpha * sum)
+                                        : (float)(alpha * sum + (double)beta * *out);
                 }
-                float *out = c + p * c_stride + row + column * ldc;
-                // With a factor of 0 what is there is not read: it may be anything.
-                *out = *beta == 0.0f ? (float)(*alpha * sum)
-                                     : (float)(*alpha * sum + (double)*beta * *out);
-            }
-    return OK;
+    });
 }
 int cublasSgemm_v2(
-    void *handle, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a,
+    Handle *handle, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a,
     int lda, const float *b, int ldb, const float *beta, float *c, int ldc) {
     return cublasSgemmStridedBatched(
         handle, of_a, of_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1);

@@ -1,6 +1,7 @@
 // Batch normalisation by column of (rows, channels). Statistics are summed in double.
 //
-// `lanes` has four numbers for every lane: is it normalised, does it live, its momentum, its eps.
+// `lanes` has four numbers for every lane: is it normalised, did it live when the host last looked,
+// its momentum, its eps.
 #include "lane.cuh"
 
 #define NORMALISED(lanes) ((lanes)[4 * LANE] != 0.0)
@@ -34,7 +35,7 @@ KERNEL moments_parts(
 KERNEL moments_join(
     unsigned n, const float *x, const double *parts, float *terms, const float *gamma,
     float *running_mean, float *running_variance, unsigned stride, unsigned count_parts,
-    unsigned count, unsigned all, const double *lanes) {
+    unsigned count, unsigned all, const double *lanes, const unsigned *lives) {
     THREAD(i, n);
     if (!NORMALISED(lanes)) return;
     const double *part = of_lane(parts, 2 * count_parts * n);
@@ -52,7 +53,7 @@ KERNEL moments_join(
     of_lane(terms + all, n)[i] = of_lane(gamma, n)[i] * inverse;
     of_lane(terms + 2 * (size_t)all, n)[i] = (float)mean;
     of_lane(terms + 3 * (size_t)all, n)[i] = inverse;
-    if (!LIVES(lanes)) return;
+    if (!LIVES(lanes) || !lives_on(lives)) return;
     double momentum = MOMENTUM(lanes);
     float *running = of_lane(running_mean, n) + i;
     *running = (float)((1.0 - momentum) * *running + momentum * mean);

@@ -5,7 +5,7 @@ use crate::train::device::{Accelerator, Address, Memory, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::accelerated::rows::Parts;
-use crate::train::layer::{Flow, GradientReady, Mode, Pass};
+use crate::train::layer::{Flow, GradientReady, Lives, Mode, Pass};
 
 /// Rows of `Kept::terms`.
 const TERMS: usize = 7;
@@ -18,6 +18,8 @@ pub struct Kept {
     /// For every lane and channel: centre and factor of the output; mean and 1 / deviation of the
     /// batch; factor, offset and slope of the gradient.
     terms: Option<Memory>,
+    /// The lanes that live, as the device knows it.
+    pub(super) lives: Option<Lives>,
 }
 
 impl<T: Real> BatchNorm<T> {
@@ -40,7 +42,7 @@ impl<T: Real> BatchNorm<T> {
             self.tell_lanes();
         }
         let len = TERMS * self.lanes.len() * self.shape.channels;
-        let Kept { lanes, terms } = &mut self.kept;
+        let Kept { lanes, terms, .. } = &mut self.kept;
         let terms = match terms {
             Some(terms) => terms.address(),
             none => none.insert(accelerator.zeros::<f32>(len)?).address(),
@@ -73,8 +75,9 @@ impl<T: Real> BatchNorm<T> {
             let (pitch, columns, rows) = (input.pitch(), channels as u32, rows as u32);
             let given = arguments![input, sums, pitch, columns, rows, of_part, lanes];
             accelerator.launch("moments_parts", [threads, count], given)?;
+            let lives = Lives::address(self.kept.lives.as_ref());
             let given = arguments![
-                input, sums, terms, gamma, mean, variance, pitch, parts, rows, all, lanes
+                input, sums, terms, gamma, mean, variance, pitch, parts, rows, all, lanes, lives
             ];
             accelerator.launch("moments_join", [channels, count], given)?;
         } else {
