@@ -6,7 +6,9 @@
 First the tests that compare layers, updates and whole runs on the GPU with the CPU. Then training
 steps, each row in fresh processes in turn, beside PyTorch as a user would write it, with TF32's
 faster, rounded products, compiled, and as a CUDA graph; we compute in f32. A ratio is PyTorch's time
-over ours: above 1 ours is faster. Then what lanes are worth: a sweep of N runs trained together, in
+over ours: above 1 ours is faster. Then what graphs are worth (a step that is one launch of a recorded
+graph against one launch a kernel, GRIDLANE_CUDA_GRAPHS=off), in runs of 1, 8 and 32 lanes, and what
+lanes are: a sweep of N runs trained together, in
 images per second over all of them, beside N runs of PyTorch one after another. Then batches of
 augmented images, beside one core and torchvision's transforms on the GPU. Then a run on two ranks
 beside the same on one: losses and parameters, and what summing gradients takes. Where there is one
@@ -58,6 +60,8 @@ LANES = {
 # Augmented batches of colour images: level, side, images of a round.
 AUGMENTED = [("alexnet_style", 32, 128 * 64), ("strong", 32, 128 * 64), ("alexnet_style", 224, 128 * 8)]
 
+# Lanes of a group whose steps are timed with graphs and without.
+GRAPHS = [1, 8, 32]
 
 # A run on one and on two ranks: keys of its sweep file, and the images of its two epochs.
 RANKS = {
@@ -90,7 +94,7 @@ def figures(command):
 
 def check(tests):
     """What the comparisons with the CPU came to."""
-    names = ["accelerated::", "resident::", "augmented::", "collective::"]
+    names = ["accelerated::", "resident::", "augmented::", "collective::", "emulated::"]
     code, out, err = run([tests, *names, "--nocapture", "--test-threads=1"])
     skipped = sorted(set(re.findall(r"^skipped: (.*)$", out, re.M)))
     # What may be skipped on a machine that only trains, and has one GPU: the kernels on the host, and
@@ -125,7 +129,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def lanes(program, model, count, device):
+def lanes(program, model, count, device, **variables):
     """Images per second of `count` runs that are trained together, over all of them."""
     keys, shape, _, images = LANES[model]
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +138,8 @@ def lanes(program, model, count, device):
             f'schema = 1\nname = "lanes"\n[base]\n{keys}\nlr = 0.001\nepochs = 2\nbatch_size = 128\n'
             f'device = "{device}"\ndataset = {{ kind = "synthetic", train = {images}, val = 128, test = 128, '
             f'shape = {list(shape)}, classes = 10 }}\n[repeats]\nseeds = {count}\n')
-        code, out, err = run([program, "sweep", sweep, "--lanes", count, "-j", 1, "--runs", folder])
+        code, out, err = run([program, "sweep", sweep, "--lanes", count, "-j", 1, "--runs", folder],
+                             **variables)
         if code:
             return {"failed": (err or out).strip().splitlines()[-1]}
         runs = rows_of(pathlib.Path(folder, "lanes", "runs.csv"))
@@ -320,6 +325,31 @@ def augmented(args, python, has_torch, left):
     return records
 
 
+def graphs(args, left):
+    """Images per second with graphs and without, in turn."""
+    print(f"{'graphs':10} {'lanes':>5} {'with':>12} {'without':>12} {'ratio':>6}")
+    records = []
+    for model in LANES:
+        if args.rows and not any(part in model for part in args.rows):
+            continue
+        for count in GRAPHS:
+            if left() < 60:
+                records.append({"model": model, "lanes": count, "left_out": "no time left"})
+                continue
+            seen = {"with": [], "without": []}
+            for _ in range(args.rounds):
+                for name, value in (("with", "on"), ("without", "off")):
+                    seen[name].append(lanes(args.program, model, count, args.device_kind,
+                                            GRIDLANE_CUDA_GRAPHS=value))
+            on, off = (median(seen[name], "images_per_s") for name in ("with", "without"))
+            print(f"{model:10} {count:5} {show(on, '12.0f'):>12} {show(off, '12.0f'):>12} "
+                  f"{show(ratio(on, off), '6.2f'):>6}", flush=True)
+            for failed in (its["failed"] for its in seen["with"] + seen["without"] if "failed" in its):
+                print(f"  {failed}")
+            records.append({"model": model, "lanes": count, **seen, "ratio": ratio(on, off)})
+    return records
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", help="parts of names; every row where none is given")
@@ -345,6 +375,7 @@ def main():
         print(f"  skipped: {reason}")
     record = {"gpu": gpu, "tests": checked}
     record["steps"] = time_steps(args, python, has_torch, left)
+    record["graphs"] = graphs(args, left)
     record["augmented"] = augmented(args, python, has_torch, left)
     record["lanes"] = lane_curve(args, record["steps"], left)
     record["ranks"] = rank_rows(args, len(gpu.splitlines()), left)

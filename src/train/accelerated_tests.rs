@@ -5,6 +5,9 @@ use super::*;
 use crate::spec::augmentation::Level;
 use crate::train::device::{Accelerator, emulated};
 
+#[path = "pipelined_tests.rs"]
+mod pipelined;
+
 /// The accelerators to try.
 fn devices() -> Vec<Device> {
     emulated::accelerators().into_iter().map(Device::Accelerator).collect()

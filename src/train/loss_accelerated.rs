@@ -1,10 +1,12 @@
-//! The loss on an accelerator: one thread a sample; the losses of the samples come back and are
-//! added here, in their order.
+//! The loss on an accelerator: one thread a sample. In training the losses of a batch are summed there
+//! too, in parts and then the parts in their order, and nobody waits for them; in an evaluation the
+//! losses of the samples come back and are added here, in their order.
 
 use super::{BatchLoss, Targets};
-use crate::train::device::{Accelerator, Address, Memory, Table, arguments};
+use crate::train::device::{Accelerator, Address, Arrival, Memory, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
+use crate::train::layer::{Lives, RowParts};
 
 /// Targets on the accelerator, and memory for what comes back; kept from batch to batch.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Kept {
     smoothing: Table<f64>,
     losses: Option<(Memory, Vec<f64>)>,
     right: Option<(Memory, Vec<u32>)>,
+    /// Loss and number right of every lane.
+    sums: Option<Memory>,
 }
 
 /// What is to be computed beside the losses.
@@ -24,6 +28,29 @@ pub struct Wanted<'a, T> {
     pub gradient: Option<(&'a mut Buffer<T>, usize)>,
     /// Label smoothing of every lane; none without.
     pub smoothing: &'a [f64],
+}
+
+/// Losses of the lanes of a batch on their way from an accelerator.
+#[derive(Debug)]
+pub struct Coming {
+    sums: Arrival<f64>,
+    lanes: usize,
+}
+
+impl Coming {
+    /// Waits for them; whatever was queued after their batch goes on.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn collect(self, results: &mut [BatchLoss]) -> Result<(), TrainError> {
+        let mut sums = vec![0.0; 2 * self.lanes];
+        self.sums.collect(&mut sums)?;
+        for (result, sums) in results.iter_mut().zip(sums.chunks_exact(2)) {
+            // Counts are exact up to 2^53.
+            *result = BatchLoss { sum: sums[0], right: sums[1] as u64 };
+        }
+        Ok(())
+    }
 }
 
 /// Memory for `len` numbers and a place for the copy.
@@ -52,12 +79,61 @@ impl Kept {
         wanted: Wanted<'_, T>,
         results: &mut [BatchLoss],
     ) -> Result<(), TrainError> {
-        let (lanes, all) = (results.len(), targets.labels.len());
-        let samples = all / lanes;
+        let samples = targets.labels.len() / results.len();
         // A rank's part of a batch may be empty.
         if samples == 0 {
             return Ok(());
         }
+        self.of_samples((accelerator, logits), (targets, classes), wanted)?;
+        self.add(samples, results)
+    }
+
+    /// Queues the losses of a batch, and takes the life of the lanes in which they are not finite.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn queue<T: Real>(
+        &mut self,
+        (accelerator, logits): (&Accelerator, &Buffer<T>),
+        (targets, classes): (&Targets<'_>, usize),
+        wanted: Wanted<'_, T>,
+        lives: Option<&Lives>,
+    ) -> Result<(), TrainError> {
+        let lanes = logits.lanes();
+        let samples = targets.labels.len() / lanes;
+        let [losses, right] = self.of_samples((accelerator, logits), (targets, classes), wanted)?;
+        let cut = RowParts::of(samples);
+        let parts = accelerator.scratch(2 * lanes * cut.count * size_of::<f64>())?;
+        let given = arguments![losses, right, parts, samples as u32, cut.rows as u32];
+        accelerator.launch("loss_parts", [cut.count, lanes], given)?;
+        let sums = match &self.sums {
+            Some(sums) => sums.address(),
+            None => self.sums.insert(accelerator.zeros::<f64>(2 * lanes)?).address(),
+        };
+        let given = arguments![parts, sums, Lives::address(lives), cut.count as u32];
+        accelerator.launch("loss_join", [1, lanes], given)?;
+        Ok(())
+    }
+
+    /// The losses that were [queued](Self::queue) last; none before.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn fetch(&self) -> Result<Option<Coming>, TrainError> {
+        let Some(sums) = &self.sums else { return Ok(None) };
+        let lanes = sums.bytes() / size_of::<[f64; 2]>();
+        Ok(Some(Coming { sums: sums.fetch(0, 2 * lanes)?, lanes }))
+    }
+
+    /// Queues losses and numbers right of every sample of every lane; says where they will be.
+    fn of_samples<T: Real>(
+        &mut self,
+        (accelerator, logits): (&Accelerator, &Buffer<T>),
+        (targets, classes): (&Targets<'_>, usize),
+        wanted: Wanted<'_, T>,
+    ) -> Result<[Address; 2], TrainError> {
+        let (lanes, all) = (logits.lanes(), targets.labels.len());
+        let samples = all / lanes;
         let classes_of = |table: &mut Table<u32>, labels: &[u16]| {
             table.refill(|table| table.extend(labels.iter().map(|&label| u32::from(label))));
             table.place(accelerator)
@@ -95,7 +171,7 @@ impl Kept {
             smoothing,
         ];
         accelerator.launch("cross_entropy", [samples, lanes], given)?;
-        self.add(samples, results)
+        Ok([losses, right])
     }
 
     /// Waits for the last batch and adds it up.
@@ -167,6 +243,13 @@ mod tests {
                     let (on, aimed) = ((&accelerator, &here), (&targets, classes));
                     kept.cross_entropy(on, aimed, wanted, &mut found).unwrap();
                     same(&found, &expected);
+                    let wanted = Wanted { gradient: None, smoothing: &smoothing };
+                    let lives = Lives::new(&accelerator, 2).unwrap();
+                    kept.queue(on, aimed, wanted, Some(&lives)).unwrap();
+                    kept.fetch().unwrap().unwrap().collect(&mut found).unwrap();
+                    same(&found, &expected);
+                    // The lane with the broken sample lives no more.
+                    assert_eq!(lives.flags().unwrap(), [0, 1]);
                     let bits = |buffer: &Buffer<f32>| {
                         let numbers = buffer.read().unwrap().to_vec();
                         numbers.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect()

@@ -33,6 +33,7 @@ pub mod report;
 pub mod rng;
 mod saved;
 pub mod schedule;
+mod steps;
 mod together;
 pub mod trainer;
 pub mod weights;

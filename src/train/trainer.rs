@@ -1,26 +1,24 @@
 //! Trains one network: epochs, evaluation, checkpoints. Configurations and data come in; reports
 //! go out. Nothing here reads a clock, a disk or a signal, so the same calls give the same bits.
 
-use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::admission;
 use super::batches::Batches;
 use super::data::{DataSplits, Images};
 use super::device::{Accelerator, Device};
-use super::divergence::{self, Divergence, Noticed, Origin};
+use super::divergence::{Divergence, Noticed, Origin};
 use super::error::TrainError;
 use super::kernel::Real;
 use super::lane_set::LaneSet;
-use super::layer::{Mode, Parameter, Pass};
 use super::loss::BatchLoss;
-use super::measure::{At, Label, Measures, Phase};
+use super::measure::{Label, Measures};
 use super::model::{self, Network};
-use super::optim::clip::{self, GradientNorms};
+use super::optim::clip::GradientNorms;
 use super::optim::{LaneUpdate, Optimizer};
 use super::parallel::{Ranks, StepTimes};
 use super::progress::Progress;
-use super::report::{EpochEnd, EpochStats, LaneEpoch, LaneStep, StepReport};
+use super::report::LaneStep;
 use super::schedule::{self, Timeline};
 use crate::spec::RunConfig;
 use crate::spec::architecture::Architecture;
@@ -51,15 +49,17 @@ pub struct Trainer<T: Real = f32> {
     /// Losses of the last batch; kept for their memory.
     pub(super) losses: Vec<BatchLoss>,
     /// The last step's report; kept for its memory.
-    step_lanes: Vec<Option<LaneStep>>,
+    pub(super) step_lanes: Vec<Option<LaneStep>>,
     /// Label smoothing of every lane.
     pub(super) smoothing: Vec<f64>,
     /// Norms of the last step's gradients, where they are measured.
-    norms: GradientNorms,
+    pub(super) norms: GradientNorms,
     /// The lanes whose gradients are measured.
-    measured_gradients: LaneSet,
+    pub(super) measured_gradients: LaneSet,
     /// What the last update of every lane that lives went by; kept for its memory.
-    updates: Vec<Option<LaneUpdate>>,
+    pub(super) updates: Vec<Option<LaneUpdate>>,
+    /// No step from this number on is begun before the one before it has been reported.
+    pub(super) nothing_ahead_of: Option<u64>,
 }
 
 impl Trainer {
@@ -98,7 +98,7 @@ impl<T: Real> Trainer<T> {
     /// when these do not meet, or another rank is lost.
     pub fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
         self.network.move_to(accelerator)?;
-        self.optimizer.move_to(accelerator)?;
+        self.optimizer.move_to(accelerator, self.network.lives().cloned())?;
         self.batches.move_to(accelerator)?;
         self.ranks.move_to(accelerator, self.network.parameters())
     }
@@ -152,6 +152,7 @@ impl<T: Real> Trainer<T> {
             norms: GradientNorms::default(),
             measured_gradients: lanes.iter().map(|lane| lane.clip_norm > 0.0).collect(),
             updates: Vec::with_capacity(lanes.len()),
+            nothing_ahead_of: None,
             lanes: lanes.to_vec(),
         })
     }
@@ -192,176 +193,16 @@ impl<T: Real> Trainer<T> {
         self.measured_gradients = LaneSet::all(self.lanes.len());
     }
 
+    /// Begins no step from number `step` on before the one before it has been reported, so that
+    /// whoever stops there stops exactly there. On an accelerator a step is begun before the one
+    /// before it is reported, otherwise.
+    pub fn nothing_ahead_of(&mut self, step: Option<u64>) {
+        self.nothing_ahead_of = step;
+    }
+
     /// What ended a lane before its last step, if anything did.
     pub fn divergence(&self, lane: usize) -> Option<&Divergence> {
         self.progress.divergence(lane)
-    }
-
-    /// Trains on to the end of the current epoch, from wherever it stands (also from the middle of
-    /// one). `after_step` is told of every step and may ask to stop; a [`save`](Self::save) taken
-    /// then continues with the same bits.
-    ///
-    /// On several ranks all of them stop where any of them is asked to.
-    ///
-    /// # Errors
-    /// When all epochs are done, the tensor library fails, another rank does, or ranks are found to
-    /// hold different parameters.
-    pub fn train_epoch(
-        &mut self,
-        after_step: &mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>,
-    ) -> Result<EpochEnd, TrainError> {
-        self.ranks.computing(true);
-        let end = self.train_on(after_step);
-        self.ranks.computing(false);
-        end
-    }
-
-    fn train_on(
-        &mut self,
-        after_step: &mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>,
-    ) -> Result<EpochEnd, TrainError> {
-        let epochs = self.lanes[0].epochs;
-        if self.progress.epochs_done == epochs {
-            return Err(TrainError::NothingLeft { epochs });
-        }
-        self.check_start()?;
-        let epoch = self.progress.epochs_done + 1;
-        let end = u64::from(epoch) * self.steps_per_epoch();
-        while self.progress.steps_done < end {
-            let step = self.progress.steps_done;
-            self.ranks.begin_step();
-            if !self.step(epoch)? {
-                return Ok(EpochEnd::Diverged);
-            }
-            let seconds = self.measures.lap();
-            let report = StepReport {
-                step,
-                epoch,
-                lanes: &self.step_lanes,
-                measured: self.measures.of_step(),
-                seconds,
-            };
-            self.ranks.computing(false);
-            let stop = after_step(&report).is_break();
-            self.ranks.computing(true);
-            let stop = self.any_rank(stop)?;
-            self.ranks.end_step();
-            if stop {
-                return Ok(EpochEnd::Stopped);
-            }
-        }
-        let sums = self.progress.complete_epoch();
-        self.end_epoch_together()?;
-        let images = self.data.train.len() as f64;
-        let lanes = sums
-            .iter()
-            .enumerate()
-            .map(|(lane, sums)| {
-                sums.map(|sums| LaneEpoch {
-                    train_loss: sums.loss / images,
-                    train_accuracy: sums.right as f64 / images,
-                    lr: self.rate(lane, end - 1),
-                })
-            })
-            .collect();
-        let times = self.ranks.take_times();
-        Ok(EpochEnd::Complete(EpochStats { epoch, lanes, times }))
-    }
-
-    /// One optimizer step of the lanes that live. A lane whose loss (or norm of gradients, where
-    /// measured) is not finite is none of them from there on. Says whether any is left; otherwise
-    /// the step is not done.
-    fn step(&mut self, epoch: u32) -> Result<bool, TrainError> {
-        if self.progress.living().is_empty() {
-            return Ok(false);
-        }
-        let step = self.progress.steps_done;
-        let batch = self.places(step % self.steps_per_epoch());
-        let pass = self.pass_backward(epoch, step, &batch)?;
-        self.agree_on_losses()?;
-        self.notice_losses(epoch, &pass)?;
-        if self.progress.living().is_empty() {
-            return Ok(false);
-        }
-        self.measures.enter(Phase::Update);
-        self.notice_gradients(epoch)?;
-        if self.progress.living().is_empty() {
-            return Ok(false);
-        }
-        let ends_epoch = (step + 1).is_multiple_of(self.steps_per_epoch());
-        let at = At { step, ends_epoch };
-        self.measures.enter(Phase::Other);
-        self.measures.before_update(&self.network, at)?;
-        self.measures.enter(Phase::Update);
-        self.update(step)?;
-        self.measures.enter(Phase::Other);
-        self.measures.after_update(&self.network, at, self.progress.living())?;
-        self.progress.add(&self.losses);
-        self.step_lanes.clear();
-        for (lane, loss) in self.losses.iter().enumerate() {
-            let report = self.updates[lane].map(|update| LaneStep {
-                loss: loss.sum / batch.len() as f64,
-                lr: update.rate,
-                gradient_norm: self.gradient_norm(lane),
-            });
-            self.step_lanes.push(report);
-        }
-        Ok(true)
-    }
-
-    /// The losses of the batch at these places of the epoch's order, as far as they are this rank's,
-    /// and the gradients of all ranks together.
-    fn pass_backward(
-        &mut self,
-        epoch: u32,
-        step: u64,
-        batch: &Range<usize>,
-    ) -> Result<Pass, TrainError> {
-        let part = self.ranks.part(batch);
-        let first_sample = part.start - batch.start;
-        let pass = Pass { mode: Mode::Train { step }, samples: part.len(), first_sample };
-        self.measures.enter(Phase::Data);
-        self.batches.fill_training(self.network.input_mut(), epoch, batch, part)?;
-        self.measures.enter(Phase::Forward);
-        self.network.forward(&pass)?;
-        let targets = self.batches.targets();
-        self.network.loss_and_gradient(&targets, &self.smoothing, &mut self.losses)?;
-        self.measures.enter(Phase::Backward);
-        let ranks = &mut self.ranks;
-        self.network.backward(&pass, &mut |ready: &mut Parameter<T>| ranks.ready(ready))?;
-        self.ranks.finish(self.network.parameters_mut())?;
-        Ok(pass)
-    }
-
-    /// Ends the lanes whose last loss is not finite.
-    fn notice_losses(&mut self, epoch: u32, pass: &Pass) -> Result<(), TrainError> {
-        for lane in 0..self.lanes.len() {
-            let sum = self.losses[lane].sum;
-            if self.progress.living().contains(lane) && !sum.is_finite() {
-                let origin = divergence::in_forward(&self.network, lane, pass)?;
-                let origin = self.first_origin(origin)?;
-                let origin = Some(origin.unwrap_or(Origin::Overflow));
-                self.diverge(lane, epoch, Noticed::Loss { nan: sum.is_nan() }, origin);
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the lanes the norm of whose gradients is measured and not finite.
-    fn notice_gradients(&mut self, epoch: u32) -> Result<(), TrainError> {
-        if self.measured_gradients.is_empty() {
-            return Ok(());
-        }
-        self.norms.measure(self.network.parameters(), &self.measured_gradients)?;
-        for lane in 0..self.lanes.len() {
-            let norm = self.norms.last()[lane];
-            if self.progress.living().contains(lane) && !norm.is_finite() {
-                let origin = divergence::in_backward(&self.network, lane)?;
-                let origin = Some(origin.unwrap_or(Origin::Overflow));
-                self.diverge(lane, epoch, Noticed::GradientNorm { nan: norm.is_nan() }, origin);
-            }
-        }
-        Ok(())
     }
 
     /// Ends a lane before the next step.
@@ -375,30 +216,6 @@ impl<T: Real> Trainer<T> {
         let step = self.progress.steps_done;
         self.progress.diverge(lane, Divergence { step, epoch, noticed, origin });
         self.network.keep_alive(self.progress.living());
-    }
-
-    /// The norm of a lane's last gradients, where it is measured.
-    fn gradient_norm(&self, lane: usize) -> Option<f64> {
-        self.measured_gradients.contains(lane).then(|| self.norms.last()[lane])
-    }
-
-    /// Clips and updates every lane that lives.
-    fn update(&mut self, step: u64) -> Result<(), TrainError> {
-        self.updates.clear();
-        for (lane, config) in self.lanes.iter().enumerate() {
-            let norm = self.gradient_norm(lane).unwrap_or_default();
-            let (rate, scale) = (self.rate(lane, step), clip::scale(norm, config.clip_norm));
-            let lives = self.progress.living().contains(lane);
-            self.updates.push(lives.then_some(LaneUpdate { rate, scale }));
-        }
-        self.optimizer.update(self.network.parameters_mut(), step, &self.updates)
-    }
-
-    /// Places in the epoch's order that a step of the epoch (from 0) trains on.
-    fn places(&self, step_of_epoch: u64) -> Range<usize> {
-        let batch = self.lanes[0].batch_size as usize;
-        let start = step_of_epoch as usize * batch;
-        start..(start + batch).min(self.data.train.len())
     }
 
     /// Learning rate of a lane in a step of the run.

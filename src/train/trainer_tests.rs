@@ -1,6 +1,8 @@
 //! What a trainer promises, tried on small networks and generated images; what its options
 //! promise is in `options`.
 
+use std::ops::{ControlFlow, Range};
+
 use super::*;
 use crate::spec::activation::Activation;
 use crate::spec::batch_norm::BatchNorm;
@@ -9,7 +11,7 @@ use crate::spec::optimizer::Optimizer as Rule;
 use crate::spec::schedule::{Pace, Schedule};
 use crate::train::checkpoint;
 use crate::train::measure::Measured;
-use crate::train::report::{Evaluation, Part};
+use crate::train::report::{EpochEnd, Evaluation, LaneEpoch, Part, StepReport};
 use crate::train::rng::{Purpose, Stream};
 
 #[path = "allocation_tests.rs"]

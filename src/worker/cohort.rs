@@ -189,6 +189,7 @@ impl Cohort {
         let epochs = u64::from(self.trainer.epochs_done());
         let until = until.filter(|until| until.epochs == epochs).map(|until| until.steps);
         let Self { trainer, lanes, .. } = self;
+        trainer.nothing_ahead_of(until);
         let mut failed = None;
         let end = trainer.train_epoch(&mut |report| {
             for (number, lane) in lanes.iter_mut().enumerate() {

@@ -25,6 +25,9 @@ use crate::train::data::{self, DataSplits};
 use crate::train::device::Device;
 use crate::train::parallel::StepTimes;
 
+/// Most steps of which the parts are timed on an accelerator.
+const PARTS: u64 = 16;
+
 /// Bytes of a number that ranks exchange.
 const NUMBER: u64 = 4;
 
@@ -68,13 +71,20 @@ pub(super) fn measure(
     })?;
     let mut steps =
         |trainer: &mut Trainer, wanted| taken(trainer, &mut lane, wanted, setting, stop);
-    let end = match steps(&mut trainer, course.warm_up)? {
+    let mut end = match steps(&mut trainer, course.warm_up)? {
         StepsEnd::Done(_) => {
             trainer.keep_rank_times(course.steps as usize);
             steps(&mut trainer, course.steps)?
         }
         end => end,
     };
+    let mut parts = None;
+    if overlap(&lane.config, setting) && matches!(end, StepsEnd::Done(_)) {
+        match parts_of_more(&mut trainer, setting, stop)? {
+            StepsEnd::Done(steps) => parts = Some(steps),
+            other => end = other,
+        }
+    }
     lane.flush()?;
     let result = match end {
         StepsEnd::Stopped => return Ok(WorkerExit::Interrupted),
@@ -84,7 +94,8 @@ pub(super) fn measure(
         },
         StepsEnd::Done(steps) => {
             let ranks = trainer.kept_rank_times();
-            let found = Found { course, steps: &steps, ranks: &ranks, trainer: &trainer };
+            let parts = parts.as_deref().unwrap_or(&steps);
+            let found = Found { course, steps: &steps, parts, ranks: &ranks, trainer: &trainer };
             let throughput = found.throughput(&lane.config, &setting.device);
             let images = f64::from(lane.config.batch_size);
             let rate = throughput.as_ref().map(|throughput| images / throughput.step_s.median);
@@ -114,8 +125,32 @@ fn build(config: &RunConfig, setting: &Setting) -> Result<Trainer, WorkerError> 
     if let Device::Accelerator(accelerator) = &setting.device {
         trainer.move_to(accelerator)?;
     }
-    wind(&mut trainer, &setting.device);
+    if !overlap(config, setting) {
+        wind(&mut trainer, &setting.device);
+    }
     Ok(trainer)
+}
+
+/// Is a step begun before the one before it is over? Its parts cannot be told apart then.
+fn overlap(config: &RunConfig, setting: &Setting) -> bool {
+    matches!(setting.device, Device::Accelerator(_)) && config.devices == 1
+}
+
+/// A few more steps, which nobody is told of, each waited for part by part.
+fn parts_of_more(
+    trainer: &mut Trainer,
+    setting: &Setting,
+    stop: &AtomicBool,
+) -> Result<StepsEnd, WorkerError> {
+    wind(trainer, &setting.device);
+    // There is an epoch more than the course needs.
+    let steps = trainer.steps_per_epoch().min(PARTS) as u32;
+    take_steps(trainer, steps, &mut || Ok(()), &mut |_| {
+        if stop.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })
 }
 
 /// Takes so many steps with the other ranks, and writes their losses down.
@@ -142,6 +177,8 @@ fn taken(
 struct Found<'a> {
     course: Course,
     steps: &'a [StepSeconds],
+    /// Those whose parts are known.
+    parts: &'a [StepSeconds],
     ranks: &'a [StepTimes],
     trainer: &'a Trainer,
 }
@@ -149,7 +186,7 @@ struct Found<'a> {
 impl Found<'_> {
     /// As the record has it; `None` of no steps, which a course does not have.
     fn throughput(&self, config: &RunConfig, device: &Device) -> Option<Throughput> {
-        let of = |get: fn(&StepSeconds) -> f64| Spread::of(self.steps.iter().map(get));
+        let of = |get: fn(&StepSeconds) -> f64| Spread::of(self.parts.iter().map(get));
         let cores = available_parallelism().map_or(1, |cores| cores.get());
         Some(Throughput {
             device: device.to_string(),
@@ -159,7 +196,7 @@ impl Found<'_> {
             batch_size: config.batch_size,
             warm_up: self.course.warm_up,
             steps: self.course.steps,
-            step_s: of(|step| step.whole)?,
+            step_s: Spread::of(self.steps.iter().map(|step| step.whole))?,
             data_s: of(|step| step.phases.data)?,
             forward_s: of(|step| step.phases.forward)?,
             backward_s: of(|step| step.phases.backward)?,

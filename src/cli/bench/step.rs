@@ -114,6 +114,10 @@ impl Figures<'_> {
             "images_per_s": self.images_per_s(),
             "parameters": self.times.parameters,
             "peak_memory_bytes": peak_memory_bytes(),
+            "graph_replays": match self.device {
+                Device::Cpu => None,
+                Device::Accelerator(accelerator) => Some(accelerator.replays()),
+            },
             "profile": self.times.profile.as_ref().map(|profile| serde_json::json!({
                 "phases_s": profile.phases.iter().cloned().collect::<BTreeMap<_, _>>(),
                 "layers_s": profile.layers,

@@ -21,9 +21,10 @@ use crate::train::trainer::Trainer;
 /// What one step took, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepSeconds {
-    /// From the end of the step before to its own; what others do between two steps left out.
+    /// From the end of the step before to its own, as they are reported; what others do between two
+    /// steps left out.
     pub whole: f64,
-    /// Its parts.
+    /// Its parts; 0 where nobody has wound the clock.
     pub phases: PhaseSeconds,
 }
 
@@ -77,7 +78,7 @@ pub fn whole_batches(mut data: DataSplits, batch_size: u32) -> DataSplits {
 }
 
 /// Winds the clock of the parts of a step. On an accelerator a part is over when all is done that was
-/// queued in it.
+/// queued in it, so steps no longer overlap there.
 pub fn wind(trainer: &mut Trainer, device: &Device) {
     let started = Instant::now();
     let accelerator = match device {
@@ -104,6 +105,7 @@ pub fn take_steps<E: From<TrainError>>(
     begin: &mut dyn FnMut() -> Result<(), E>,
     after_step: &mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>,
 ) -> Result<StepsEnd, E> {
+    trainer.nothing_ahead_of(Some(trainer.steps_done() + u64::from(wanted)));
     let wanted = wanted as usize;
     let mut taken = Vec::with_capacity(wanted);
     let mut stopped = false;
@@ -113,7 +115,7 @@ pub fn take_steps<E: From<TrainError>>(
         let end = trainer.train_epoch(&mut |report| {
             let whole = begun.elapsed().as_secs_f64();
             taken.push(StepSeconds { whole, phases: report.seconds.unwrap_or_default() });
-            stopped = after_step(report).is_break();
+            stopped |= after_step(report).is_break();
             begun = Instant::now();
             if stopped || taken.len() == wanted {
                 return ControlFlow::Break(());

@@ -66,7 +66,10 @@ pub fn time_steps(config: &RunConfig, setting: &Setting<'_>) -> Result<StepTimes
     let timed = timed_config(config, images, course);
     let data = noise(&timed, images);
     let mut trainer = Trainer::on(&[timed], Arc::new(data), device)?;
-    wind(&mut trainer, device);
+    // An accelerator would wait for every part.
+    if profiles || matches!(device, Device::Cpu) {
+        wind(&mut trainer, device);
+    }
     all_steps(&mut trainer, course.warm_up)?;
     if profiles {
         Profile::begin(&mut trainer);

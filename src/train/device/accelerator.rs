@@ -1,14 +1,16 @@
 //! An accelerator as the engine sees it, and memory on it.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-use super::backend::{Address, Argument, Backend, Product};
+use super::backend::{Address, Argument, Backend, Command, Launch, Product, Ticket};
 use super::collective::{Gathered, Meeting};
 use super::error::DeviceError;
+use super::queue::Queue;
 
 /// The most threads of one lane in a launch, and numbers of one lane in a buffer: kernels count in 32
 /// bits, and their last block may reach beyond the end.
@@ -19,7 +21,7 @@ pub const LIMIT: usize = i32::MAX as usize;
 pub struct Accelerator(Arc<Open>);
 
 struct Open {
-    backend: Box<dyn Backend>,
+    queue: Queue,
     /// Memory that means nothing between two operations: place and bytes.
     scratch: Mutex<(Address, usize)>,
     /// Bytes that are allocated, and the most that ever were.
@@ -47,7 +49,7 @@ impl Open {
     /// Memory of that size, all of it 0.
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
         let _call = self.call();
-        let address = self.backend.allocate(bytes)?;
+        let address = self.queue.backend().allocate(bytes)?;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(bytes, Ordering::Relaxed);
         Ok(address)
@@ -55,7 +57,7 @@ impl Open {
 
     fn release(&self, address: Address, bytes: usize) {
         let _call = self.call();
-        self.backend.release(address);
+        self.queue.release(address);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -64,7 +66,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let (address, _) = *self.scratch.get_mut().unwrap_or_else(PoisonError::into_inner);
         if address != Address::NONE {
-            self.backend.release(address);
+            self.queue.release(address);
         }
     }
 }
@@ -79,7 +81,7 @@ impl Accelerator {
     /// What drives it.
     pub fn new(backend: Box<dyn Backend>) -> Self {
         Self(Arc::new(Open {
-            backend,
+            queue: Queue::new(backend),
             scratch: Mutex::new((Address::NONE, 0)),
             bytes: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
@@ -90,6 +92,14 @@ impl Accelerator {
     /// Says that the backend is called until what is returned goes.
     pub(super) fn call(&self) -> Call<'_> {
         self.0.call()
+    }
+
+    /// Passes on all that is held back: what is not queued here has to come after it.
+    ///
+    /// # Errors
+    /// When something that was held fails.
+    pub(super) fn pass_on(&self) -> Result<(), DeviceError> {
+        self.0.queue.passed().map(drop)
     }
 
     /// How many calls of it have not returned: a thread in one of them may use no processor and get
@@ -104,7 +114,7 @@ impl Accelerator {
     /// When a library is missing, or the accelerator fails.
     pub fn meeting(&self) -> Result<Meeting, DeviceError> {
         let _call = self.call();
-        self.0.backend.meeting()
+        self.0.queue.backend().meeting()
     }
 
     /// Meets the accelerators of the other ranks as `rank` of `world`. Returns when all are there.
@@ -117,13 +127,13 @@ impl Accelerator {
         [rank, world]: [usize; 2],
     ) -> Result<Gathered, DeviceError> {
         let _call = self.call();
-        let collective = self.0.backend.meet(meeting, [rank, world])?;
+        let collective = self.0.queue.backend().meet(meeting, [rank, world])?;
         Ok(Gathered::new(self.clone(), collective))
     }
 
     /// What it is called.
     pub fn name(&self) -> &str {
-        self.0.backend.name()
+        self.0.queue.backend().name()
     }
 
     /// Memory for `len` numbers, all of them 0.
@@ -175,11 +185,9 @@ impl Accelerator {
         if threads == 0 || lanes == 0 {
             return Ok(());
         }
-        let threads = counted("a launch", threads)?;
-        let mut all = [Argument::Count(threads); MOST_ARGUMENTS];
-        all[1..=N].copy_from_slice(&arguments);
+        let grid = [counted("a launch", threads)?, counted("a launch", lanes)?];
         let _call = self.call();
-        self.0.backend.launch(kernel, [threads, counted("a launch", lanes)?], &all[..=N])
+        self.0.queue.push(Command::Launch(Launch::new(kernel, grid, &arguments)))
     }
 
     /// Queues matrix products.
@@ -191,7 +199,7 @@ impl Accelerator {
             return Ok(());
         }
         let _call = self.call();
-        self.0.backend.multiply(product)
+        self.0.queue.push(Command::Multiply(*product))
     }
 
     /// The most bytes that were ever allocated here; what libraries allocate for themselves is not
@@ -206,12 +214,36 @@ impl Accelerator {
     /// When something queued fails.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         let _call = self.call();
-        self.0.backend.synchronize()
+        self.0.queue.passed()?.synchronize()
+    }
+
+    /// Queues all that `work` queues as one: where the same has been queued before, by one launch of
+    /// a graph that was recorded then. Copies to the accelerator go ahead of it.
+    ///
+    /// # Errors
+    /// What `work` fails with, or the accelerator.
+    pub fn together<R, E: From<DeviceError>>(
+        &self,
+        work: impl FnOnce() -> Result<R, E>,
+    ) -> Result<R, E> {
+        if !self.0.queue.hold() {
+            return work();
+        }
+        let result = work();
+        self.0.queue.let_go(result.is_ok())?;
+        result
+    }
+
+    /// Records what is queued together, or does not from now on.
+    pub fn use_graphs(&self, yes: bool) {
+        self.0.queue.record(yes);
+    }
+
+    /// How often a graph took the place of its launches.
+    pub fn replays(&self) -> u64 {
+        self.0.queue.replays()
     }
 }
-
-/// The most arguments of a kernel, the number of its threads included.
-const MOST_ARGUMENTS: usize = 20;
 
 /// A number as kernels count.
 ///
@@ -269,8 +301,9 @@ impl Memory {
         if numbers.is_empty() {
             return Ok(());
         }
+        let whole = [self.address.0, self.address.0 + held(self.bytes) as u64];
         let _call = self.accelerator.call();
-        self.accelerator.0.backend.upload(place, bytemuck::cast_slice(numbers))
+        self.accelerator.0.queue.upload(whole, place, bytemuck::cast_slice(numbers))
     }
 
     /// Waits for all that is queued and reads numbers from place `first`, counted in them, on.
@@ -286,12 +319,60 @@ impl Memory {
             return Ok(());
         }
         let _call = self.accelerator.call();
-        self.accelerator.0.backend.download(place, bytemuck::cast_slice_mut(numbers))
+        self.accelerator.0.queue.passed()?.download(place, bytemuck::cast_slice_mut(numbers))
+    }
+
+    /// Queues a copy of `len` numbers from place `first`, counted in them, on.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn fetch<T: Pod>(&self, first: usize, len: usize) -> Result<Arrival<T>, DeviceError> {
+        let place = self.place::<T>(first, len);
+        let ticket = self.accelerator.0.queue.passed()?.fetch(place, len * size_of::<T>())?;
+        let accelerator = self.accelerator.clone();
+        Ok(Arrival { accelerator, ticket: Some(ticket), len, marker: PhantomData })
     }
 
     fn place<T>(&self, first: usize, len: usize) -> Address {
         let end = (first + len) * size_of::<T>();
         assert!(end <= self.bytes, "invariant: {end} bytes of {}", self.bytes);
         self.address.after::<T>(first)
+    }
+}
+
+/// Numbers that are on their way to the host.
+#[derive(Debug)]
+pub struct Arrival<T> {
+    accelerator: Accelerator,
+    /// None once they have been collected.
+    ticket: Option<Ticket>,
+    len: usize,
+    marker: PhantomData<T>,
+}
+
+impl<T: Pod> Arrival<T> {
+    /// Waits for them, and for nothing that was queued later.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    ///
+    /// # Panics
+    /// If `numbers` are not as many.
+    pub fn collect(mut self, numbers: &mut [T]) -> Result<(), DeviceError> {
+        assert_eq!(numbers.len(), self.len, "invariant: all numbers that were fetched");
+        let ticket = self.ticket.take().expect("invariant: collecting takes it");
+        let _call = self.accelerator.call();
+        self.accelerator.0.queue.backend().collect(ticket, bytemuck::cast_slice_mut(numbers))
+    }
+}
+
+impl<T> Drop for Arrival<T> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.accelerator.0.queue.backend().forget(ticket);
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! What an accelerator has to be able to do: memory, copies, launches of our kernels, and matrix
-//! products. All of it is queued in one order; only a download waits.
+//! products. All of it is queued in one order; only a download waits, and whoever collects a copy.
 
 use std::fmt::Debug;
 
@@ -107,6 +107,75 @@ pub struct Product {
     pub batch: usize,
 }
 
+/// The most arguments of a kernel, the number of its threads included.
+pub const MOST_ARGUMENTS: usize = 20;
+
+/// A kernel of `kernels/`, with what it is given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Launch {
+    /// Its name.
+    pub kernel: &'static str,
+    /// Threads for each lane, and lanes.
+    pub grid: [u32; 2],
+    given: [Argument; MOST_ARGUMENTS],
+    count: usize,
+}
+
+impl Launch {
+    /// A launch whose first argument is the number of threads of a lane; `arguments` follow.
+    ///
+    /// # Panics
+    /// If they are more than a kernel takes.
+    pub fn new(kernel: &'static str, grid: [u32; 2], arguments: &[Argument]) -> Self {
+        let mut given = [Argument::Count(grid[0]); MOST_ARGUMENTS];
+        let count = arguments.len() + 1;
+        given[1..count].copy_from_slice(arguments);
+        Self { kernel, grid, given, count }
+    }
+
+    /// All arguments.
+    pub fn arguments(&self) -> &[Argument] {
+        &self.given[..self.count]
+    }
+}
+
+/// Work between memory of the accelerator and itself: it can be recorded and done again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are launches, and a list of them is made in every step without an allocation"
+)]
+pub enum Command {
+    /// A kernel.
+    Launch(Launch),
+    /// Matrix products.
+    Multiply(Product),
+}
+
+impl Command {
+    /// Does it read or write what lies at `from` or beyond, but below `end`?
+    pub fn touches(&self, [from, end]: [u64; 2]) -> bool {
+        let inside = |place: Address| (from..end).contains(&place.0);
+        match self {
+            Self::Launch(launch) => launch.arguments().iter().any(|argument| match argument {
+                Argument::Place(place) => inside(*place),
+                _ => false,
+            }),
+            Self::Multiply(product) => {
+                [product.left, product.right, product.out].iter().any(|o| inside(o.place))
+            }
+        }
+    }
+}
+
+/// Commands that a backend has recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Graph(pub u64);
+
+/// A copy to the host that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(pub u64);
+
 /// An accelerator as its driver shows it.
 pub trait Backend: Debug + Send + Sync {
     /// What it is called, such as `cuda:0 (NVIDIA H100)`.
@@ -133,16 +202,27 @@ pub trait Backend: Debug + Send + Sync {
     /// When this or something queued before fails.
     fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), DeviceError>;
 
-    /// Queues a kernel of `kernels/`, with `threads` threads for each of `lanes` lanes.
+    /// Queues a copy from the accelerator into memory of the backend's own, and does not wait.
     ///
     /// # Errors
     /// When this or something queued before fails.
-    fn launch(
-        &self,
-        kernel: &'static str,
-        grid: [u32; 2],
-        arguments: &[Argument],
-    ) -> Result<(), DeviceError>;
+    fn fetch(&self, from: Address, bytes: usize) -> Result<Ticket, DeviceError>;
+
+    /// Waits for a copy that was fetched, and for what was queued before it, and hands over the bytes,
+    /// as many as were fetched; whatever was queued after it goes on.
+    ///
+    /// # Errors
+    /// When it or something queued before it fails.
+    fn collect(&self, ticket: Ticket, bytes: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Takes note that nobody will collect a copy.
+    fn forget(&self, ticket: Ticket);
+
+    /// Queues a kernel.
+    ///
+    /// # Errors
+    /// When this or something queued before fails.
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError>;
 
     /// Queues matrix products.
     ///
@@ -171,4 +251,26 @@ pub trait Backend: Debug + Send + Sync {
         meeting: &Meeting,
         place: [usize; 2],
     ) -> Result<Box<dyn Collective>, DeviceError>;
+
+    /// From here on launches and products are recorded instead of done, until
+    /// [`end_capture`](Self::end_capture). Nothing else may be asked for meanwhile.
+    ///
+    /// # Errors
+    /// When the accelerator cannot record.
+    fn begin_capture(&self) -> Result<(), DeviceError>;
+
+    /// What was recorded. Recording is over, also where this fails.
+    ///
+    /// # Errors
+    /// When something was asked for that cannot be recorded.
+    fn end_capture(&self) -> Result<Graph, DeviceError>;
+
+    /// Queues all that was recorded, at once.
+    ///
+    /// # Errors
+    /// When this or something queued before fails.
+    fn replay(&self, graph: Graph) -> Result<(), DeviceError>;
+
+    /// Forgets what was recorded, once all that is queued has been done with it.
+    fn discard(&self, graph: Graph);
 }

@@ -77,6 +77,7 @@ impl Gathered {
     /// As there.
     pub fn sum(&mut self, stretches: &[Stretch]) -> Result<(), DeviceError> {
         let _call = self.accelerator.call();
+        self.accelerator.pass_on()?;
         self.collective.sum(stretches)
     }
 
@@ -86,6 +87,7 @@ impl Gathered {
     /// As there.
     pub fn join(&mut self) -> Result<(), DeviceError> {
         let _call = self.accelerator.call();
+        self.accelerator.pass_on()?;
         self.collective.join()
     }
 

@@ -19,6 +19,7 @@ mod error;
     expect(dead_code, reason = "the search is tested in every build")
 )]
 mod libraries;
+mod queue;
 mod table;
 
 /// Arguments of a kernel from addresses, buffers and numbers.
@@ -31,7 +32,7 @@ pub(crate) use arguments;
 use std::fmt;
 
 use crate::spec::device::DeviceId;
-pub use accelerator::{Accelerator, LIMIT, Memory, counted};
+pub use accelerator::{Accelerator, Arrival, LIMIT, Memory, counted};
 pub use backend::{Address, Argument, Backend, Operand, Product};
 pub use collective::{Collective, Gathered, MEETING, Meeting, Stretch, SumTimes};
 pub use error::DeviceError;

@@ -11,13 +11,15 @@ use super::error::DeviceError;
 #[derive(Debug)]
 pub struct Table<T> {
     numbers: Vec<T>,
+    /// The bytes that were copied last.
+    sent: Vec<u8>,
     copy: Option<Memory>,
     changed: bool,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { numbers: Vec::new(), copy: None, changed: true }
+        Self { numbers: Vec::new(), sent: Vec::new(), copy: None, changed: true }
     }
 }
 
@@ -42,11 +44,18 @@ impl<T: Pod> Table<T> {
         let bytes = size_of_val(&self.numbers[..]);
         if self.copy.as_ref().is_none_or(|copy| copy.bytes() < bytes) {
             self.copy = Some(accelerator.zeros::<T>(self.numbers.len())?);
+            self.sent.clear();
             self.changed = true;
         }
         let copy = self.copy.as_ref().expect("invariant: made above");
         if self.changed {
-            copy.upload(0, &self.numbers)?;
+            // Much that is filled anew in every step is what it was: a rate, smoothing.
+            let numbers = bytemuck::cast_slice(&self.numbers);
+            if self.sent != numbers {
+                copy.upload(0, &self.numbers)?;
+                self.sent.clear();
+                self.sent.extend_from_slice(numbers);
+            }
             self.changed = false;
         }
         Ok(copy.address())

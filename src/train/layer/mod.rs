@@ -16,6 +16,7 @@ pub mod flatten;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 pub mod linear;
+mod lives;
 pub mod local_response_norm;
 pub mod max_pool2d;
 pub mod parameter;
@@ -30,6 +31,8 @@ use super::kernel::{Buffer, Real};
 use super::lane_set::LaneSet;
 use super::parallel::Peers;
 pub use crate::spec::architecture::Shape;
+pub use accelerated::rows::Parts as RowParts;
+pub use lives::Lives;
 pub use parameter::{Parameter, State};
 
 /// What a pass through the network is for.
@@ -142,6 +145,12 @@ pub trait Layer<T: Real>: Send {
     /// on.
     fn keep_alive(&mut self, living: &LaneSet) {
         let _ = living;
+    }
+
+    /// Leaves the states of a lane as they are, too, once the accelerator that the layer is on finds
+    /// that it does not live.
+    fn heed(&mut self, lives: &Lives) {
+        let _ = lives;
     }
 
     /// Lets `lanes` see the whole batch, of which the other ranks have the rest, where the layer's

@@ -137,6 +137,13 @@ impl<T: Real> Measures<T> {
         Ok(measures)
     }
 
+    /// Does anything in that step, or between it and its neighbours, have to be seen from here?
+    pub fn watches(&self, at: At) -> bool {
+        self.gradient.as_ref().is_some_and(|gradient| gradient.is_due(at))
+            || (self.update.is_some() && at.ends_epoch)
+            || self.time.as_ref().is_some_and(Clock::is_wound)
+    }
+
     /// Measures the gradients of a step, and keeps what the update will change.
     ///
     /// # Errors

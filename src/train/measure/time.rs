@@ -72,6 +72,11 @@ impl Clock {
         self.now = Some(now);
     }
 
+    /// Does it go?
+    pub fn is_wound(&self) -> bool {
+        self.now.is_some()
+    }
+
     /// A phase begins, and the one before it ends.
     pub fn enter(&mut self, phase: Phase) {
         if let Some(now) = &self.now {

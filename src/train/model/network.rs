@@ -4,8 +4,8 @@ use crate::train::device::{Accelerator, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real, Workspace};
 use crate::train::lane_set::LaneSet;
-use crate::train::layer::{Flow, GradientReady, Layer, Parameter, Pass, Shape, State};
-use crate::train::loss::accelerated::{Kept, Wanted};
+use crate::train::layer::{Flow, GradientReady, Layer, Lives, Parameter, Pass, Shape, State};
+use crate::train::loss::accelerated::{Coming, Kept, Wanted};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
 use crate::train::measure::{Label, LayerClock, Way};
 use crate::train::parallel::Peers;
@@ -55,6 +55,8 @@ pub struct Network<T> {
     clock: Option<LayerClock>,
     /// What the loss keeps on an accelerator.
     loss: Kept,
+    /// The lanes that live, as the accelerator that the network is on knows it.
+    lives: Option<Lives>,
 }
 
 impl<T: Real> Network<T> {
@@ -102,6 +104,7 @@ impl<T: Real> Network<T> {
             workspace,
             clock: None,
             loss: Kept::default(),
+            lives: None,
             layers,
         })
     }
@@ -112,6 +115,9 @@ impl<T: Real> Network<T> {
     /// When it has no room, or the network computes in another precision.
     pub fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
         self.layers.iter_mut().try_for_each(|layer| layer.move_to(accelerator))?;
+        let lives = Lives::new(accelerator, self.lanes)?;
+        self.layers.iter_mut().for_each(|layer| layer.heed(&lives));
+        self.lives = Some(lives);
         let passing = self.outputs.iter_mut().chain(&mut self.gradients);
         passing.chain([&mut self.input]).try_for_each(|buffer| buffer.move_to(accelerator))
     }
@@ -244,6 +250,47 @@ impl<T: Real> Network<T> {
         }
         let gradient = (&mut self.gradients[0], classes);
         cross_entropy_gradient(logits, targets, smoothing, gradient, results)
+    }
+
+    /// [`loss_and_gradient`](Self::loss_and_gradient) of a step of training, for which nobody waits on
+    /// an accelerator: there `results` stay as they are until they are
+    /// [fetched](Self::fetch_losses), and a lane whose loss is not finite lives no more.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn queue_loss_and_gradient(
+        &mut self,
+        targets: &Targets<'_>,
+        smoothing: &[f64],
+        results: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
+        let Some(accelerator) = self.accelerator() else {
+            return self.loss_and_gradient(targets, smoothing, results);
+        };
+        let classes = self.classes();
+        let logits = self.outputs.last().expect("invariant: a network has layers");
+        let mean_over = targets.whole.unwrap_or(targets.labels.len() / self.lanes);
+        let gradient = Some((&mut self.gradients[0], mean_over));
+        let (on, aimed) = ((&accelerator, logits), (targets, classes));
+        self.loss.queue(on, aimed, Wanted { gradient, smoothing }, self.lives.as_ref())
+    }
+
+    /// The losses that were queued last, on their way; none where they are in main memory already.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn fetch_losses(&self) -> Result<Option<Coming>, TrainError> {
+        if self.lives.is_some() { self.loss.fetch() } else { Ok(None) }
+    }
+
+    /// The accelerator that it computes on, if it does not do so in main memory.
+    pub fn accelerator(&self) -> Option<Accelerator> {
+        self.input.accelerator()
+    }
+
+    /// The lanes that live, as the accelerator knows it; nobody in main memory asks.
+    pub fn lives(&self) -> Option<&Lives> {
+        self.lives.as_ref()
     }
 
     /// The logits of every lane, (L, capacity, classes), after [`forward`](Self::forward).

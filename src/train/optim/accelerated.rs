@@ -5,8 +5,8 @@ use super::{Factors, LaneRule, LaneUpdate, Optimizer, Rule};
 use crate::train::device::{Accelerator, Address, Argument, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::Real;
-use crate::train::layer::Parameter;
 use crate::train::layer::parameter::Start;
+use crate::train::layer::{Lives, Parameter};
 
 /// Numbers of a lane in the kernel's table.
 const PER_LANE: usize = 12;
@@ -15,21 +15,32 @@ const PER_LANE: usize = 12;
 pub type Lanes = Table<f32>;
 
 impl<T: Real> Optimizer<T> {
-    /// Moves the rules' memory to an accelerator.
+    /// Moves the rules' memory to an accelerator, where a lane is left as it is once that finds that
+    /// it does not live.
     ///
     /// # Errors
     /// When it has no room for it.
-    pub fn move_to(&mut self, accelerator: &Accelerator) -> Result<(), TrainError> {
+    pub fn move_to(
+        &mut self,
+        accelerator: &Accelerator,
+        lives: Option<Lives>,
+    ) -> Result<(), TrainError> {
+        self.lives = lives;
         self.memory.iter_mut().flatten().try_for_each(|buffer| buffer.move_to(accelerator))
     }
 
-    /// [`update`](Self::update) of parameters that are on an accelerator.
-    pub(super) fn update_on<'a>(
+    /// [`update`](Self::update) of parameters that are on an accelerator, where gradients are multiplied
+    /// with the lanes' `scales` there, if there are any, instead of those in `updates`.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn update_on<'a>(
         &mut self,
         accelerator: &Accelerator,
         parameters: impl Iterator<Item = &'a mut Parameter<T>>,
         step: u64,
         updates: &[Option<LaneUpdate>],
+        scales: Address,
     ) -> Result<(), TrainError>
     where
         T: 'a,
@@ -51,9 +62,10 @@ impl<T: Real> Optimizer<T> {
             }
         });
         let table = self.table.place(accelerator)?;
+        let lives = Lives::address(self.lives.as_ref());
         for (at, (len, [value, gradient], [one, two])) in launches.into_iter().enumerate() {
             let lanes = table.after::<f32>(at * rules.len() * PER_LANE);
-            let given = arguments![value, gradient, one, two, lanes];
+            let given = arguments![value, gradient, one, two, lanes, lives, scales];
             accelerator.launch("update_parameter", [len, rules.len()], given)?;
         }
         Ok(())
@@ -119,7 +131,7 @@ mod tests {
         ];
         let mut optimizer = Optimizer::new(configs, parameters.iter()).unwrap();
         if let Some(accelerator) = on {
-            optimizer.move_to(accelerator).unwrap();
+            optimizer.move_to(accelerator, None).unwrap();
             for parameter in &mut parameters {
                 parameter.value.move_to(accelerator).unwrap();
                 parameter.gradient.move_to(accelerator).unwrap();

@@ -5,11 +5,12 @@ pub mod adam;
 pub mod clip;
 pub mod sgd;
 
+use super::device::Address;
 use super::error::TrainError;
 use super::kernel::parallel::{BLOCK, for_each_block, for_each_pair, for_each_triple};
 use super::kernel::{Buffer, Real};
-use super::layer::Parameter;
 use super::layer::parameter::Start;
+use super::layer::{Lives, Parameter};
 use crate::spec::RunConfig;
 use crate::spec::optimizer::{DecayOn, Optimizer as Rule};
 
@@ -20,6 +21,8 @@ pub struct Optimizer<T> {
     memory: Vec<Vec<Buffer<T>>>,
     /// For the kernel.
     table: accelerated::Lanes,
+    /// The lanes that live, as an accelerator knows it.
+    lives: Option<Lives>,
 }
 
 /// A lane's rule.
@@ -73,7 +76,7 @@ impl<T: Real> Optimizer<T> {
                 decay_on: lane.weight_decay_on.clone(),
             })
             .collect();
-        Ok(Self { lanes, memory, table: accelerated::Lanes::default() })
+        Ok(Self { lanes, memory, table: accelerated::Lanes::default(), lives: None })
     }
 
     /// One step, number `step` from 0, of all `parameters`, with rate and scale for every lane;
@@ -93,7 +96,7 @@ impl<T: Real> Optimizer<T> {
         let mut parameters = parameters.peekable();
         let first = parameters.peek().and_then(|parameter| parameter.value.accelerator());
         if let Some(accelerator) = first {
-            return self.update_on(&accelerator, parameters, step, updates);
+            return self.update_on(&accelerator, parameters, step, updates, Address::NONE);
         }
         for (parameter, memory) in parameters.zip(&mut self.memory) {
             let len = parameter.len();

@@ -1,12 +1,12 @@
 //! Norms of gradients on an accelerator: squares are summed by many threads, each every so many
 //! numbers on, then these sums by fewer and fewer; which numbers meet where depends on lengths alone.
 
-use super::GradientNorms;
-use crate::train::device::{Accelerator, Address, Memory, arguments};
+use super::{EPS, GradientNorms};
+use crate::train::device::{Accelerator, Address, Arrival, Memory, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::Real;
 use crate::train::lane_set::LaneSet;
-use crate::train::layer::Parameter;
+use crate::train::layer::{Lives, Parameter};
 
 /// Fewest squares that one thread sums.
 const FEWEST: usize = 32;
@@ -25,6 +25,11 @@ pub struct Kept {
     copy: Vec<f64>,
     /// For every parameter the lanes that have it.
     present: Vec<LaneSet>,
+    /// The same for the kernel: 1 or 0 for every parameter and lane.
+    members: Table<u32>,
+    limits: Table<f64>,
+    /// The norm of every lane, and what clips its gradients.
+    norms: Option<[Memory; 2]>,
 }
 
 /// Queues the sums of squares of `len` numbers in each of `lanes`, into `to`.
@@ -55,15 +60,15 @@ fn queue(
 }
 
 impl GradientNorms {
-    /// Adds the squares of all gradients, which are on an accelerator, to the norms of `lanes`.
-    pub(super) fn add_squares_on<'a, T: Real>(
+    /// Queues the sums of squares of all gradients, which are on an accelerator: for every parameter
+    /// those of every lane.
+    fn queue_squares<'a, T: Real>(
         &mut self,
         accelerator: &Accelerator,
         parameters: impl Iterator<Item = &'a Parameter<T>>,
-        lanes: &LaneSet,
+        group: usize,
     ) -> Result<(), TrainError> {
-        let group = lanes.group();
-        let Kept { sums, copy, present } = &mut self.kept;
+        let Kept { sums, copy, present, .. } = &mut self.kept;
         present.clear();
         let mut gradients = Vec::new();
         for parameter in parameters {
@@ -79,6 +84,20 @@ impl GradientNorms {
             let to = sums.address().after::<f64>(at * group);
             queue(accelerator, gradient, [len, group], to)?;
         }
+        Ok(())
+    }
+
+    /// Adds the squares of all gradients, which are on an accelerator, to the norms of `lanes`.
+    pub(super) fn add_squares_on<'a, T: Real>(
+        &mut self,
+        accelerator: &Accelerator,
+        parameters: impl Iterator<Item = &'a Parameter<T>>,
+        lanes: &LaneSet,
+    ) -> Result<(), TrainError> {
+        let group = lanes.group();
+        self.queue_squares(accelerator, parameters, group)?;
+        let Kept { sums, copy, present, .. } = &mut self.kept;
+        let sums = sums.as_ref().expect("invariant: the squares were summed there");
         sums.download(0, copy)?;
         for (present, sums) in present.iter().zip(copy.chunks_exact(group)) {
             for lane in present.iter().filter(|lane| lanes.contains(*lane)) {
@@ -86,6 +105,62 @@ impl GradientNorms {
             }
         }
         Ok(())
+    }
+
+    /// Queues the norms of the lanes that have a limit, and what clips them to it (nothing, where it is
+    /// 0), and takes the life of a lane whose norm is not finite. Says where the factors will be, for
+    /// the update; the norms are to be [fetched](Self::fetch).
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn queue_on<'a, T: Real>(
+        &mut self,
+        accelerator: &Accelerator,
+        parameters: impl Iterator<Item = &'a Parameter<T>>,
+        limits: impl ExactSizeIterator<Item = Option<f64>>,
+        lives: Option<&Lives>,
+    ) -> Result<Address, TrainError> {
+        let group = limits.len();
+        self.queue_squares(accelerator, parameters, group)?;
+        let Kept { sums, present, members, limits: table, norms, .. } = &mut self.kept;
+        let sums = sums.as_ref().expect("invariant: the squares are summed there");
+        let count = present.len() as u32;
+        let present = members.once(accelerator, |table| {
+            let all = present.iter().flat_map(|p| (0..group).map(|lane| p.contains(lane)));
+            table.extend(all.map(u32::from));
+        })?;
+        table.refill(|table| table.extend(limits.map(|limit| limit.unwrap_or(-1.0))));
+        let limits = table.place(accelerator)?;
+        let [norms, scales] = match norms {
+            Some(places) => places,
+            none => {
+                let places = [accelerator.zeros::<f64>(group)?, accelerator.zeros::<f32>(group)?];
+                none.insert(places)
+            }
+        };
+        let (sums, lives, scales) = (sums.address(), Lives::address(lives), scales.address());
+        let (norms, group) = (norms.address(), group as u32);
+        let given = arguments![sums, norms, scales, present, limits, lives, count, group, EPS];
+        accelerator.launch("norm_join", [1, group as usize], given)?;
+        Ok(scales)
+    }
+
+    /// The norms that were queued last, on their way.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn fetch(&self) -> Result<Option<Arrival<f64>>, TrainError> {
+        let Some([norms, _]) = &self.kept.norms else { return Ok(None) };
+        Ok(Some(norms.fetch(0, norms.bytes() / size_of::<f64>())?))
+    }
+
+    /// Waits for norms that were fetched: they are the last ones from here on.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn collect(&mut self, norms: Arrival<f64>, lanes: usize) -> Result<(), TrainError> {
+        self.norms.resize(lanes, 0.0);
+        Ok(norms.collect(&mut self.norms)?)
     }
 }
 
@@ -127,6 +202,28 @@ mod tests {
                     assert!((found - expected).abs() <= 1e-12 * expected, "{found} {expected}");
                 }
             }
+            let waited = norms.last().to_vec();
+            let lives = Lives::new(&accelerator, 3).unwrap();
+            let limits = [Some(0.0), Some(2.5), None].into_iter();
+            let scales =
+                norms.queue_on(&accelerator, parameters.iter(), limits, Some(&lives)).unwrap();
+            let arrival = norms.fetch().unwrap().unwrap();
+            norms.collect(arrival, 3).unwrap();
+            assert_eq!(norms.last(), waited, "the same bits");
+            let [_, kept] = norms.kept.norms.as_ref().unwrap();
+            assert_eq!(kept.address(), scales);
+            let mut found = [0.0_f32; 3];
+            kept.download(0, &mut found).unwrap();
+            let expected = crate::train::optim::clip::scale(waited[1], 2.5) as f32;
+            assert_eq!(found, [1.0, expected, 1.0]);
+            assert_eq!(lives.flags().unwrap(), [1; 3]);
+            // Infinite in a lane that is measured, in one that is not, and where the lane has none.
+            let len = lens[1];
+            let spoil = |x: &mut [f32]| (0..3).for_each(|lane| x[lane * len] = f32::INFINITY);
+            parameters[1].gradient.write(spoil).unwrap();
+            let limits = [Some(0.0), Some(2.5), None].into_iter();
+            norms.queue_on(&accelerator, parameters.iter(), limits, Some(&lives)).unwrap();
+            assert_eq!(lives.flags().unwrap(), [0, 1, 1]);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! in f32 throughout (TF32 is off). Used by one thread at a time; the locks are for the type system.
 
 mod event;
+mod host;
 mod library;
 mod nccl;
 mod open;

@@ -17,6 +17,9 @@ const CUDA: i32 = 13_000;
 /// The compute capability that they are compiled for.
 const CAPABILITY: (i32, i32) = (7, 5);
 
+/// `off` in this variable: steps are queued launch by launch, never as a graph.
+const GRAPHS: &str = "GRIDLANE_CUDA_GRAPHS";
+
 /// Opens GPU number `index` of those that this process sees, and loads the kernels.
 ///
 /// # Errors
@@ -58,7 +61,9 @@ fn opened(index: usize) -> Result<Accelerator, DeviceError> {
         return Err(DeviceError::Capability { index, name, found, needed });
     }
     let name = format!("cuda:{index} ({name})");
-    Ok(Accelerator::new(Box::new(Stream::new(&context, name)?)))
+    let accelerator = Accelerator::new(Box::new(Stream::new(&context, name)?));
+    accelerator.use_graphs(std::env::var_os(GRAPHS).is_none_or(|value| value != "off"));
+    Ok(accelerator)
 }
 
 #[cfg(test)]
@@ -245,8 +250,15 @@ mod tests {
     #[test]
     fn layers_and_runs_agree_with_the_cpu_through_a_fake_driver() {
         let Some(fakes) = fakes() else { return };
-        let all =
-            ["accelerated::", "resident::", "augmented::", "collective::", "--skip", "cuda::"];
+        let all = [
+            "accelerated::",
+            "resident::",
+            "augmented::",
+            "collective::",
+            "emulated::",
+            "--skip",
+            "cuda::",
+        ];
         // Ranks have a GPU each.
         let (passed, said) = told(fakes.path(), &all, &[("FAKE_DEVICES", "4")]);
         assert!(passed, "{said}");

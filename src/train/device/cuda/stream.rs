@@ -4,13 +4,16 @@
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::cublas::{self, CudaBlas, result as products, sys::cublasOperation_t};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
+use super::host::{Arrivals, Staging};
 use super::nccl::{self, Nccl};
-use crate::train::device::backend::{Address, Argument, Backend, Operand, Product};
+use crate::train::device::backend::{
+    Address, Argument, Backend, Graph, Launch, Operand, Product, Ticket,
+};
 use crate::train::device::collective::{Collective, Meeting};
 use crate::train::device::error::DeviceError;
 
@@ -26,6 +29,9 @@ const PRODUCT_BYTES: usize = 32 << 20;
 /// A stream with the kernels and what products need.
 pub(super) struct Stream {
     name: String,
+    // Before the stream, so that they go while its context is there.
+    staging: Mutex<Staging>,
+    arrivals: Mutex<Arrivals>,
     stream: Arc<CudaStream>,
     products: CudaBlas,
     product_memory: sys::CUdeviceptr,
@@ -101,7 +107,12 @@ impl Stream {
                 })
                 .map_err(handle)?;
         }
-        Ok(Self { name, stream, products, product_memory, kernels })
+        let (staging, arrivals) = (Mutex::default(), Mutex::default());
+        Ok(Self { name, staging, arrivals, stream, products, product_memory, kernels })
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the GPU's context the calling thread's.
@@ -156,8 +167,12 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // The process may be ending: there is nobody to tell.
         let _ = self.run("freeing memory", |stream| {
-            // SAFETY: it was allocated on this stream, and the handle is used no more.
-            unsafe { result::free_async(self.product_memory, stream) }
+            // SAFETY: it was allocated on this stream, and the handle is used no more. The host's
+            // memory goes with this, once no copy uses it any more.
+            unsafe {
+                result::free_async(self.product_memory, stream)?;
+                result::stream::synchronize(stream)
+            }
         });
     }
 }
@@ -201,11 +216,9 @@ impl Backend for Stream {
     }
 
     fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.run("copying to the device", |stream| {
-            // SAFETY: the place has room (its owner has checked). The bytes are pageable memory,
-            // which the driver has copied to its own before it returns.
-            unsafe { result::memcpy_htod_async(to.0, bytes, stream) }
-        })
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        // The place has room (its owner has checked).
+        self.run("copying to the device", |stream| staging.copy(to.0, bytes, stream))
     }
 
     fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
@@ -219,12 +232,28 @@ impl Backend for Stream {
         })
     }
 
-    fn launch(
-        &self,
-        kernel: &'static str,
-        [threads, lanes]: [u32; 2],
-        arguments: &[Argument],
-    ) -> Result<(), DeviceError> {
+    fn fetch(&self, from: Address, bytes: usize) -> Result<Ticket, DeviceError> {
+        let mut ticket = 0;
+        let mut arrivals = self.arrivals();
+        self.run("copying from the device", |stream| {
+            ticket = arrivals.fetch(from.0, bytes, stream)?;
+            Ok(())
+        })?;
+        Ok(Ticket(ticket as u64))
+    }
+
+    fn collect(&self, Ticket(ticket): Ticket, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        let mut arrivals = self.arrivals();
+        self.run("waiting", |_| arrivals.collect(ticket as usize, bytes))
+    }
+
+    fn forget(&self, Ticket(ticket): Ticket) {
+        self.arrivals().forget(ticket as usize);
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        let (kernel, [threads, lanes], arguments) =
+            (launch.kernel, launch.grid, launch.arguments());
         let function = self.kernels.get(kernel).expect("invariant: a kernel of the module").0;
         let grid = (threads.div_ceil(BLOCK), lanes, 1);
         let mut pointers = [std::ptr::null_mut::<c_void>(); 32];
@@ -328,6 +357,47 @@ impl Backend for Stream {
         place: [usize; 2],
     ) -> Result<Box<dyn Collective>, DeviceError> {
         Ok(Box::new(Nccl::meet(&self.name, &self.stream, meeting, place)?))
+    }
+
+    fn begin_capture(&self) -> Result<(), DeviceError> {
+        self.run("recording", |stream| {
+            // Only what this thread does is recorded, or refused.
+            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+            // SAFETY: the stream is ours.
+            unsafe { result::stream::begin_capture(stream, mode) }
+        })
+    }
+
+    fn end_capture(&self) -> Result<Graph, DeviceError> {
+        let mut executable = std::ptr::null_mut();
+        self.run("recording", |stream| {
+            // SAFETY: the stream is ours and was being captured; what was recorded is used no more
+            // when it is made into an executable.
+            unsafe {
+                let graph = result::stream::end_capture(stream)?;
+                let made = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+                result::graph::destroy(graph)?;
+                executable = made?;
+            }
+            Ok(())
+        })?;
+        Ok(Graph(executable as u64))
+    }
+
+    fn replay(&self, Graph(graph): Graph) -> Result<(), DeviceError> {
+        self.run("a graph", |stream| {
+            // SAFETY: it comes from `end_capture` and has not been discarded; all memory that its
+            // commands use is there, since whoever launches it has just asked for the same commands.
+            unsafe { result::graph::launch(graph as sys::CUgraphExec, stream) }
+        })
+    }
+
+    fn discard(&self, Graph(graph): Graph) {
+        // The process may be ending: there is nobody to tell.
+        let _ = self.run("forgetting a graph", |_| {
+            // SAFETY: as above, and it is used no more; one that is under way is freed afterwards.
+            unsafe { result::graph::exec_destroy(graph as sys::CUgraphExec) }
+        });
     }
 }
 

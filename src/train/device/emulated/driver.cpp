@@ -3,9 +3,13 @@
 // libcuda.so.1, libcublasLt.so.13 and libcublas.so.13.
 //
 // FAKE_INIT (what cuInit returns), FAKE_VERSION, FAKE_DEVICES and FAKE_CAPABILITY (75 is 7.5) make it
-// fail the ways that real ones do.
+// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record.
 #include <cstdlib>
+#include <map>
+#include <mutex>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "host.hpp"
 #include "streams.hpp"
@@ -17,29 +21,57 @@ static int told(const char *name, int otherwise) {
 
 struct Kernel {
     const char *name;
-    void (*start)(Place, unsigned, void **);
+    Work (*start)(Place, unsigned, void **);
 };
 
+// The driver copies the arguments when a kernel is launched, not when it runs.
 template <class... A, size_t... I>
-static void call(
+static Work call(
     void (*kernel)(A...), Place grid, unsigned block, void **given, std::index_sequence<I...>) {
-    each_thread(grid, block, [&] { kernel(*(A *)given[I]...); });
+    std::tuple<A...> values(*(A *)given[I]...);
+    return [=] { each_thread(grid, block, [&] { kernel(std::get<I>(values)...); }); };
 }
 
 template <class... A>
-static void call(void (*kernel)(A...), Place grid, unsigned block, void **given) {
-    call(kernel, grid, block, given, std::make_index_sequence<sizeof...(A)>());
+static Work call(void (*kernel)(A...), Place grid, unsigned block, void **given) {
+    return call(kernel, grid, block, given, std::make_index_sequence<sizeof...(A)>());
 }
 
 #define ENTRY(kernel)                                                                     \
-    {#kernel, [](Place grid, unsigned block, void **given) { call(kernel, grid, block, given); }},
+    {#kernel,                                                                             \
+     [](Place grid, unsigned block, void **given) { return call(kernel, grid, block, given); }},
 static const Kernel kernels[] = {
 #include "entries.inc"
 };
 
-enum { OK = 0, INVALID = 1, NO_DEVICE = 100, NOT_FOUND = 500, NOT_READY = 600 };
+enum {
+    OK = 0,
+    INVALID = 1,
+    NO_DEVICE = 100,
+    NOT_FOUND = 500,
+    NOT_READY = 600,
+    NOT_WHILE_CAPTURING = 900,
+};
 
 typedef uint64_t Pointer;
+// What is done by a stream, now or when it is recorded.
+static int add(void *stream, Work work) {
+    return ((Stream *)stream)->add(std::move(work)), OK;
+}
+
+static bool captures(void *stream) { return ((Stream *)stream)->captured; }
+
+// Memory of the host that was allocated here.
+static std::mutex pinned_lock;
+static std::map<const char *, size_t> pinned;
+
+static bool is_pinned(const void *place, size_t bytes) {
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    auto next = pinned.upper_bound((const char *)place);
+    if (next == pinned.begin()) return false;
+    --next;
+    return (const char *)place + bytes <= next->first + next->second;
+}
 
 extern "C" {
 int cuInit(unsigned) { return told("FAKE_INIT", OK); }
@@ -72,10 +104,33 @@ int cuGetErrorString(int error, const char **text) {
 }
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = (void *)2, OK; }
 int cuMemPoolSetAttribute(void *, int, void *) { return OK; }
-int cuStreamCreate(Stream **stream, unsigned) { return *stream = new Stream, OK; }
+int cuStreamCreate(Stream **stream, unsigned) { return *stream = new Stream(), OK; }
 // One that is queued may still be waited for.
 int cuStreamDestroy_v2(Stream *) { return OK; }
-int cuStreamSynchronize(Stream *stream) { return stream->run_to(stream->next()), OK; }
+int cuStreamSynchronize(Stream *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    return stream->run_to(stream->queued()), OK;
+}
+// Mode 1 is CU_STREAM_CAPTURE_MODE_THREAD_LOCAL.
+int cuStreamBeginCapture_v2(Stream *stream, int mode) {
+    if (captures(stream) || mode != 1 || !told("FAKE_CAPTURE", 1)) return INVALID;
+    return stream->captured = new Graph(), OK;
+}
+int cuStreamEndCapture(Stream *stream, Graph **graph) {
+    if (!captures(stream)) return INVALID;
+    return *graph = stream->captured, stream->captured = nullptr, OK;
+}
+int cuGraphInstantiateWithFlags(Graph **executable, const Graph *graph, unsigned long long flags) {
+    if (flags) return INVALID;
+    return *executable = new Graph(*graph), OK;
+}
+int cuGraphLaunch(const Graph *executable, void *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    for (const Work &work : *executable) add(worked(stream), work);
+    return OK;
+}
+int cuGraphDestroy(Graph *graph) { return delete graph, OK; }
+int cuGraphExecDestroy(Graph *executable) { return delete executable, OK; }
 int cuEventCreate(Event **event, unsigned flags) {
     *event = new Event;
     return (*event)->timed = !(flags & 2), OK;
@@ -83,27 +138,35 @@ int cuEventCreate(Event **event, unsigned flags) {
 // What is queued may still come to it.
 int cuEventDestroy_v2(Event *) { return OK; }
 int cuEventRecord(Event *event, Stream *stream) {
-    event->reach();
-    event->stream = stream, event->reached = false;
-    event->number = stream->next() + 1, event->work = stream->work;
-    stream->add(false, [event] {
-        event->reached = true, event->at = std::chrono::steady_clock::now();
-    });
-    return OK;
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    event->stream = stream, event->work = stream->work;
+    if (event->timed) add(stream, [=] { event->at = std::chrono::steady_clock::now(); });
+    return event->number = stream->queued(), OK;
 }
-int cuStreamWaitEvent(Stream *stream, Event *event, unsigned) {
-    if (!event->stream) return INVALID;
+int cuStreamWaitEvent(Stream *stream, const Event *event, unsigned) {
+    if (captures(stream) || !event->stream) return INVALID;
     stream->after[event->stream] = event->work;
     Stream *other = event->stream;
     uint64_t number = event->number;
-    return stream->add(false, [other, number] { other->run_to(number); }), OK;
+    return add(stream, [=] { other->run_to(number); });
 }
-int cuEventQuery(Event *event) { return event->reached ? OK : NOT_READY; }
-int cuEventSynchronize(Event *event) { return event->reach(), OK; }
+int cuEventQuery(const Event *event) { return event->is_reached() ? OK : NOT_READY; }
+int cuEventSynchronize(const Event *event) { return event->reach(), OK; }
 int cuEventElapsedTime_v2(float *ms, const Event *first, const Event *second) {
     if (!first->timed || !second->timed) return INVALID;
-    if (!first->reached || !second->reached) return NOT_READY;
+    if (!first->is_reached() || !second->is_reached()) return NOT_READY;
     return *ms = std::chrono::duration<float, std::milli>(second->at - first->at).count(), OK;
+}
+int cuMemHostAlloc(void **place, size_t bytes, unsigned) {
+    // What is allocated starts as anything but 0.
+    *place = memset(malloc(bytes), 0xff, bytes);
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    return pinned[(char *)*place] = bytes, OK;
+}
+int cuMemFreeHost(void *place) {
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    if (!pinned.erase((char *)place)) return INVALID;
+    return free(place), OK;
 }
 int cuModuleLoadData(void **module, const void *image) {
     return *module = (void *)4, strstr((const char *)image, ".entry") ? OK : INVALID;
@@ -114,58 +177,77 @@ int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
     return NOT_FOUND;
 }
 // What is allocated starts as anything but 0.
-int cuMemAllocAsync(Pointer *place, size_t bytes, void *) {
+int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
     void *memory = malloc(bytes);
     if (!memory) return 2;
     return *place = (Pointer)memset(memory, 0xff, bytes), OK;
 }
-int cuMemFreeAsync(Pointer place, void *) { return free((void *)place), OK; }
+int cuMemFreeAsync(Pointer place, void *stream) {
+    return add(stream, [=] { free((void *)place); });
+}
 int cuMemGetInfo_v2(size_t *left, size_t *all) { return *left = *all = (size_t)1 << 30, OK; }
-int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *) {
-    return memset((void *)place, byte, bytes), OK;
+int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *stream) {
+    return add(stream, [=] { memset((void *)place, byte, bytes); });
 }
+// Pinned memory is read when the stream comes to it; other memory is copied first.
 int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *stream) {
-    return worked(stream), memcpy((void *)to, from, bytes), OK;
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    worked(stream);
+    if (is_pinned(from, bytes)) return add(stream, [=] { memcpy((void *)to, from, bytes); });
+    std::vector<char> held((const char *)from, (const char *)from + bytes);
+    return add(stream, [=] { memcpy((void *)to, held.data(), bytes); });
 }
-int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, void *stream) {
-    return worked(stream), memcpy(to, (void *)from, bytes), OK;
+// Pinned memory is written when the stream comes to it; for other memory the driver waits.
+int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Stream *stream) {
+    if (captures(stream)) return NOT_WHILE_CAPTURING;
+    add(worked(stream), [=] { memcpy(to, (void *)from, bytes); });
+    return is_pinned(to, bytes) ? OK : cuStreamSynchronize(stream);
 }
 int cuLaunchKernel(
     const Kernel *kernel, unsigned x, unsigned y, unsigned z, unsigned block, unsigned block_y,
     unsigned block_z, unsigned, void *stream, void **given, void **) {
     if (z != 1 || block_y != 1 || block_z != 1 || !stream || !current) return INVALID;
-    return worked(stream), kernel->start({x, y}, block, given), OK;
+    return add(worked(stream), kernel->start({x, y}, block, given));
 }
 
-int cublasCreate_v2(void **handle) { return *handle = (void *)5, OK; }
-int cublasDestroy_v2(void *) { return OK; }
+// A handle knows its stream.
+struct Handle {
+    void *stream;
+};
+int cublasCreate_v2(Handle **handle) { return *handle = new Handle(), OK; }
+int cublasDestroy_v2(Handle *handle) { return delete handle, OK; }
 int cublasSetMathMode(void *, int) { return OK; }
-int cublasSetStream_v2(void *, void *) { return OK; }
+int cublasSetStream_v2(Handle *handle, void *stream) { return handle->stream = stream, OK; }
 int cublasSetWorkspace_v2(void *, void *, size_t) { return OK; }
-// Column order: number (row, column) of a matrix is at row + column * pitch.
+// Column order: number (row, column) of a matrix is at row + column * pitch. The factors are read at
+// once, as cuBLAS reads those that lie in the host's memory.
 int cublasSgemmStridedBatched(
-    void *, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a, int lda,
-    long long a_stride, const float *b, int ldb, long long b_stride, const float *beta, float *c,
-    int ldc, long long c_stride, int batch) {
+    Handle *handle, int of_a, int of_b, int m, int n, int k, const float *alpha_, const float *a,
+    int lda, long long a_stride, const float *b, int ldb, long long b_stride, const float *beta_,
+    float *c, int ldc, long long c_stride, int batch) {
     if (lda < (of_a ? k : m) || ldb < (of_b ? n : k) || ldc < m) return 7;
-    for (long long p = 0; p < batch; ++p)
-        for (long long row = 0; row < m; ++row)
-            for (long long column = 0; column < n; ++column) {
-                double sum = 0.0;
-                for (long long i = 0; i < k; ++i) {
-                    double left = a[p * a_stride + (of_a ? i + row * lda : row + i * lda)];
-                    double right = b[p * b_stride + (of_b ? column + i * ldb : i + column * ldb)];
-                    sum += left * right;
+    float alpha = *alpha_, beta = *beta_;
+    return add(worked(handle->stream), [=] {
+        for (long long p = 0; p < batch; ++p)
+            for (long long row = 0; row < m; ++row)
+                for (long long column = 0; column < n; ++column) {
+                    double sum = 0.0;
+                    for (long long i = 0; i < k; ++i) {
+                        double left = a[p * a_stride + (of_a ? i + row * lda : row + i * lda)];
+                        double right =
+                            b[p * b_stride + (of_b ? column + i * ldb : i + column * ldb)];
+                        sum += left * right;
+                    }
+                    float *out = c + p * c_stride + row + column * ldc;
+                    // With a factor of 0 what is there is not read: it may be anything.
+                    *out = beta == 0.0f ? (float)(alpha * sum)
+                                        : (float)(alpha * sum + (double)beta * *out);
                 }
-                float *out = c + p * c_stride + row + column * ldc;
-                // With a factor of 0 what is there is not read: it may be anything.
-                *out = *beta == 0.0f ? (float)(*alpha * sum)
-                                     : (float)(*alpha * sum + (double)*beta * *out);
-            }
-    return OK;
+    });
 }
 int cublasSgemm_v2(
-    void *handle, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a,
+    Handle *handle, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a,
     int lda, const float *b, int ldb, const float *beta, float *c, int ldc) {
     return cublasSgemmStridedBatched(
         handle, of_a, of_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1);

@@ -3,6 +3,8 @@
 // report at the first access beside an allocation.
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <map>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -29,6 +31,19 @@ template <class T> static T take() {
 static void give(const void *from, size_t bytes) {
     fwrite(from, 1, bytes, stdout);
     fflush(stdout);
+}
+
+// What was recorded, or is being recorded.
+typedef std::vector<std::function<void()>> Graph;
+static std::map<uint64_t, Graph> graphs;
+static Graph recorded;
+static bool records;
+
+static void perform(std::function<void()> work) {
+    if (records)
+        recorded.push_back(work);
+    else
+        work();
 }
 
 struct Argument {
@@ -58,7 +73,7 @@ static void run(
     unsigned block, std::index_sequence<I...>) {
     if (given.size() != sizeof...(A)) fail("another number of arguments", name);
     std::tuple<A...> values(value_of<A>(name, given[I])...);
-    each_thread(grid, block, [&] { kernel(std::get<I>(values)...); });
+    perform([=] { each_thread(grid, block, [&] { kernel(std::get<I>(values)...); }); });
 }
 
 template <class... A>
@@ -99,20 +114,27 @@ static void multiply() {
     uint64_t m = take<uint64_t>(), n = take<uint64_t>(), k = take<uint64_t>();
     Operand a = take<Operand>(), b = take<Operand>(), c = take<Operand>();
     uint64_t adds = take<uint64_t>(), batch = take<uint64_t>();
-    for (uint64_t p = 0; p < batch; ++p)
-        for (uint64_t row = 0; row < m; ++row)
-            for (uint64_t column = 0; column < n; ++column) {
-                double sum = 0.0;
-                for (uint64_t i = 0; i < k; ++i)
-                    sum += (double)*at(a, p, row, i) * *at(b, p, i, column);
-                float *out = at(c, p, row, column);
-                *out = adds ? (float)(*out + sum) : (float)sum;
-            }
+    perform([=] {
+        for (uint64_t p = 0; p < batch; ++p)
+            for (uint64_t row = 0; row < m; ++row)
+                for (uint64_t column = 0; column < n; ++column) {
+                    double sum = 0.0;
+                    for (uint64_t i = 0; i < k; ++i)
+                        sum += (double)*at(a, p, row, i) * *at(b, p, i, column);
+                    float *out = at(c, p, row, column);
+                    *out = adds ? (float)(*out + sum) : (float)sum;
+                }
+    });
 }
+
+// Copies on their way to the host, by their tickets.
+static std::map<uint64_t, std::vector<char>> arrivals;
 
 int main() {
     for (;;) {
-        switch (take<char>()) {
+        char command = take<char>(), name[2] = {command, 0};
+        if (records && !strchr("lmEr", command)) fail("not while it records", name);
+        switch (command) {
         case 'a': {
             uint64_t place = (uint64_t)calloc(take<uint64_t>(), 1);
             give(&place, 8);
@@ -135,6 +157,31 @@ int main() {
             give(held.data(), bytes);
             break;
         }
+        case 'f': {
+            uint64_t ticket = take<uint64_t>();
+            const char *from = (const char *)take<uint64_t>();
+            uint64_t bytes = take<uint64_t>();
+            arrivals[ticket].assign(from, from + bytes);
+            break;
+        }
+        case 'c': {
+            uint64_t ticket = take<uint64_t>(), bytes = take<uint64_t>();
+            if (bytes) {
+                if (arrivals[ticket].size() != bytes) fail("another copy", "");
+                give(arrivals[ticket].data(), bytes);
+            }
+            arrivals.erase(ticket);
+            break;
+        }
+        case 'B': recorded.clear(), records = true; break;
+        case 'E': graphs[take<uint64_t>()] = recorded, records = false; break;
+        case 'G': {
+            auto graph = graphs.find(take<uint64_t>());
+            if (graph == graphs.end()) fail("no such graph", "");
+            for (auto &work : graph->second) work();
+            break;
+        }
+        case 'X': graphs.erase(take<uint64_t>()); break;
         case 'l': launch(); break;
         case 'm': multiply(); break;
         case 's': give("s", 1); break;

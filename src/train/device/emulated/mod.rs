@@ -6,15 +6,17 @@
 //! kernel's arguments, and every access to memory. Products are made by their definition.
 
 pub mod compile;
+pub mod counting;
 mod gathering;
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::accelerator::Accelerator;
-use super::backend::{Address, Argument, Backend, Operand, Product};
+use super::backend::{Address, Argument, Backend, Graph, Launch, Operand, Product, Ticket};
 use super::collective::{Collective, Meeting};
 use super::error::DeviceError;
 use gathering::Gathering;
@@ -24,10 +26,15 @@ const BLOCK: u32 = 256;
 
 /// An accelerator for one test; says why and gives none where there is no C++ compiler.
 pub fn accelerator() -> Option<Accelerator> {
+    Some(Accelerator::new(backend()?))
+}
+
+/// What is behind it.
+pub fn backend() -> Option<Box<dyn Backend>> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let watched = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
     match PROGRAM.get_or_init(|| compile::compiled("emulated", "machine.cpp", &[&watched, &[]])) {
-        Ok(program) => Some(Accelerator::new(Box::new(Emulated::start(program)))),
+        Ok(program) => Some(Box::new(Emulated::start(program))),
         Err(reason) => {
             skipped(reason);
             None
@@ -71,7 +78,13 @@ pub fn gangs(world: usize) -> Vec<Vec<Accelerator>> {
 
 /// The process. Clones are the same one.
 #[derive(Debug, Clone)]
-struct Emulated(Arc<Mutex<Pipes>>);
+struct Emulated {
+    pipes: Arc<Mutex<Pipes>>,
+    /// Launches and products are recorded, and nothing else is possible.
+    captures: Arc<AtomicBool>,
+    /// Numbers that copies and graphs are known by.
+    numbers: Arc<AtomicU64>,
+}
 
 #[derive(Debug)]
 struct Pipes {
@@ -90,12 +103,29 @@ impl Emulated {
             .unwrap();
         let commands = Some(BufWriter::new(child.stdin.take().unwrap()));
         let answers = BufReader::new(child.stdout.take().unwrap());
-        Self(Arc::new(Mutex::new(Pipes { child, commands, answers })))
+        let pipes = Arc::new(Mutex::new(Pipes { child, commands, answers }));
+        Self { pipes, captures: Arc::default(), numbers: Arc::new(AtomicU64::new(1)) }
+    }
+
+    fn failed(operation: &'static str, reason: String) -> DeviceError {
+        DeviceError::Failed { operation, device: "the emulated accelerator".to_owned(), reason }
+    }
+
+    /// Refuses what CUDA refuses while a stream is captured.
+    fn not_captured(&self, operation: &'static str) -> Result<(), DeviceError> {
+        if self.captures.load(Ordering::Relaxed) {
+            return Err(Self::failed(operation, "not while launches are recorded".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Sends a command and reads its answer.
     fn send(&self, parts: &[&[u8]], answer: &mut [u8]) -> Result<(), DeviceError> {
-        let mut pipes = self.0.lock().unwrap();
+        let mut pipes = self.pipes.lock().unwrap();
         let Pipes { commands, answers, .. } = &mut *pipes;
         let commands = commands.as_mut().unwrap();
         let mut talk = || -> std::io::Result<()> {
@@ -106,11 +136,7 @@ impl Emulated {
             }
             Ok(())
         };
-        talk().map_err(|error| DeviceError::Failed {
-            operation: "a command",
-            device: "the emulated accelerator".to_owned(),
-            reason: error.to_string(),
-        })
+        talk().map_err(|error| Self::failed("a command", error.to_string()))
     }
 }
 
@@ -136,6 +162,7 @@ impl Backend for Emulated {
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
+        self.not_captured("allocating")?;
         let mut place = [0; 8];
         self.send(&[b"a", &(bytes as u64).to_le_bytes()], &mut place)?;
         Ok(Address(u64::from_le_bytes(place)))
@@ -147,21 +174,38 @@ impl Backend for Emulated {
     }
 
     fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.not_captured("copying to the device")?;
         let len = (bytes.len() as u64).to_le_bytes();
         self.send(&[b"u", &to.0.to_le_bytes(), &len, bytes], &mut [])
     }
 
     fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.not_captured("copying from the device")?;
         let len = (bytes.len() as u64).to_le_bytes();
         self.send(&[b"d", &from.0.to_le_bytes(), &len], bytes)
     }
 
-    fn launch(
-        &self,
-        kernel: &'static str,
-        [threads, lanes]: [u32; 2],
-        arguments: &[Argument],
-    ) -> Result<(), DeviceError> {
+    fn fetch(&self, from: Address, bytes: usize) -> Result<Ticket, DeviceError> {
+        self.not_captured("copying from the device")?;
+        let (ticket, len) = (self.number(), (bytes as u64).to_le_bytes());
+        self.send(&[b"f", &ticket.to_le_bytes(), &from.0.to_le_bytes(), &len], &mut [])?;
+        Ok(Ticket(ticket))
+    }
+
+    fn collect(&self, ticket: Ticket, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.not_captured("waiting")?;
+        let len = (bytes.len() as u64).to_le_bytes();
+        self.send(&[b"c", &ticket.0.to_le_bytes(), &len], bytes)
+    }
+
+    fn forget(&self, ticket: Ticket) {
+        // One that has ended has nothing to forget.
+        let _ = self.send(&[b"c", &ticket.0.to_le_bytes(), &[0; 8]], &mut []);
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        let (kernel, [threads, lanes], arguments) =
+            (launch.kernel, launch.grid, launch.arguments());
         let mut command = vec![b'l'];
         command.extend((kernel.len() as u32).to_le_bytes());
         command.extend(kernel.as_bytes());
@@ -191,6 +235,7 @@ impl Backend for Emulated {
     }
 
     fn synchronize(&self) -> Result<(), DeviceError> {
+        self.not_captured("waiting")?;
         self.send(&[b"s"], &mut [0])
     }
 
@@ -204,6 +249,30 @@ impl Backend for Emulated {
         place: [usize; 2],
     ) -> Result<Box<dyn Collective>, DeviceError> {
         Ok(Box::new(Gathering::meet(self.clone(), meeting, place)))
+    }
+
+    fn begin_capture(&self) -> Result<(), DeviceError> {
+        self.not_captured("recording")?;
+        self.send(&[b"B"], &mut [])?;
+        self.captures.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn end_capture(&self) -> Result<Graph, DeviceError> {
+        self.captures.store(false, Ordering::Relaxed);
+        let graph = self.number();
+        self.send(&[b"E", &graph.to_le_bytes()], &mut [])?;
+        Ok(Graph(graph))
+    }
+
+    fn replay(&self, graph: Graph) -> Result<(), DeviceError> {
+        self.not_captured("a graph")?;
+        self.send(&[b"G", &graph.0.to_le_bytes()], &mut [])
+    }
+
+    fn discard(&self, graph: Graph) {
+        // One that has ended has nothing to forget.
+        let _ = self.send(&[b"X", &graph.0.to_le_bytes()], &mut []);
     }
 }
 
@@ -226,6 +295,62 @@ fn the_most_memory_that_was_held_at_a_time_is_known() {
     let again = accelerator.zeros::<f32>(1 << 20).unwrap();
     assert_eq!(accelerator.peak_bytes() - before, 8 << 20, "two at a time, never three");
     drop((kept, again));
+}
+
+#[test]
+fn a_copy_that_is_fetched_is_of_its_moment_in_the_queue() {
+    for accelerator in accelerators() {
+        let memory = accelerator.hold(&[1.0_f32, 2.0]).unwrap();
+        let first = memory.fetch::<f32>(0, 2).unwrap();
+        memory.upload(0, &[3.0_f32, 4.0]).unwrap();
+        let (second, third) = (memory.fetch::<f32>(1, 1).unwrap(), memory.fetch::<f32>(0, 1));
+        memory.upload(0, &[5.0_f32]).unwrap();
+        drop(third.unwrap());
+        let (mut two, mut one) = ([0.0; 2], [0.0]);
+        second.collect(&mut one).unwrap();
+        first.collect(&mut two).unwrap();
+        assert_eq!((two, one), ([1.0, 2.0], [4.0]));
+        memory.fetch::<f32>(0, 1).unwrap().collect(&mut one).unwrap();
+        assert_eq!(one, [5.0]);
+    }
+}
+
+#[test]
+fn copies_are_of_what_there_was_however_many_are_under_way() {
+    const PIECE: usize = 300_000;
+    for accelerator in accelerators() {
+        let memory = accelerator.zeros::<u32>(40 * PIECE).unwrap();
+        let mut numbers = vec![0_u32; PIECE];
+        for piece in 0..40 {
+            numbers.fill(piece as u32);
+            memory.upload(piece * PIECE, &numbers).unwrap();
+        }
+        let mut found = vec![0_u32; 40 * PIECE];
+        memory.download(0, &mut found).unwrap();
+        assert!(found.iter().enumerate().all(|(at, &number)| number == (at / PIECE) as u32));
+        // More than is copied at once.
+        let all: Vec<u32> = (0..40 * PIECE as u32).collect();
+        memory.upload(0, &all).unwrap();
+        memory.download(0, &mut found).unwrap();
+        assert!(found == all);
+    }
+}
+
+#[test]
+fn while_launches_are_recorded_nothing_else_is_possible() {
+    let Some(backend) = backend() else { return };
+    let place = backend.allocate(8).unwrap();
+    backend.begin_capture().unwrap();
+    assert!(backend.allocate(8).is_err() && backend.synchronize().is_err());
+    assert!(backend.upload(place, &[1]).is_err() && backend.download(place, &mut [1]).is_err());
+    assert!(backend.fetch(place, 1).is_err() && backend.begin_capture().is_err());
+    let graph = backend.end_capture().unwrap();
+    backend.replay(graph).unwrap();
+    backend.discard(graph);
+    assert!(backend.replay(graph).is_ok(), "queued; the machine finds out");
+    let error = backend.synchronize().unwrap_err().to_string();
+    assert!(error.contains("a command"), "{error}");
+    std::mem::forget(backend);
 }
 
 #[test]

@@ -149,7 +149,7 @@ int ncclGroupEnd() {
     std::vector<Sum> all = std::move(group);
     group.clear();
     if (all.empty()) return SUCCESS;
-    all[0].stream->add(true, [all] {
+    all[0].stream->add([all] {
         for (const Sum &one : all) sum(one.comm, one.numbers, one.len);
     });
     return SUCCESS;

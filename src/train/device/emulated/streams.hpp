@@ -1,8 +1,8 @@
 // Streams and events of the fake driver.
 //
-// What a stream computes is done at once, but for sums over ranks: they, and what is queued behind
-// them, are done as late as anybody waits for them. Who forgets to wait sees numbers that are not
-// summed. A stream's work is counted, so that sums can tell whether they come after all of it.
+// A stream does nothing before somebody waits for it, or for an event in it: the latest that a GPU
+// might, so that memory which is written again, read or given back too early is found. A stream's work
+// is counted, so that sums over ranks can tell whether they come after all of it.
 #pragma once
 
 #include <chrono>
@@ -10,40 +10,49 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <vector>
+
+typedef std::function<void()> Work;
+typedef std::vector<Work> Graph;
 
 struct Stream {
-    // What is not done yet, and the number of the first of it.
-    std::deque<std::function<void()>> queued;
+    // What is not done yet, and how much is.
+    std::deque<Work> queue;
     uint64_t done = 0;
+    // What is recorded instead, where it is.
+    Graph *captured = nullptr;
     // Kernels, products and copies so far, and how many of another stream's this one comes after.
     uint64_t work = 0;
     std::map<Stream *, uint64_t> after;
 
-    uint64_t next() const { return done + queued.size(); }
+    uint64_t queued() const { return done + queue.size(); }
 
+    // Does all up to so many. What one of them waits for may be in this stream, before it.
     void run_to(uint64_t number) {
-        while (done < number) {
-            std::function<void()> first = std::move(queued.front());
-            queued.pop_front();
+        while (done < number && !queue.empty()) {
+            Work first = std::move(queue.front());
+            queue.pop_front();
             ++done;
             first();
         }
     }
 
-    // At once, if nothing is in front of it and it is not to be late.
-    void add(bool late, std::function<void()> what) {
-        if (queued.empty() && !late) return ++done, what();
-        queued.push_back(std::move(what));
+    void add(Work what) {
+        if (captured)
+            captured->push_back(std::move(what));
+        else
+            queue.push_back(std::move(what));
     }
 };
 
 struct Event {
     Stream *stream = nullptr;
-    // Behind so many things of the stream, and its work by then.
+    // Behind so many things of the stream, itself included, and its work by then.
     uint64_t number = 0, work = 0;
-    bool timed, reached = false;
+    bool timed = false;
     std::chrono::steady_clock::time_point at;
-    void reach() {
+    bool is_reached() const { return !stream || stream->done >= number; }
+    void reach() const {
         if (stream) stream->run_to(number);
     }
 };
@@ -54,9 +63,9 @@ inline Stream *&computing() {
     return stream;
 }
 
-inline void *worked(void *on) {
+// Counts what a stream computes.
+inline Stream *worked(void *on) {
     Stream *stream = (Stream *)on;
-    stream->run_to(stream->next());
     ++stream->work;
     return computing() = stream;
 }

@@ -1,6 +1,7 @@
 // Batch normalisation by column of (rows, channels). Statistics are summed in double.
 //
-// `lanes` has four numbers for every lane: is it normalised, does it live, its momentum, its eps.
+// `lanes` has four numbers for every lane: is it normalised, did it live when the host last looked,
+// its momentum, its eps.
 #include "lane.cuh"
 
 #define NORMALISED(lanes) ((lanes)[4 * LANE] != 0.0)
@@ -45,16 +46,17 @@ __device__ inline Column column(
 }
 
 // Keeps the terms of a batch whose `rows` rows have that mean and that sum of squared distances from
-// it, and the step of the running statistics.
+// it, and the step of the running statistics of a lane that `lives`.
 __device__ inline void keep_moments(
-    Column column, double mean, double spread, double rows, const double *lanes) {
+    Column column, double mean, double spread, double rows, const double *lanes,
+    bool lives) {
     size_t next = column.all;
     float inverse = (float)(1.0 / sqrt(spread / rows + EPS(lanes)));
     column.terms[0] = (float)mean;
     column.terms[next] = column.gamma * inverse;
     column.terms[2 * next] = (float)mean;
     column.terms[3 * next] = inverse;
-    if (!LIVES(lanes)) return;
+    if (!lives) return;
     double momentum = MOMENTUM(lanes);
     float *running = column.running_mean;
     *running = (float)((1.0 - momentum) * *running + momentum * mean);
@@ -88,12 +90,13 @@ __device__ inline Moments join_moments(
 KERNEL moments_join(
     unsigned n, const float *x, const double *parts, float *terms, const float *gamma,
     float *running_mean, float *running_variance, unsigned stride, unsigned count_parts,
-    unsigned count, unsigned all, const double *lanes) {
+    unsigned count, unsigned all, const double *lanes, const unsigned *lives) {
     THREAD(i, n);
     if (!NORMALISED(lanes)) return;
     Moments moments = join_moments(n, i, x, parts, stride, count_parts, count);
     Column kept = column(i, n, terms, gamma, running_mean, running_variance, all);
-    keep_moments(kept, moments.mean, moments.spread, count, lanes);
+    bool keeps = LIVES(lanes) && lives_on(lives);
+    keep_moments(kept, moments.mean, moments.spread, count, lanes, keeps);
 }
 
 // Centre and factor of an evaluation; n = channels

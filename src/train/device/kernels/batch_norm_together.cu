@@ -24,7 +24,7 @@ KERNEL moments_keep(
     if (!NORMALISED(lanes) || rows[LANE] == 0.0) return;
     const double *own = of_lane(numbers, 2 * n);
     Column kept = column(i, n, terms, gamma, running_mean, running_variance, all);
-    keep_moments(kept, own[i], own[n + i], rows[LANE], lanes);
+    keep_moments(kept, own[i], own[n + i], rows[LANE], lanes, LIVES(lanes));
 }
 
 // n = channels

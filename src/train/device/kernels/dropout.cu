@@ -3,14 +3,14 @@
 #include "philox.cuh"
 
 // factor = 0 for bits below the threshold, else kept; y = x factor. `draws`: for every lane both
-// words of the key and the threshold.
+// words of the key and the threshold; `step` is a single number.
 KERNEL dropout_forward(
     unsigned n, const float *x, float *y, float *factors, unsigned x_stride, unsigned y_stride,
-    unsigned factors_stride, const unsigned *draws, const float *kept, unsigned step,
-    unsigned number, unsigned long long first) {
+    unsigned factors_stride, const unsigned *draws, const float *kept,
+    const unsigned *step, unsigned number, unsigned long long first) {
     THREAD(i, n);
     const unsigned *draw = draws + 3 * LANE;
-    unsigned bits = philox_element(draw[0], draw[1], step, number, first + i);
+    unsigned bits = philox_element(draw[0], draw[1], *step, number, first + i);
     float factor = bits < draw[2] ? 0.0f : kept[LANE];
     of_lane(factors, factors_stride)[i] = factor;
     of_lane(y, y_stride)[i] = of_lane(x, x_stride)[i] * factor;

@@ -24,3 +24,6 @@ template <class T>
 __device__ inline T *of_lane(T *all, unsigned stride) {
     return all + (size_t)LANE * stride;
 }
+
+// Does this thread's lane live? `lives` is null where all of them do.
+__device__ inline bool lives_on(const unsigned *lives) { return !lives || lives[LANE]; }

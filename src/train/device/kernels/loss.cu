@@ -73,3 +73,36 @@ KERNEL cross_entropy(
     out[first] -= (float)(toward * share);
     if (share != 1.0) out[second] -= (float)(toward * (1.0 - share));
 }
+
+// Sums over a part's samples of loss and number right, which a double holds exactly; n = parts
+KERNEL loss_parts(
+    unsigned n, const double *losses, const unsigned *right, double *parts, unsigned samples,
+    unsigned of_part) {
+    THREAD(i, n);
+    unsigned first = i * of_part;
+    unsigned end = first + of_part < samples ? first + of_part : samples;
+    double sum = 0.0;
+    unsigned hits = 0;
+    for (unsigned at = first; at < end; ++at) {
+        sum += of_lane(losses, samples)[at];
+        hits += of_lane(right, samples)[at];
+    }
+    double *part = of_lane(parts, 2 * n);
+    part[i] = sum;
+    part[n + i] = (double)hits;
+}
+
+// Loss and number right of a lane, in the order of the parts. A lane whose loss is not finite lives no
+// more, unless `lives` is null: what comes after it in the queue leaves it as it is. n = 1
+KERNEL loss_join(unsigned n, const double *parts, double *sums, unsigned *lives, unsigned count) {
+    THREAD(i, n);
+    const double *lane = of_lane(parts, 2 * count);
+    double sum = 0.0, right = 0.0;
+    for (unsigned part = 0; part < count; ++part) {
+        sum += lane[part];
+        right += lane[count + part];
+    }
+    sums[2 * LANE] = sum;
+    sums[2 * LANE + 1] = right;
+    if (lives && !(sum - sum == 0.0)) lives[LANE] = 0;
+}

@@ -22,3 +22,23 @@ KERNEL fold_parts(
     for (unsigned at = i * fold; at < end; ++at) sum += lane[at];
     of_lane(to, to_stride)[i] = sum;
 }
+
+// The norm of a lane's gradients, from the sums of squares of `count` parameters in every lane, of which
+// `present` says whether the lane has them; and what clips them to the lane's limit, as clip.rs has it.
+// Lanes with a negative limit are not measured. A lane whose norm is not finite lives no more. n = 1
+KERNEL norm_join(
+    unsigned n, const double *sums, double *norms, float *scales, const unsigned *present,
+    const double *limits, unsigned *lives, unsigned count, unsigned lanes, double eps) {
+    THREAD(i, n);
+    double limit = limits[LANE], sum = 0.0;
+    norms[LANE] = 0.0;
+    scales[LANE] = 1.0f;
+    if (limit < 0.0) return;
+    for (unsigned at = 0; at < count; ++at)
+        if (present[at * lanes + LANE]) sum += sums[at * lanes + LANE];
+    double norm = sqrt(sum);
+    norms[LANE] = norm;
+    double scale = limit / (norm + eps);
+    if (limit > 0.0 && scale < 1.0) scales[LANE] = (float)scale;
+    if (lives && !(norm - norm == 0.0)) lives[LANE] = 0;
+}

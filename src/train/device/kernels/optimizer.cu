@@ -7,15 +7,18 @@ enum Rule { NONE, SGD, MOMENTUM, ADAM };
 // Numbers of a lane in `lanes`.
 #define PER_LANE 12
 
-// `one` and `two` are the rules' memory; null where no lane has any.
+// `one` and `two` are the rules' memory; null where no lane has any. `scales` clip the gradients
+// instead of the lanes' own numbers, unless they are null. A lane that does not live stays as it is.
 KERNEL update_parameter(
-    unsigned n, float *values, const float *gradients, float *one, float *two, const float *lanes) {
+    unsigned n, float *values, const float *gradients, float *one, float *two, const float *lanes,
+    const unsigned *lives, const float *scales) {
     THREAD(i, n);
+    if (!lives_on(lives)) return;
     const float *by = lanes + PER_LANE * LANE;
     unsigned rule = (unsigned)by[0];
     if (rule == NONE) return;
     float *value = of_lane(values, n) + i;
-    float w = *value, clip = by[1], decay = by[2];
+    float w = *value, clip = scales ? scales[LANE] : by[1], decay = by[2];
     float g = clip * of_lane(gradients, n)[i] + decay * w;
     if (rule == SGD) {
         *value = w - by[3] * g;

@@ -8,7 +8,7 @@ use crate::train::device::{Accelerator, Address, Memory, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::accelerated::rows::Parts;
-use crate::train::layer::{Flow, GradientReady, Mode, Pass};
+use crate::train::layer::{Flow, GradientReady, Lives, Mode, Pass};
 
 /// Rows of `Kept::terms`.
 const TERMS: usize = 7;
@@ -23,6 +23,8 @@ pub struct Kept {
     terms: Option<Memory>,
     /// What is told to other ranks, and what they told.
     whole: together::Whole,
+    /// The lanes that live, as the device knows it.
+    pub(super) lives: Option<Lives>,
 }
 
 impl<T: Real> BatchNorm<T> {
@@ -82,8 +84,10 @@ impl<T: Real> BatchNorm<T> {
                 let given = together::Parts { sums, count: parts, rows, lanes, terms };
                 self.moments_together(accelerator, input, &given)?;
             } else if rows > 0 {
+                let lives = Lives::address(self.kept.lives.as_ref());
                 let given = arguments![
-                    input, sums, terms, gamma, mean, variance, pitch, parts, rows, all, lanes
+                    input, sums, terms, gamma, mean, variance, pitch, parts, rows, all, lanes,
+                    lives
                 ];
                 accelerator.launch("moments_join", [channels, count], given)?;
             }

@@ -15,6 +15,8 @@ pub struct Tables {
     draws: Table<u32>,
     /// What is kept is multiplied with.
     kept: Table<f32>,
+    /// The step, which changes: no argument of the kernel, so that the launch does not.
+    step: Table<u32>,
 }
 
 impl<T: Real> Dropout<T> {
@@ -44,6 +46,8 @@ impl<T: Real> Dropout<T> {
             return rows::copy(accelerator, input, output, threads);
         };
         let [draws, kept] = self.tables_on(accelerator)?;
+        self.tables.step.refill(|table| table.push(step as u32));
+        let step = self.tables.step.place(accelerator)?;
         let given = arguments![
             input,
             &*output,
@@ -53,7 +57,7 @@ impl<T: Real> Dropout<T> {
             self.factors.pitch(),
             draws,
             kept,
-            step as u32,
+            step,
             self.number,
             (pass.first_sample * units) as u64,
         ];

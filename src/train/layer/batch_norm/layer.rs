@@ -12,7 +12,7 @@ use crate::train::kernel::simd::vectorized;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::lane_set::LaneSet;
 use crate::train::layer::parameter::{Parameter, Start, State, StorageOrder};
-use crate::train::layer::{Flow, GradientReady, Layer, Mode, Pass, Shape};
+use crate::train::layer::{Flow, GradientReady, Layer, Lives, Mode, Pass, Shape};
 use crate::train::parallel::Peers;
 
 /// y = gamma (x - mean) / sqrt(variance + eps) + beta for each channel; x, y (L, N, H, W, C).
@@ -368,6 +368,10 @@ impl<T: Real> Layer<T> for BatchNorm<T> {
     fn keep_alive(&mut self, living: &LaneSet) {
         self.living.clone_from(living);
         self.tell_lanes();
+    }
+
+    fn heed(&mut self, lives: &Lives) {
+        self.kept.lives = Some(lives.clone());
     }
 
     fn connect(&mut self, peers: &Peers, lanes: &LaneSet) {

@@ -1,0 +1,180 @@
+//! A backend that counts what is asked of another one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::super::backend::{Address, Backend, Graph, Launch, Product, Ticket};
+use super::super::collective::{Collective, Meeting};
+use super::super::error::DeviceError;
+
+/// What was asked so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// Kernels and products that were passed one by one, those that were recorded included.
+    pub commands: u64,
+    /// Graphs that were launched.
+    pub replays: u64,
+    /// Graphs that were recorded.
+    pub captures: u64,
+    /// Copies to the device.
+    pub uploads: u64,
+    /// Copies from the device that nobody waited for at once.
+    pub fetches: u64,
+    /// Memory.
+    pub allocations: u64,
+    /// Waits at the end of which the device had nothing left to do.
+    pub waits: u64,
+}
+
+impl std::ops::Sub for Count {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            commands: self.commands - before.commands,
+            replays: self.replays - before.replays,
+            captures: self.captures - before.captures,
+            uploads: self.uploads - before.uploads,
+            fetches: self.fetches - before.fetches,
+            allocations: self.allocations - before.allocations,
+            waits: self.waits - before.waits,
+        }
+    }
+}
+
+/// The counts of a backend, for whoever watches.
+#[derive(Debug, Clone, Default)]
+pub struct Counts(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    count: Mutex<Count>,
+    /// Commands and graphs that had been queued when each copy was fetched.
+    fetched: Mutex<HashMap<u64, u64>>,
+    queued: AtomicU64,
+}
+
+impl Counts {
+    /// What was asked so far.
+    pub fn so_far(&self) -> Count {
+        *self.0.count.lock().unwrap()
+    }
+
+    fn add(&self, change: impl FnOnce(&mut Count)) {
+        change(&mut self.0.count.lock().unwrap());
+    }
+
+    fn queue(&self) {
+        self.0.queued.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The backend.
+#[derive(Debug)]
+pub struct Counting {
+    /// Does it.
+    pub inner: Box<dyn Backend>,
+    /// Counts it.
+    pub counts: Counts,
+    /// Refuses to record.
+    pub refuses_graphs: bool,
+}
+
+impl Backend for Counting {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
+        self.counts.add(|count| count.allocations += 1);
+        self.inner.allocate(bytes)
+    }
+
+    fn release(&self, address: Address) {
+        self.inner.release(address);
+    }
+
+    fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.counts.add(|count| count.uploads += 1);
+        self.inner.upload(to, bytes)
+    }
+
+    fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.counts.add(|count| count.waits += 1);
+        self.inner.download(from, bytes)
+    }
+
+    fn fetch(&self, from: Address, bytes: usize) -> Result<Ticket, DeviceError> {
+        self.counts.add(|count| count.fetches += 1);
+        let ticket = self.inner.fetch(from, bytes)?;
+        let queued = self.counts.0.queued.load(Ordering::Relaxed);
+        self.counts.0.fetched.lock().unwrap().insert(ticket.0, queued);
+        Ok(ticket)
+    }
+
+    fn collect(&self, ticket: Ticket, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        let then = self.counts.0.fetched.lock().unwrap().remove(&ticket.0);
+        if then == Some(self.counts.0.queued.load(Ordering::Relaxed)) {
+            self.counts.add(|count| count.waits += 1);
+        }
+        self.inner.collect(ticket, bytes)
+    }
+
+    fn forget(&self, ticket: Ticket) {
+        self.inner.forget(ticket);
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        self.counts.add(|count| count.commands += 1);
+        self.counts.queue();
+        self.inner.launch(launch)
+    }
+
+    fn multiply(&self, product: &Product) -> Result<(), DeviceError> {
+        self.counts.add(|count| count.commands += 1);
+        self.counts.queue();
+        self.inner.multiply(product)
+    }
+
+    fn synchronize(&self) -> Result<(), DeviceError> {
+        self.counts.add(|count| count.waits += 1);
+        self.inner.synchronize()
+    }
+
+    fn meeting(&self) -> Result<Meeting, DeviceError> {
+        self.inner.meeting()
+    }
+
+    fn meet(
+        &self,
+        meeting: &Meeting,
+        place: [usize; 2],
+    ) -> Result<Box<dyn Collective>, DeviceError> {
+        self.inner.meet(meeting, place)
+    }
+
+    fn begin_capture(&self) -> Result<(), DeviceError> {
+        if self.refuses_graphs {
+            let reason = "it does not record".to_owned();
+            let device = self.name().to_owned();
+            return Err(DeviceError::Failed { operation: "recording", device, reason });
+        }
+        self.counts.add(|count| count.captures += 1);
+        self.inner.begin_capture()
+    }
+
+    fn end_capture(&self) -> Result<Graph, DeviceError> {
+        self.inner.end_capture()
+    }
+
+    fn replay(&self, graph: Graph) -> Result<(), DeviceError> {
+        self.counts.add(|count| count.replays += 1);
+        self.counts.queue();
+        self.inner.replay(graph)
+    }
+
+    fn discard(&self, graph: Graph) {
+        self.inner.discard(graph);
+    }
+}
