@@ -50,6 +50,7 @@ pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, Wo
     let course = first.mode.course();
     let data = throughput::load(first, &assignment.data)?;
     let device = Device::open(assignment.device).map_err(TrainError::from)?;
+    device.check(first.precision).map_err(TrainError::from)?;
     let host = uname().nodename().to_string_lossy().into_owned();
     let setting = Setting {
         site: Site { host, device: device.to_string() },

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::Pod;
 
 use super::backend::{Address, Argument, Backend, Product};
+use super::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 use super::error::DeviceError;
+use crate::spec::precision::Precision;
 
 /// The most threads of one lane in a launch, and numbers of one lane in a buffer: kernels count in 32
 /// bits, and their last block may reach beyond the end.
@@ -70,6 +72,14 @@ impl Accelerator {
     /// What it is called.
     pub fn name(&self) -> &str {
         self.0.backend.name()
+    }
+
+    /// Can it compute in that precision?
+    ///
+    /// # Errors
+    /// When it lacks what that takes.
+    pub fn check(&self, precision: Precision) -> Result<(), DeviceError> {
+        self.0.backend.check(precision)
     }
 
     /// Memory for `len` numbers, all of them 0.
@@ -136,6 +146,31 @@ impl Accelerator {
             return Ok(());
         }
         self.0.backend.multiply(product)
+    }
+
+    /// How a library of convolutions computes those of a shape; `None` where they are for our kernels.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn algorithm(
+        &self,
+        shape: &ConvolutionShape,
+        direction: Direction,
+    ) -> Result<Option<Algorithm>, DeviceError> {
+        self.0.backend.algorithm(shape, direction)
+    }
+
+    /// Queues one lane's convolution.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn convolve(&self, call: &ConvolutionCall) -> Result<(), DeviceError> {
+        self.0.backend.convolve(call)
+    }
+
+    /// Bytes that are allocated here now; what libraries allocate for themselves is not among them.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// The most bytes that were ever allocated here; what libraries allocate for themselves is not

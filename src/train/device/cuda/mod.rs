@@ -2,10 +2,13 @@
 //!
 //! One stream for an accelerator: all of its work is done in the order in which it is queued, so
 //! nothing is tracked between operations and memory is given back by the stream itself. Products are
-//! in f32 throughout (TF32 is off). Used by one thread at a time; the locks are for the type system.
+//! in the precision that each asks for; convolutions are cuDNN's where it is there. Used by one thread at
+//! a time; the locks are for the type system.
 
+mod cudnn;
 mod library;
 mod open;
+mod products;
 mod stream;
 
 pub use open::open;

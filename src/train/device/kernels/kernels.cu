@@ -2,6 +2,7 @@
 #include "activation.cu"
 #include "augment.cu"
 #include "batch_norm.cu"
+#include "cast.cu"
 #include "dropout.cu"
 #include "images.cu"
 #include "loss.cu"
