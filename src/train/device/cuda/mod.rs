@@ -6,6 +6,7 @@
 //! a time; the locks are for the type system.
 
 mod cudnn;
+mod cudnn_choice;
 mod library;
 mod open;
 mod products;
