@@ -37,7 +37,9 @@ pub(super) struct Cudnn {
 }
 
 struct Inside {
-    handle: sys::cudnnHandle_t,
+    stream: CUstream,
+    /// Made for the first convolution: it costs time and memory that other networks need not spend.
+    handle: Option<sys::cudnnHandle_t>,
     /// What was asked for, with its place among the plans if there is one.
     asked: Vec<(ConvolutionShape, Direction, Option<Algorithm>)>,
     plans: Vec<Plan>,
@@ -50,8 +52,22 @@ unsafe impl Send for Inside {}
 impl Drop for Inside {
     fn drop(&mut self) {
         self.plans.clear();
-        // SAFETY: the handle was made here and is used no more.
-        let _ = unsafe { result::destroy_handle(self.handle) };
+        if let Some(handle) = self.handle {
+            // SAFETY: the handle was made here and is used no more.
+            let _ = unsafe { result::destroy_handle(handle) };
+        }
+    }
+}
+
+impl Inside {
+    fn handle(&mut self) -> Result<sys::cudnnHandle_t, CudnnError> {
+        if let Some(handle) = self.handle {
+            return Ok(handle);
+        }
+        let handle = *self.handle.insert(result::create_handle()?);
+        // SAFETY: handle and stream live; the driver's and the runtime's streams are the same thing.
+        unsafe { result::set_stream(handle, self.stream.cast()) }?;
+        Ok(handle)
     }
 }
 
@@ -61,16 +77,10 @@ fn version_of(number: usize) -> String {
 }
 
 impl Cudnn {
-    /// cuDNN on a stream. Its libraries are open, the context of the GPU is bound.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub(super) fn new(stream: CUstream) -> Result<Self, CudnnError> {
-        let handle = result::create_handle()?;
-        let inside = Inside { handle, asked: Vec::new(), plans: Vec::new() };
-        // SAFETY: handle and stream live; the driver's and the runtime's streams are the same thing.
-        unsafe { result::set_stream(handle, stream.cast()) }?;
-        Ok(Self { version: version_of(result::get_version()), inside: Mutex::new(inside) })
+    /// cuDNN, whose library is open, on a stream.
+    pub(super) fn new(stream: CUstream) -> Self {
+        let inside = Inside { stream, handle: None, asked: Vec::new(), plans: Vec::new() };
+        Self { version: version_of(result::get_version()), inside: Mutex::new(inside) }
     }
 
     /// Its version.
@@ -82,7 +92,7 @@ impl Cudnn {
     /// patches is said once, with the reason.
     ///
     /// # Errors
-    /// When cuDNN fails otherwise than by not knowing the shape.
+    /// When cuDNN does not start, or fails otherwise than by not knowing the shape.
     pub(super) fn algorithm(
         &self,
         shape: &ConvolutionShape,
@@ -94,7 +104,7 @@ impl Cudnn {
             return Ok(*algorithm);
         }
         let (plan, reason) = match shape.is_aligned {
-            true => match chosen(inside.handle, shape, direction) {
+            true => match chosen(inside.handle()?, shape, direction) {
                 Err(error) if is_unsupported(error) => (None, error.to_string()),
                 plan => (plan?, format!("no deterministic algorithm within {LIMIT_MIB} MiB")),
             },
@@ -121,7 +131,8 @@ impl Cudnn {
     /// # Errors
     /// When cuDNN refuses.
     pub(super) fn convolve(&self, call: &ConvolutionCall) -> Result<(), CudnnError> {
-        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = inside.handle()?;
         let plan = &inside.plans[call.algorithm];
         let Described { images, filters, convolution, outputs } = plan.described;
         let [first, second, made] = call.operands.map(|Address(place)| place as *mut c_void);
@@ -134,7 +145,7 @@ impl Cudnn {
         unsafe {
             match plan.direction {
                 Direction::Forward => result::convolution_forward(
-                    inside.handle,
+                    handle,
                     one,
                     images,
                     first,
@@ -149,7 +160,7 @@ impl Cudnn {
                     made,
                 ),
                 Direction::BackwardData => result::convolution_backward_data(
-                    inside.handle,
+                    handle,
                     one,
                     filters,
                     first,
@@ -164,7 +175,7 @@ impl Cudnn {
                     made,
                 ),
                 Direction::BackwardFilter => result::convolution_backward_filter(
-                    inside.handle,
+                    handle,
                     one,
                     images,
                     first,

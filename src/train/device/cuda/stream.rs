@@ -116,20 +116,10 @@ impl Stream {
 
     /// Lets cuDNN, whose library is open, compute convolutions from now on, and says so in the name that
     /// `named` makes of its version.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub(super) fn use_cudnn(
-        &mut self,
-        named: impl FnOnce(&str) -> String,
-    ) -> Result<(), DeviceError> {
-        self.run("binding the context", |_| Ok(()))?;
-        let cudnn = Cudnn::new(self.stream.cu_stream()).map_err(|error| {
-            self.failed("starting cuDNN (GRIDLANE_CUDNN=off trains without it)", error.to_string())
-        })?;
+    pub(super) fn use_cudnn(&mut self, named: impl FnOnce(&str) -> String) {
+        let cudnn = Cudnn::new(self.stream.cu_stream());
         self.name = named(cudnn.version());
         self.cudnn = Some(cudnn);
-        Ok(())
     }
 
     /// Makes the GPU's context the calling thread's.
