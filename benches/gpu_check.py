@@ -4,15 +4,17 @@
     python3 benches/gpu_check.py --json out.json        # where there is a GPU: nothing is built
 
 First the tests that compare layers, updates and whole runs on the GPU with the CPU. Then training
-steps, each row in fresh processes in turn, beside PyTorch as a user would write it, with TF32's
-faster, rounded products, compiled, and as a CUDA graph; we compute in f32. A ratio is PyTorch's time
-over ours: above 1 ours is faster. Then what graphs are worth (a step that is one launch of a recorded
-graph against one launch a kernel, GRIDLANE_CUDA_GRAPHS=off), in runs of 1, 8 and 32 lanes, and what
-lanes are: a sweep of N runs trained together, in
-images per second over all of them, beside N runs of PyTorch one after another. Then batches of
-augmented images, beside one core and torchvision's transforms on the GPU. Then a run on two ranks
-beside the same on one: losses and parameters, and what summing gradients takes. Where there is one
-GPU, both ranks share it, through sockets, and the times say nothing of NVLink. Last the exercise's
+steps, each row in fresh processes in turn, beside PyTorch as a user would write it: rows in f32 beside
+f32, TF32's faster, rounded products, compiled, and as a CUDA graph; rows in TF32 and bf16 beside the
+same (autocast), with images as they come and channels last, and compiled. A ratio is PyTorch's time
+over ours: above 1 ours is faster. Convolutions are cuDNN's where it is found: the device's name in the
+JSON says so, and the first row with convolutions is timed without it, too. Then what graphs are worth
+(a step that is one launch of a recorded graph against one launch a kernel, GRIDLANE_CUDA_GRAPHS=off), in
+runs of 1, 8 and 32 lanes, and what lanes are: a sweep of N runs trained together, in images per second
+over all of them, beside N runs of PyTorch one after another. Then batches of augmented images, beside
+one core and torchvision's transforms on the GPU. Then a run on two ranks beside the same on one: losses
+and parameters, and what summing gradients takes. Where there is one GPU, both ranks share it, through
+sockets, and the times say nothing of NVLink. Last the exercise's
 own sweep, sweeps/gpu_vs_cpu.toml in its short size. What there is no time left for is left out and
 named. All that was seen goes into one JSON file. The exit code is 0 if the tests passed on a GPU.
 """
@@ -46,10 +48,21 @@ ROWS = [
     ("alexnet32 batch norm", CIFAR, 10, f"model=alexnet32 batch_norm=true {SGD}",
      "--model alexnet32 --batch-norm --optimizer sgd", 128, 200),
     ("alexnet sgd", LARGE, 1000, f"model=alexnet {SGD}", "--model alexnet --optimizer sgd", 128, 50),
+    ("alexnet sgd", LARGE, 1000, f"model=alexnet {SGD} precision=bf16", "--model alexnet --optimizer sgd", 256, 50),
+    ("alexnet sgd", LARGE, 1000, f"model=alexnet {SGD} precision=tf32", "--model alexnet --optimizer sgd", 256, 50),
+    ("alexnet32 sgd", CIFAR, 10, f"model=alexnet32 {SGD} precision=bf16", "--model alexnet32 --optimizer sgd", 512, 100),
+    ("alexnet32 sgd", CIFAR, 10, f"model=alexnet32 {SGD} precision=tf32", "--model alexnet32 --optimizer sgd", 512, 100),
+    ("mlp adam", MNIST, 10, "optimizer=adam precision=bf16", "--model mlp --optimizer adam", 1024, 400),
 ]
 
-# What PyTorch is measured as, and in how many of the rounds: compiling takes longer than measuring.
-PEERS = {"eager": ([], 3), "tf32": (["--tf32"], 3), "compiled": (["--compile"], 1), "graph": (["--graph"], 3)}
+# What PyTorch is measured as for rows of each precision, and in how many of the rounds: compiling takes
+# longer than measuring.
+PEERS = {
+    "f32": {"eager": ([], 3), "tf32": (["--tf32"], 3), "compiled": (["--compile"], 1), "graph": (["--graph"], 3)},
+    "tf32": {"eager": (["--tf32"], 3), "channels last": (["--tf32", "--channels-last"], 3)},
+    "bf16": {"amp": (["--amp"], 3), "amp channels last": (["--amp", "--channels-last"], 3),
+             "amp channels last compiled": (["--amp", "--channels-last", "--compile"], 1)},
+}
 
 # Lanes of one group, by model: keys of its sweep file, counts, images of an epoch.
 LANES = {
@@ -83,9 +96,9 @@ def run(command, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-def figures(command):
+def figures(command, **environment):
     """The JSON that a benchmark prints on its last line, or what it failed with."""
-    code, out, err = run(command)
+    code, out, err = run(command, **environment)
     if code:
         lines = err.strip().splitlines()
         return {"failed": lines[-1] if lines else f"exit code {code}"}
@@ -111,11 +124,15 @@ def check(tests):
     }
 
 
-def step(program, row, device):
+def precision_of(row):
+    return next((part[10:] for part in row[3].split() if part.startswith("precision=")), "f32")
+
+
+def step(program, row, device, **environment):
     _, shape, classes, settings, _, batch, steps = row
     images = "dataset={kind=synthetic,train=%d,shape=[%d,%d,%d],classes=%d}" % (8 * batch, *shape, classes)
     return figures([program, "bench", "step", images, "lr=0.001", f"batch_size={batch}",
-                    *settings.split(), "--device", device, "--steps", steps, "--json"])
+                    *settings.split(), "--device", device, "--steps", steps, "--json"], **environment)
 
 
 def peer(python, row, *more):
@@ -245,29 +262,33 @@ def show(number, form):
 
 def time_steps(args, python, has_torch, left):
     """Every row of steps, ours and PyTorch's in turn."""
-    names = list(PEERS)
-    print(f"{'row':24} {'batch':>5} {'ours ms':>9}" + "".join(f" {name:>9} {'ratio':>6}" for name in names))
-    records = []
+    records, without_cudnn = [], False
     for row in ROWS:
         if args.rows and not any(part in row[0] for part in args.rows):
             continue
+        precision = precision_of(row)
+        told = {"row": row[0], "batch": row[5], "precision": precision}
         if left() < 60:
-            records.append({"row": row[0], "batch": row[5], "left_out": "no time left"})
+            records.append(told | {"left_out": "no time left"})
             continue
-        ours, theirs = [], {name: [] for name in names}
+        ours, theirs = [], {name: [] for name in PEERS[precision]}
         for number in range(args.rounds):
             ours.append(step(args.program, row, args.device))
-            for name, (flags, rounds) in PEERS.items():
+            for name, (flags, rounds) in PEERS[precision].items():
                 if has_torch and number < rounds:
                     theirs[name].append(peer(python, row, *flags))
+        if "alexnet" in row[0] and not without_cudnn:
+            without_cudnn = True
+            told["ours_without_cudnn"] = step(args.program, row, args.device, GRIDLANE_CUDNN="off")
         mine = median(ours)
         medians = {name: median(seen) for name, seen in theirs.items()}
-        cells = "".join(f" {show(its, '9.3f'):>9} {show(ratio(its, mine), '6.2f'):>6}" for its in medians.values())
-        print(f"{row[0]:24} {row[5]:5} {show(mine, '9.3f'):>9}{cells}", flush=True)
+        cells = "".join(f"  {name} {show(its, '.3f')} ({show(ratio(its, mine), '.2f')})" for name, its in medians.items())
+        print(f"{row[0]:24} batch {row[5]:5} {precision:5} ours {show(mine, '.3f')} ms;{cells}", flush=True)
         for failed in (seen["failed"] for seen in sum(theirs.values(), ours) if "failed" in seen):
             print(f"  {failed}")
-        records.append({
-            "row": row[0], "batch": row[5], "ours": ours, "pytorch": theirs,
+        records.append(told | {
+            "device": next((seen["device"] for seen in ours if "device" in seen), None),
+            "ours": ours, "pytorch": theirs,
             "ratios": {name: ratio(its, mine) for name, its in medians.items()},
         })
     return records

@@ -5,7 +5,8 @@ backward, update) on a batch that is already in memory, and the peak memory of t
 what it has after importing PyTorch.
 
 On a GPU (`--device cuda`) blocks of ten steps are timed, the GPU waited for at the end of each, and
-memory is what PyTorch has reserved there. Products and convolutions are in f32 unless `--tf32`.
+memory is what PyTorch has reserved there. Products and convolutions are in f32 unless `--tf32`, or `--amp`
+for autocast to bf16, which needs no scaled loss.
 """
 import argparse
 import json
@@ -102,6 +103,7 @@ def arguments():
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tf32", action="store_true")
+    parser.add_argument("--amp", action="store_true", help="forward pass and loss under autocast to bf16")
     parser.add_argument("--compile", action="store_true", help="torch.compile of the forward and backward pass")
     parser.add_argument("--graph", action="store_true", help="the whole step as one CUDA graph")
     return parser.parse_args()
@@ -135,7 +137,9 @@ def main():
 
     def step():
         update.zero_grad(set_to_none=True)
-        loss(forward(x), y).backward()
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.amp):
+            value = loss(forward(x), y)
+        value.backward()
         update.step()
 
     if args.graph:
@@ -157,6 +161,8 @@ def main():
         "engine": f"pytorch {torch.__version__}",
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "tf32": args.tf32,
+        "amp": args.amp,
+        "channels_last": args.channels_last,
         "compiled": args.compile,
         "graph": args.graph,
         "threads": torch.get_num_threads(),

@@ -272,6 +272,21 @@ fn check(
     let gpus = inventory.gpus.len();
     let needed = requirement.devices;
     let refused = |message: String, help: String| Err(CliError::NoDevice { message, help });
+    if requirement.precision.needs_gpu()
+        && requirement.device == Device::Auto
+        && !inventory.has_gpus()
+    {
+        let precision = requirement.precision.kind();
+        let (lack, advice) = match gpus {
+            0 => ("a GPU, and this machine has none", "take precision = \"f32\" here"),
+            _ => (
+                "a program with kernels for GPUs",
+                "build it with `cargo build --release --features cuda`, or take precision = \"f32\"",
+            ),
+        };
+        let message = format!("{}: precision = \"{precision}\" needs {lack}", name());
+        return refused(message, format!("{advice}; cores compute in f32"));
+    }
     match requirement.device {
         Device::Cpu => Ok(()),
         Device::Cuda if gpus == 0 => refused(
@@ -297,11 +312,21 @@ fn check(
 mod tests {
     use super::*;
     use crate::dispatch::inventory::described;
+    use crate::spec::precision::Precision;
 
     fn refusal(machine: &str, device: Device, devices: u32) -> Option<String> {
+        refusal_in(machine, (device, devices), Precision::F32)
+    }
+
+    fn refusal_in(
+        machine: &str,
+        (device, devices): (Device, u32),
+        precision: Precision,
+    ) -> Option<String> {
         let requirement = Requirement {
             device,
             devices,
+            precision,
             memory: 0,
             gpu_memory: 0,
             multiply_adds: 1.0,
@@ -336,5 +361,16 @@ mod tests {
         lr=0.1: devices = 3 needs 3 GPUs, found 2 | take devices = 2 at most, or device = "cpu"
         lr=0.1: devices = 4 needs 4 GPUs, found 2 | take devices = 2 at most, or device = "cpu"
         "#);
+    }
+
+    #[test]
+    fn a_precision_of_gpus_is_refused_where_a_run_would_go_to_the_cores() {
+        let bare = "cores = 2\nmemory_gib = 8";
+        let one = "cores = 2\nmemory_gib = 8\n[[gpu]]\nname = \"X\"\nmemory_gib = 16";
+        let auto = || (Device::Auto, 1);
+        assert_eq!(refusal_in(one, auto(), Precision::Bf16), None);
+        assert_eq!(refusal_in(bare, auto(), Precision::F32), None);
+        let refused = refusal_in(bare, auto(), Precision::Bf16).unwrap();
+        insta::assert_snapshot!(refused, @r#"lr=0.1: precision = "bf16" needs a GPU, and this machine has none | take precision = "f32" here; cores compute in f32"#);
     }
 }

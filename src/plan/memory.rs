@@ -8,7 +8,7 @@ use crate::spec::Key;
 use crate::spec::architecture::{Architecture, Memory, Unfit};
 
 /// The keys that decide on what a run needs.
-pub(super) const DECIDING: [Key; 12] = [
+pub(super) const DECIDING: [Key; 14] = [
     Key::Dataset,
     Key::ValidationFraction,
     Key::Augmentation,
@@ -20,6 +20,8 @@ pub(super) const DECIDING: [Key; 12] = [
     Key::Optimizer,
     Key::BatchSize,
     Key::Devices,
+    Key::Device,
+    Key::Precision,
     Key::Measure,
 ];
 
@@ -42,7 +44,7 @@ pub fn needs(points: &Points) -> Result<Vec<Need>, Unfit> {
     let mut found: Vec<Need> = Vec::new();
     for Alike { first, count } in alike(points, &DECIDING) {
         let config = points.config(first);
-        let memory = Architecture::of(&config)?.memory(&config);
+        let memory = Architecture::of(&config)?.memory_where_it_trains(&config);
         match found.iter_mut().find(|need| need.memory == memory) {
             Some(need) => need.configurations += count,
             None => found.push(Need { memory, example: first, configurations: count }),

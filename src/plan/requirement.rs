@@ -8,12 +8,13 @@ use super::memory;
 use super::points::Points;
 use crate::spec::architecture::{Architecture, Unfit};
 use crate::spec::device::Device;
+use crate::spec::precision::Precision;
 use crate::spec::{Key, RunConfig};
 
 /// The keys that decide on what a run takes.
-const DECIDING: [Key; 15] = {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = memory::DECIDING;
-    [a, b, c, d, e, f, g, h, i, j, k, l, Key::Epochs, Key::Mode, Key::Device]
+const DECIDING: [Key; 16] = {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = memory::DECIDING;
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, Key::Epochs, Key::Mode]
 };
 
 /// What a run takes.
@@ -23,6 +24,8 @@ pub struct Requirement {
     pub device: Device,
     /// Devices that train it together.
     pub devices: u32,
+    /// How it computes.
+    pub precision: Precision,
     /// What it needs in main memory where it trains on cores, as forecast, in bytes.
     pub memory: u64,
     /// What it needs in the memory of a GPU where it trains on one, likewise.
@@ -49,6 +52,7 @@ impl Requirement {
         Ok(Self {
             device: config.device.clone(),
             devices: config.devices,
+            precision: config.precision,
             memory: architecture.memory(config).total(),
             gpu_memory: architecture.memory_on_gpu(config).total(),
             multiply_adds: match config.mode.course() {

@@ -22,6 +22,7 @@ use super::mode::Mode;
 use super::model::Model;
 use super::node::{Node, Raw};
 use super::optimizer::{DecayOn, Optimizer};
+use super::precision::Precision;
 use super::schedule::Schedule;
 use super::value::{Interval, Value};
 
@@ -207,6 +208,9 @@ config_keys! {
     /// Where it trains. On a GPU sums are made in another order than on cores: results agree, bits
     /// do not.
     device/Device: Device = Device::Auto, ();
+    /// How matrix products and convolutions are computed on a GPU. Anything but f32 is refused where
+    /// the run would train on cores.
+    precision/Precision: Precision = Precision::F32, ();
     /// What is measured in the network while it trains; it changes no number of the run, but costs
     /// time. Written to `layers.csv`.
     measure/Measure: Measurements = Measurements::default(), ();

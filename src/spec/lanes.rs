@@ -8,7 +8,7 @@ use super::{Key, RunConfig};
 
 /// What all lanes of a network share: they decide on shapes, on how many steps there are, and on
 /// what is looked at.
-const SHARED: [Key; 11] = [
+const SHARED: [Key; 12] = [
     Key::Dataset,
     Key::ValidationFraction,
     Key::TrainFraction,
@@ -19,14 +19,15 @@ const SHARED: [Key; 11] = [
     Key::Mode,
     Key::Device,
     Key::Devices,
+    Key::Precision,
     Key::Measure,
 ];
 
 /// The keys that can keep two runs apart: where configurations agree in all of them, they may be
 /// lanes of one network.
-pub const DECIDING: [Key; 13] = {
-    let [a, b, c, d, e, f, g, h, i, j, k] = SHARED;
-    [a, b, c, d, e, f, g, h, i, j, k, Key::Activation, Key::Augmentation]
+pub const DECIDING: [Key; 14] = {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = SHARED;
+    [a, b, c, d, e, f, g, h, i, j, k, l, Key::Activation, Key::Augmentation]
 };
 
 /// The key that keeps `other` from being a lane beside `first`; `None` where nothing does. They may
@@ -88,6 +89,7 @@ mod tests {
             ("devices=2", Key::Devices),
             ("mode=\"throughput\"", Key::Mode),
             ("device=\"cpu\"", Key::Device),
+            ("precision=\"bf16\"", Key::Precision),
             ("measure=[\"memory\"]", Key::Measure),
             ("dataset=\"mnist\"", Key::Dataset),
             ("augmentation=[{\"kind\":\"random_crop\",\"size\":24}]", Key::Augmentation),

@@ -32,6 +32,7 @@ pub mod node;
 pub mod operation;
 pub mod optimizer;
 pub mod pair;
+pub mod precision;
 pub mod quantity;
 pub(crate) mod read;
 pub mod reference;

@@ -14,6 +14,7 @@ use super::layers::{Entry, LayerWord, Probability};
 use super::mode;
 use super::model::Model;
 use super::optimizer::Optimizer;
+use super::precision;
 use super::schedule_fit;
 
 /// Something about a configuration that keeps it from being trained.
@@ -49,6 +50,7 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     found.extend(evaluation::misfit(config));
     found.extend(augmentation_fit::misfit(config));
     found.extend(mode::misfit(config));
+    found.extend(precision::misfit(config));
     let (train, validation) = split(config);
     if let Some(misfit) = empty_part(config, train, validation) {
         found.push(misfit);

@@ -2,7 +2,10 @@
 //! stopped and restored, in a group and alone, also where a lane diverges.
 
 use super::*;
+use crate::spec::architecture::{Architecture, CONVOLUTION_BYTES, PRODUCT_BYTES};
 use crate::spec::augmentation::Level;
+use crate::spec::dataset::Dataset;
+use crate::spec::precision::Precision;
 use crate::train::device::{Accelerator, emulated};
 
 #[path = "pipelined_tests.rs"]
@@ -65,6 +68,107 @@ fn check_on(device: &Device, lanes: &[RunConfig], data: &Arc<DataSplits>) {
             same(&alone);
         } else {
             compare(&[alone], std::slice::from_ref(&whole[lane]));
+        }
+    }
+}
+
+/// How far losses of three epochs may go from those in f32, relative to the larger of 1 and the loss:
+/// every product is of factors with a relative error of 2^-8 (bf16; 2^-11 of TF32), at random, so a
+/// logit that is a sum over some tens of units is off by about 2^-8, and learning follows the losses.
+fn far(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => NEAR,
+        Precision::Tf32 => 5e-3,
+        Precision::Bf16 => 5e-2,
+    }
+}
+
+/// Groups in every precision learn nearly as in f32 on the CPU, whatever they are stopped by, and lane by
+/// lane as the run alone.
+fn check_precisions(base: &RunConfig, data: &Arc<DataSplits>) {
+    let lanes = mixed(base)[..2].to_vec();
+    let expected = histories(&lanes, data, &[]);
+    for device in devices() {
+        let mut seen = Vec::new();
+        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+            let lanes: Vec<RunConfig> =
+                lanes.iter().map(|lane| RunConfig { precision, ..lane.clone() }).collect();
+            let whole = histories_on(&device, &lanes, data, &[]);
+            let stopped = histories_on(&device, &lanes, data, &[0, 3]);
+            for (lane, found) in whole.iter().enumerate() {
+                let steps = found.steps.iter().zip(&expected[lane].steps);
+                for (step, (found, expected)) in steps.enumerate() {
+                    let far = (found.loss - expected.loss).abs() / expected.loss.max(1.0);
+                    let said = format!("{precision:?} lane {lane} {step}: {found:?} {expected:?}");
+                    assert!(far <= self::far(precision), "{said}");
+                }
+                let losses = |epoch: usize| -> f64 {
+                    let each = found.steps.len() / EPOCHS as usize;
+                    found.steps[epoch * each..][..each].iter().map(|step| step.loss).sum()
+                };
+                assert!(losses(EPOCHS as usize - 1) < losses(0), "{precision:?} does not learn");
+                let alone = histories_on(&device, &lanes[lane..=lane], data, &[]).remove(0);
+                let others =
+                    [Some(&stopped[lane]), makes_the_same_products(&device).then_some(&alone)];
+                for other in others.into_iter().flatten() {
+                    assert!(found.file == other.file, "{precision:?}: the file of lane {lane}");
+                    assert_eq!(found.told(), other.told(), "{precision:?}: lane {lane}");
+                }
+            }
+            seen.push(whole[0].steps.last().map(|step| step.loss.to_bits()));
+        }
+        assert!(seen[0] != seen[1] && seen[1] != seen[2] && seen[0] != seen[2], "{seen:?}");
+    }
+}
+
+#[test]
+fn runs_in_every_precision_learn_on_an_accelerator() {
+    let base = RunConfig { epochs: EPOCHS, lr: 0.05, ..mlp() };
+    check_precisions(&base, &data(40, [1, 8, 8]));
+    let base = RunConfig { epochs: EPOCHS, lr: 0.05, ..alexnet32() };
+    check_precisions(&base, &data(40, [1, 12, 12]));
+}
+
+#[test]
+fn a_precision_of_accelerators_is_refused_on_the_cpu() {
+    let config = RunConfig { precision: Precision::Bf16, ..mlp() };
+    let error = Trainer::on(&[config], data(40, [1, 8, 8]), &Device::Cpu).err().unwrap();
+    let expected = "precision = \"bf16\" is for GPUs, and this run is on the cpu; take precision = \
+                    \"f32\", or device = \"cuda\"";
+    assert_eq!(error.to_string(), expected);
+}
+
+/// What is forecast of an accelerator's memory against the most that was allocated there: what
+/// libraries work in, and the program, are forecast at their limits.
+#[test]
+fn memory_of_an_accelerator_is_what_the_architecture_forecasts() {
+    let data = data(40, [1, 12, 12]);
+    for device in devices() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for base in [mlp(), alexnet32()] {
+                let shape = data.shape.map(|n| n as u32).to_vec();
+                let dataset =
+                    Dataset::Synthetic { train: 40, val: 60, test: 40, shape, classes: 4 };
+                let optimizer = adam();
+                let config = RunConfig { precision, optimizer, epochs: 1, dataset, ..base };
+                let Device::Accelerator(accelerator) = &device else { continue };
+                let before = accelerator.bytes();
+                let mut trainer =
+                    Trainer::on(std::slice::from_ref(&config), Arc::clone(&data), &device).unwrap();
+                trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+                trainer.validate().unwrap();
+                let held = accelerator.bytes() - before;
+                drop(trainer);
+                let network = Architecture::new(&config, data.shape, data.classes).unwrap();
+                let need = network.memory_on_gpu(&config);
+                let limits = need.data + need.program + PRODUCT_BYTES;
+                let most = (need.total() - limits) as usize;
+                let convolves = config.model == alexnet32().model;
+                let worked = if convolves { CONVOLUTION_BYTES as usize } else { 0 };
+                let what = format!("{precision:?} {:?}: {held} of {most}", config.model);
+                assert!(held <= most, "{what}");
+                assert!(held >= (most - worked) * 4 / 5, "{what}, without {worked}");
+            }
         }
     }
 }

@@ -9,7 +9,6 @@
 //! Where something of a step has to be seen from here before its update (what measurements read, losses
 //! that ranks agree on), that step is waited for.
 
-use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
 use super::device::{Accelerator, Address, Arrival};
@@ -42,6 +41,33 @@ struct Begun {
     norms: Option<Arrival<f64>>,
     /// Is its update still to be made?
     waits: bool,
+}
+
+/// Steps that are begun, in their order; without memory that would have to be allocated.
+#[derive(Default)]
+struct Ahead([Option<Begun>; AHEAD]);
+
+impl Ahead {
+    fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    fn last(&self) -> Option<&Begun> {
+        self.0.iter().flatten().last()
+    }
+
+    /// Adds one behind the others, for which there must be room.
+    fn push(&mut self, step: Begun) {
+        let place = self.len();
+        self.0[place] = Some(step);
+    }
+
+    /// The first of them.
+    fn pop(&mut self) -> Option<Begun> {
+        let first = self.0[0].take();
+        self.0.rotate_left(1);
+        first
+    }
 }
 
 impl<T: Real> Trainer<T> {
@@ -81,18 +107,18 @@ impl<T: Real> Trainer<T> {
         let epoch = self.progress.epochs_done + 1;
         let end = u64::from(epoch) * self.steps_per_epoch();
         let (mut next, mut stop) = (self.progress.steps_done, false);
-        let mut begun = VecDeque::with_capacity(AHEAD);
+        let mut begun = Ahead::default();
         loop {
             if next < end && !stop && self.may_begin(next, &begun) {
                 if self.progress.living().is_empty() {
                     return Ok(EpochEnd::Diverged);
                 }
                 self.ranks.begin_step();
-                begun.push_back(self.begin(epoch, next)?);
+                begun.push(self.begin(epoch, next)?);
                 next += 1;
                 continue;
             }
-            let Some(step) = begun.pop_front() else { break };
+            let Some(step) = begun.pop() else { break };
             if !self.finish(epoch, step)? {
                 // Those that were begun after it have found no lane that lives.
                 return Ok(EpochEnd::Diverged);
@@ -146,8 +172,8 @@ impl<T: Real> Trainer<T> {
     }
 
     /// May step `next` be begun while those that are `begun` are not finished?
-    fn may_begin(&self, next: u64, begun: &VecDeque<Begun>) -> bool {
-        begun.back().is_none_or(|last| {
+    fn may_begin(&self, next: u64, begun: &Ahead) -> bool {
+        begun.last().is_none_or(|last| {
             let ahead = begun.len() < AHEAD && self.nothing_ahead_of != Some(next);
             ahead && !last.waits && !self.waits(self.at(next))
         })

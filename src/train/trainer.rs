@@ -76,13 +76,14 @@ impl Trainer {
     /// The same on a device: it starts with the same bits wherever it is.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or when the device has no room for it.
+    /// As [`new`](Self::new), or when the device has no room for it, or does not compute in its precision.
     pub fn on(
         lanes: &[RunConfig],
         data: Arc<DataSplits>,
         device: &Device,
     ) -> Result<Self, TrainError> {
         let mut trainer = Self::new(lanes, data)?;
+        device.check(trainer.lanes[0].precision)?;
         if let Device::Accelerator(accelerator) = device {
             trainer.move_to(accelerator)?;
         }

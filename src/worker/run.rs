@@ -67,6 +67,7 @@ pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, Wo
     let course = first.mode.course();
     let data = throughput::load(first, &assignment.data)?;
     let device = assignment.open_device(0)?;
+    device.check(first.precision).map_err(TrainError::from)?;
     let host = uname().nodename().to_string_lossy().into_owned();
     let setting = Setting {
         site: Site { host, device: device.to_string() },

@@ -91,6 +91,12 @@ fn gpus_that_are_not_there_are_refused_before_anything_starts() {
     sweep(&["device=cuda"])
         .expect_stderr("device = \"cuda\" needs a GPU, and this machine has none")
         .expect_stderr("libnvidia-ml.so.1");
+    sweep(&["precision=f32,bf16"])
+        .expect_stderr("precision=bf16")
+        .expect_stderr("precision = \"bf16\" needs a GPU, and this machine has none")
+        .expect_stderr("take precision = \"f32\" here");
+    sweep(&["precision=tf32", "device=cpu"])
+        .expect_stderr("precision = \"tf32\" is for GPUs, device = \"cpu\" computes in f32");
     sweep(&["--devices", "0"]).expect_stderr("there is no GPU 0: this machine has none");
     sweep(&["--devices", "x"]).expect_stderr("chooses no devices");
     // With kernels for GPUs the described ones are tried.

@@ -4,7 +4,7 @@
 //! The engine decides where a launch ends (`train/augment/program.rs`); what stands here repeats its
 //! rules for a forecast, and a test of the engine holds one against the other.
 
-use super::{Architecture, Memory};
+use super::Architecture;
 use crate::spec::RunConfig;
 use crate::spec::operation::Operation;
 
@@ -13,13 +13,6 @@ const NUMBER: usize = 4;
 const SUMS: usize = 16 * 8;
 
 impl Architecture {
-    /// What a run of `config` on this network needs in the memory of a GPU.
-    pub fn memory_on_gpu(&self, config: &RunConfig) -> Memory {
-        let memory = self.memory(config);
-        let activations = memory.activations.saturating_add(self.augmented_bytes(config));
-        Memory { activations, ..memory }
-    }
-
     /// What the augmentation of `config` works in there: it has room for as many images as pass at
     /// once.
     pub fn augmented_bytes(&self, config: &RunConfig) -> u64 {

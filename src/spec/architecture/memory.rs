@@ -130,7 +130,7 @@ impl Architecture {
     }
 
     /// Bytes of one image on its way through these layers of the network.
-    fn passing_bytes<'a>(&self, layers: impl Iterator<Item = &'a Layer>) -> u64 {
+    pub(super) fn passing_bytes<'a>(&self, layers: impl Iterator<Item = &'a Layer>) -> u64 {
         // Images that are flattened at once are put down flat.
         let flat = self.layers.first().is_some_and(|layer| layer.operation == Operation::Flatten);
         let input = if flat { 0 } else { self.input.units() as u64 * NUMBER };
@@ -162,7 +162,7 @@ impl Layer {
     }
 
     /// Bytes of the factors of an image that is trained on.
-    fn dropped_bytes(&self) -> u64 {
+    pub(super) fn dropped_bytes(&self) -> u64 {
         match self.operation {
             Operation::Dropout { .. } => self.output.units() as u64 * NUMBER,
             _ => 0,

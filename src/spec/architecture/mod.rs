@@ -7,6 +7,7 @@
 //! A definition (`alexnet.rs` and its neighbours) names its layers one after the other to a
 //! `draft::Draft`, which works out the shapes.
 
+mod accelerated;
 mod alexnet;
 mod alexnet32;
 mod alexnet_paper;
@@ -20,6 +21,7 @@ mod mlp;
 mod scratch;
 mod window;
 
+pub use accelerated::{CONVOLUTION_BYTES, PRODUCT_BYTES};
 pub use draft::{Unfit, smallest_side, walk};
 pub use layer::{Layer, LayerName, Operation, Shape};
 pub use memory::Memory;

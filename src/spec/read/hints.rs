@@ -19,6 +19,10 @@ const ALIASES: &[(&[&str], &str)] = &[
         "did you mean `devices`, how many train one run?",
     ),
     (&["sync_bn", "syncbn", "sync_batchnorm"], "did you mean `sync_batch_norm`?"),
+    (
+        &["dtype", "amp", "mixed_precision", "autocast", "tf32", "allow_tf32", "bf16", "fp16"],
+        "did you mean `precision`, which is \"f32\", \"tf32\" or \"bf16\"?",
+    ),
     (&["lr_scale", "scale_lr", "lr_scaling_rule"], "did you mean `lr_scaling`?"),
     (&["lr_schedule", "scheduler", "lr_scheduler", "lr_decay"], "did you mean `schedule`?"),
     (&["opt", "optim", "optimiser"], "did you mean `optimizer`?"),

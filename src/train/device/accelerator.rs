@@ -9,8 +9,10 @@ use bytemuck::Pod;
 
 use super::backend::{Address, Argument, Backend, Command, Launch, Product, Ticket};
 use super::collective::{Gathered, Meeting};
+use super::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 use super::error::DeviceError;
 use super::queue::Queue;
+use crate::spec::precision::Precision;
 
 /// The most threads of one lane in a launch, and numbers of one lane in a buffer: kernels count in 32
 /// bits, and their last block may reach beyond the end.
@@ -136,6 +138,14 @@ impl Accelerator {
         self.0.queue.backend().name()
     }
 
+    /// Can it compute in that precision?
+    ///
+    /// # Errors
+    /// When it lacks what that takes.
+    pub fn check(&self, precision: Precision) -> Result<(), DeviceError> {
+        self.0.queue.backend().check(precision)
+    }
+
     /// Memory for `len` numbers, all of them 0.
     ///
     /// # Errors
@@ -200,6 +210,32 @@ impl Accelerator {
         }
         let _call = self.call();
         self.0.queue.push(Command::Multiply(*product))
+    }
+
+    /// How a library of convolutions computes those of a shape; `None` where they are for our kernels.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn algorithm(
+        &self,
+        shape: &ConvolutionShape,
+        direction: Direction,
+    ) -> Result<Option<Algorithm>, DeviceError> {
+        self.0.queue.backend().algorithm(shape, direction)
+    }
+
+    /// Queues one lane's convolution.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn convolve(&self, call: &ConvolutionCall) -> Result<(), DeviceError> {
+        let _call = self.call();
+        self.0.queue.push(Command::Convolve(*call))
+    }
+
+    /// Bytes that are allocated here now; what libraries allocate for themselves is not among them.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// The most bytes that were ever allocated here; what libraries allocate for themselves is not

@@ -4,7 +4,9 @@
 use std::fmt::Debug;
 
 use super::collective::{Collective, Meeting};
+use super::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 use super::error::DeviceError;
+use crate::spec::precision::Precision;
 
 /// A place in an accelerator's memory, in bytes; 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Operand {
     }
 }
 
-/// `batch` products c (m, n) = a (m, k) b (k, n), in f32.
+/// `batch` products c (m, n) = a (m, k) b (k, n). c and all sums are in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {
     /// m, n, k.
@@ -105,6 +107,9 @@ pub struct Product {
     pub adds: bool,
     /// How many.
     pub batch: usize,
+    /// What a and b are: in f32 and multiplied as they are, in f32 and rounded to TF32 on the way, or
+    /// in bf16.
+    pub precision: Precision,
 }
 
 /// The most arguments of a kernel, the number of its threads included.
@@ -150,6 +155,8 @@ pub enum Command {
     Launch(Launch),
     /// Matrix products.
     Multiply(Product),
+    /// A convolution of one lane.
+    Convolve(ConvolutionCall),
 }
 
 impl Command {
@@ -163,6 +170,9 @@ impl Command {
             }),
             Self::Multiply(product) => {
                 [product.left, product.right, product.out].iter().any(|o| inside(o.place))
+            }
+            Self::Convolve(call) => {
+                call.operands.iter().chain([&call.workspace]).any(|place| inside(*place))
             }
         }
     }
@@ -180,6 +190,15 @@ pub struct Ticket(pub u64);
 pub trait Backend: Debug + Send + Sync {
     /// What it is called, such as `cuda:0 (NVIDIA H100)`.
     fn name(&self) -> &str;
+
+    /// Can it compute in that precision?
+    ///
+    /// # Errors
+    /// When it lacks what that takes.
+    fn check(&self, precision: Precision) -> Result<(), DeviceError> {
+        let _ = precision;
+        Ok(())
+    }
 
     /// Memory of that size, all of it 0.
     ///
@@ -229,6 +248,28 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     /// When this or something queued before fails.
     fn multiply(&self, product: &Product) -> Result<(), DeviceError>;
+
+    /// The algorithm of a library of convolutions, chosen at the first call for a shape and direction;
+    /// `None` where there is no library, or none of its algorithms that may be used.
+    ///
+    /// # Errors
+    /// When the library fails.
+    fn algorithm(
+        &self,
+        shape: &ConvolutionShape,
+        direction: Direction,
+    ) -> Result<Option<Algorithm>, DeviceError> {
+        let _ = (shape, direction);
+        Ok(None)
+    }
+
+    /// Queues one convolution by an algorithm that was offered.
+    ///
+    /// # Errors
+    /// When this or something queued before fails.
+    fn convolve(&self, call: &ConvolutionCall) -> Result<(), DeviceError> {
+        unreachable!("invariant: no algorithm was offered: {call:?}")
+    }
 
     /// Waits for all that is queued.
     ///

@@ -104,6 +104,30 @@ pub enum DeviceError {
         /// The kind.
         found: String,
     },
+    /// A precision that a GPU has no instructions for.
+    #[error(
+        "{device} has compute capability {found}, precision = \"{precision}\" needs {needed} or more; take \
+         precision = \"f32\""
+    )]
+    TooOldFor {
+        /// The GPU.
+        device: String,
+        /// What it has.
+        found: String,
+        /// What is needed.
+        needed: &'static str,
+        /// The precision.
+        precision: &'static str,
+    },
+    /// A precision that cores do not compute in.
+    #[error(
+        "precision = \"{precision}\" is for GPUs, and this run is on the cpu; take precision = \"f32\", or \
+         device = \"cuda\""
+    )]
+    NeedsGpu {
+        /// The precision.
+        precision: &'static str,
+    },
     /// A rank without an accelerator of its own.
     #[error("rank {rank} has no device: the worker was given {found} for all ranks")]
     NoneLeft {

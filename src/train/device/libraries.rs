@@ -90,6 +90,8 @@ pub const CUBLAS: Library = Library {
     functions: &[
         "cublasCreate_v2",
         "cublasDestroy_v2",
+        "cublasGemmEx",
+        "cublasGemmStridedBatchedEx",
         "cublasSetMathMode",
         "cublasSetStream_v2",
         "cublasSetWorkspace_v2",
@@ -116,6 +118,42 @@ pub const NCCL: Library = Library {
     ],
     advice: "install it or `pip install nvidia-nccl-cu13`, or name its folder in GRIDLANE_CUDA_LIBS, or \
              take devices = 1",
+};
+
+/// Convolutions; not needed. It finds its own parts beside it.
+pub const CUDNN: Library = Library {
+    what: "cuDNN",
+    files: &["libcudnn.so.9"],
+    functions: &[
+        "cudnnConvolutionBackwardData",
+        "cudnnConvolutionBackwardFilter",
+        "cudnnConvolutionForward",
+        "cudnnCreate",
+        "cudnnCreateConvolutionDescriptor",
+        "cudnnCreateFilterDescriptor",
+        "cudnnCreateTensorDescriptor",
+        "cudnnDestroy",
+        "cudnnDestroyConvolutionDescriptor",
+        "cudnnDestroyFilterDescriptor",
+        "cudnnDestroyTensorDescriptor",
+        "cudnnGetConvolutionBackwardDataAlgorithmMaxCount",
+        "cudnnGetConvolutionBackwardDataAlgorithm_v7",
+        "cudnnGetConvolutionBackwardDataWorkspaceSize",
+        "cudnnGetConvolutionBackwardFilterAlgorithmMaxCount",
+        "cudnnGetConvolutionBackwardFilterAlgorithm_v7",
+        "cudnnGetConvolutionBackwardFilterWorkspaceSize",
+        "cudnnGetConvolutionForwardAlgorithmMaxCount",
+        "cudnnGetConvolutionForwardAlgorithm_v7",
+        "cudnnGetConvolutionForwardWorkspaceSize",
+        "cudnnGetVersion",
+        "cudnnSetConvolution2dDescriptor",
+        "cudnnSetConvolutionGroupCount",
+        "cudnnSetConvolutionMathType",
+        "cudnnSetFilter4dDescriptor",
+        "cudnnSetStream",
+        "cudnnSetTensor4dDescriptor",
+    ],
+    advice: "`pip install nvidia-cudnn-cu13`, or name its folder in GRIDLANE_CUDA_LIBS",
 };
 
 /// Folders to look in, before and after the system's loader.

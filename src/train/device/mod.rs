@@ -8,6 +8,7 @@
 mod accelerator;
 mod backend;
 mod collective;
+mod convolution;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(test)]
@@ -32,9 +33,11 @@ pub(crate) use arguments;
 use std::fmt;
 
 use crate::spec::device::DeviceId;
+use crate::spec::precision::Precision;
 pub use accelerator::{Accelerator, Arrival, LIMIT, Memory, counted};
 pub use backend::{Address, Argument, Backend, Operand, Product};
 pub use collective::{Collective, Gathered, MEETING, Meeting, Stretch, SumTimes};
+pub use convolution::{ALIGNMENT, Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 pub use error::DeviceError;
 pub use table::Table;
 
@@ -76,6 +79,20 @@ impl Device {
         match id {
             DeviceId::Cpu => Ok(Self::Cpu),
             DeviceId::Cuda(index) => Self::cuda(index as usize),
+        }
+    }
+
+    /// Can it compute in that precision?
+    ///
+    /// # Errors
+    /// When these are cores, which compute in f32, or a GPU that is too old for it.
+    pub fn check(&self, precision: Precision) -> Result<(), DeviceError> {
+        match self {
+            Self::Cpu if precision.needs_gpu() => {
+                Err(DeviceError::NeedsGpu { precision: precision.kind() })
+            }
+            Self::Cpu => Ok(()),
+            Self::Accelerator(accelerator) => accelerator.check(precision),
         }
     }
 

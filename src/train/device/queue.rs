@@ -94,6 +94,7 @@ impl Queue {
         match command {
             Command::Launch(launch) => self.backend.launch(launch),
             Command::Multiply(product) => self.backend.multiply(product),
+            Command::Convolve(call) => self.backend.convolve(call),
         }
     }
 

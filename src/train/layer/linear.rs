@@ -5,6 +5,7 @@ mod accelerated;
 
 use super::parameter::{Parameter, Start, StorageOrder};
 use super::{Flow, GradientReady, Layer, Pass, Shape};
+use crate::spec::precision::Precision;
 use crate::train::device::Table;
 use crate::train::error::TrainError;
 use crate::train::kernel::gemm::{Matrix, Output, shared_product};
@@ -20,6 +21,10 @@ pub struct Linear<T> {
     parameters: Vec<Parameter<T>>,
     /// The lanes with a bias, for kernels.
     biased: Table<u32>,
+    /// How an accelerator computes its products.
+    precision: Precision,
+    /// What they read, where they do not read f32.
+    copies: accelerated::Copies,
 }
 
 /// Does a layer add a bias?
@@ -70,7 +75,13 @@ impl<T: Real> Linear<T> {
             let name = format!("linear{number}.bias");
             parameters.push(Parameter::new(name, biased, vec![outputs], saved, start)?);
         }
-        Ok(Self { inputs, outputs, parameters, biased: Table::default() })
+        let (biased, copies) = (Table::default(), accelerated::Copies::default());
+        Ok(Self { inputs, outputs, parameters, biased, precision: Precision::F32, copies })
+    }
+
+    /// The same with products in a precision, on an accelerator; cores compute in f32.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 }
 
@@ -144,6 +155,10 @@ impl<T: Real> Layer<T> for Linear<T> {
 
     fn output_shape(&self) -> Shape {
         Shape::flat(self.outputs)
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.copies.bytes() / self.parameters[0].lanes.group()
     }
 
     fn parameters(&self) -> &[Parameter<T>] {

@@ -66,6 +66,7 @@ impl<T: Real> Plan<'_, T> {
     fn layer(&self, merged: &Merged<'_>) -> Result<Box<dyn Layer<T>>, TrainError> {
         let Description { name, input, output, weights, operation } = merged.description();
         let (lanes, capacity) = (self.lanes.len(), self.capacity);
+        let precision = self.lanes[0].precision;
         let numbers = (name.number, *weights);
         let bias = Bias::In(merged.biased());
         Ok(match operation {
@@ -73,11 +74,12 @@ impl<T: Real> Plan<'_, T> {
                 let (channels, groups) = (*channels, *groups);
                 let convolution = Convolution { channels, window: taps(*window), groups, bias };
                 let memory = (&self.workspace, capacity);
-                Box::new(Conv2d::new(lanes, numbers, *input, convolution, memory)?)
+                let layer = Conv2d::new(lanes, numbers, *input, convolution, memory)?;
+                Box::new(layer.in_precision(precision))
             }
             Operation::Linear { units, .. } => {
                 let shape = (input.units(), *units);
-                Box::new(Linear::new(lanes, numbers, shape, bias)?)
+                Box::new(Linear::new(lanes, numbers, shape, bias)?.in_precision(precision))
             }
             Operation::MaxPool2d { window, ceil } => {
                 Box::new(MaxPool2d::new(lanes, capacity, *input, pool(*window, *ceil))?)

@@ -20,6 +20,25 @@ pub fn open_all() -> Result<(), DeviceError> {
         .try_for_each(|library| open(library, &places).map(std::mem::forget))
 }
 
+/// Opens cuDNN where it is there, as [`open_all`] opens the others: it is not needed.
+///
+/// # Errors
+/// When it is there and cannot be loaded, or lacks a function.
+pub fn open_cudnn() -> Result<bool, DeviceError> {
+    match open(&libraries::CUDNN, &Places::of_this_machine()) {
+        Ok(opened) => {
+            std::mem::forget(opened);
+            Ok(true)
+        }
+        Err(DeviceError::Missing { .. }) => Ok(false),
+        Err(DeviceError::Unloadable { file, reason }) => {
+            let reason = format!("{reason}; GRIDLANE_CUDNN=off trains without it");
+            Err(DeviceError::Unloadable { file, reason })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a library; it is closed again when what is returned goes.
 ///
 /// # Errors

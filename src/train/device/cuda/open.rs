@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 
+use super::cudnn;
 use super::library;
 use super::stream::{self, Stream};
 use crate::train::device::accelerator::Accelerator;
@@ -60,8 +61,11 @@ fn opened(index: usize) -> Result<Accelerator, DeviceError> {
         let [found, needed] = [capability, CAPABILITY].map(|(a, b)| format!("{a}.{b}"));
         return Err(DeviceError::Capability { index, name, found, needed });
     }
-    let name = format!("cuda:{index} ({name})");
-    let accelerator = Accelerator::new(Box::new(Stream::new(&context, name)?));
+    let mut stream = Stream::new(&context, format!("cuda:{index} ({name})"))?;
+    if cudnn::is_wanted() && library::open_cudnn()? {
+        stream.use_cudnn(|version| format!("cuda:{index} ({name}, cuDNN {version})"));
+    }
+    let accelerator = Accelerator::new(Box::new(stream));
     accelerator.use_graphs(std::env::var_os(GRAPHS).is_none_or(|value| value != "off"));
     Ok(accelerator)
 }
@@ -73,7 +77,10 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::spec::precision::Precision;
     use crate::train::device::emulated::{compile, skipped};
+
+    const CUDNN: &str = "libcudnn.so.9";
 
     /// What this test program says when it runs the tests named `filter` with the libraries in
     /// `folder`: the bindings open libraries once in a process.
@@ -157,14 +164,23 @@ mod tests {
     fn the_outcome_for_another_test() {
         let outcome = open(0).map_or_else(|error| error.to_string(), |gpu| gpu.name().to_owned());
         skipped(&format!("outcome: {outcome}"));
+        if let Ok(gpu) = open(0)
+            && let Err(error) = gpu.check(Precision::Bf16)
+        {
+            skipped(&format!("precision: {error}"));
+        }
     }
 
-    /// The fake driver, cuBLAS and NCCL in a folder; none without a C++ compiler.
+    /// The fake driver, cuBLAS, cuDNN and NCCL in a folder; none without a C++ compiler.
     fn fakes() -> Option<tempfile::TempDir> {
         let folder = tempfile::tempdir().unwrap();
-        let driver = ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"];
-        let driver = driver.map(|name| (name, "driver.cpp"));
-        for (name, source) in driver.into_iter().chain([("libnccl.so.2", "nccl.cpp")]) {
+        for (name, source) in [
+            ("libcuda.so.1", "driver.cpp"),
+            ("libcublasLt.so.13", "driver.cpp"),
+            ("libcublas.so.13", "driver.cpp"),
+            (CUDNN, "cudnn.cpp"),
+            ("libnccl.so.2", "nccl.cpp"),
+        ] {
             // The bindings open what is open already by the name that is in the library.
             let soname = format!("-Wl,-soname,{name}");
             let arguments = ["-shared", "-fPIC", soname.as_str()];
@@ -183,7 +199,7 @@ mod tests {
     fn whatever_is_in_the_way_is_an_error_that_says_so() {
         let Some(fakes) = fakes() else { return };
         let folder = fakes.path();
-        assert_eq!(outcome(folder, &[]), "cuda:0 (fake)");
+        assert_eq!(outcome(folder, &[]), "cuda:0 (fake, cuDNN 9.19.0)");
         for (name, value, expected) in [
             (
                 "FAKE_INIT",
@@ -217,6 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_is_too_old_for_a_precision_says_so() {
+        let Some(fakes) = fakes() else { return };
+        let name = "train::device::cuda::open::tests::the_outcome_for_another_test";
+        let refused = |capability: &str| {
+            let (_, said) =
+                told(fakes.path(), &["--exact", name], &[("FAKE_CAPABILITY", capability)]);
+            let line = said.lines().find_map(|line| line.split_once("precision: "));
+            line.map(|(_, refused)| refused.to_owned())
+        };
+        let expected = "cuda:0 (fake, cuDNN 9.19.0) has compute capability 7.5, precision = \"bf16\" \
+                        needs 8.0 or more; take precision = \"f32\"";
+        assert_eq!(refused("75").as_deref(), Some(expected));
+        assert_eq!(refused("80"), None);
+    }
+
+    #[test]
     fn missing_libraries_and_functions_are_named() {
         let Some(fakes) = fakes() else { return };
         let folder = fakes.path();
@@ -245,6 +277,69 @@ mod tests {
         assert!(found.starts_with(expected), "{found}");
     }
 
+    #[test]
+    fn cudnn_is_used_where_it_is_and_not_switched_off_and_is_not_needed() {
+        let Some(fakes) = fakes() else { return };
+        let folder = fakes.path();
+        for off in ["off", "0", "no"] {
+            assert_eq!(outcome(folder, &[("GRIDLANE_CUDNN", off)]), "cuda:0 (fake)");
+        }
+        let found = outcome(folder, &[("GRIDLANE_CUDNN", "on")]);
+        assert_eq!(found, "cuda:0 (fake, cuDNN 9.19.0)");
+        fs::write(folder.join(CUDNN), "no library").unwrap();
+        let found = outcome(folder, &[]);
+        let ends = "; GRIDLANE_CUDNN=off trains without it";
+        assert!(
+            found.contains("libcudnn.so.9 cannot be loaded: ") && found.ends_with(ends),
+            "{found}"
+        );
+        assert_eq!(outcome(folder, &[("GRIDLANE_CUDNN", "off")]), "cuda:0 (fake)");
+        fs::copy(folder.join("libcublas.so.13"), folder.join(CUDNN)).unwrap();
+        let found = outcome(folder, &[]);
+        assert!(found.contains("it has no function cudnnConvolutionBackwardData"), "{found}");
+        if library::open_cudnn().unwrap_or(true) {
+            skipped("this machine has cuDNN");
+            return;
+        }
+        fs::remove_file(folder.join(CUDNN)).unwrap();
+        assert_eq!(outcome(folder, &[]), "cuda:0 (fake)");
+    }
+
+    /// How often the fake cuDNN was asked and called in each direction: forward, data, filter.
+    fn counts(said: &str) -> Vec<[usize; 2]> {
+        let lines = said.lines().filter_map(|line| line.strip_prefix("cudnn "));
+        let number = |text: &str| text.rsplit(' ').next().unwrap().parse().unwrap();
+        lines
+            .map(|line| {
+                let (asked, called) = line.split_once(", ").unwrap();
+                [number(asked), number(called)]
+            })
+            .collect()
+    }
+
+    /// Convolutions alone, with a cuDNN that has an algorithm for some directions: the others are
+    /// computed by patches, and all agree with the CPU.
+    #[test]
+    fn each_direction_is_cudnns_where_it_has_an_algorithm_and_that_of_patches_where_it_has_none() {
+        let Some(fakes) = fakes() else { return };
+        let ways = ["forward", "data", "filter"];
+        let tests = ["accelerated::tests::conv", "precision_tests::conv"];
+        for has in ["none", "forward", "data", "filter", "forward filter", "forward data filter"] {
+            let environment = [("FAKE_CUDNN", has), ("FAKE_CUDNN_COUNTS", "1")];
+            let (passed, said) = told(fakes.path(), &tests, &environment);
+            assert!(passed, "{has}: {said}");
+            assert!(!said.contains("skipped: ") && !said.contains("cudnn: "), "{said}");
+            let counts = counts(&said);
+            assert_eq!(counts.len(), 3, "{said}");
+            for (way, [asked, called]) in ways.iter().zip(counts) {
+                assert!(asked > 0, "{has}: {way} was not asked for");
+                assert_eq!(called > 0, has.contains(way), "{has}: {way} was called {called} times");
+            }
+        }
+        let (passed, said) = told(fakes.path(), &tests, &[("GRIDLANE_CUDNN", "off")]);
+        assert!(passed && !said.contains("cudnn forward"), "{said}");
+    }
+
     /// Everything that is compared with the CPU on a GPU, with the fake driver: through the very
     /// calls of CUDA and cuBLAS, all but what runs on the GPU itself.
     #[test]
@@ -260,9 +355,16 @@ mod tests {
             "cuda::",
         ];
         // Ranks have a GPU each.
-        let (passed, said) = told(fakes.path(), &all, &[("FAKE_DEVICES", "4")]);
+        let environment = [("FAKE_DEVICES", "4"), ("FAKE_CUDNN_COUNTS", "1")];
+        let (passed, said) = told(fakes.path(), &all, &environment);
         assert!(passed, "{said}");
-        assert!(!said.contains("skipped: "), "{said}");
+        assert!(!said.contains("skipped: ") && !said.contains("cudnn: "), "{said}");
         assert!(!said.contains(" 0 passed"), "{said}");
+        // Algorithms are chosen once, not at every call.
+        let counts = counts(&said);
+        assert!(
+            counts.len() == 3 && counts.iter().all(|[asked, called]| called > asked),
+            "{counts:?}"
+        );
     }
 }

@@ -9,12 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::cublas::{self, CudaBlas, result as products, sys::cublasOperation_t};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
+use super::cudnn::Cudnn;
 use super::host::{Arrivals, Staging};
 use super::nccl::{self, Nccl};
+use super::products::{self as precise, Mode};
+use crate::spec::architecture::PRODUCT_BYTES as PRODUCT_MEMORY;
+use crate::spec::precision::Precision;
 use crate::train::device::backend::{
     Address, Argument, Backend, Graph, Launch, Operand, Product, Ticket,
 };
 use crate::train::device::collective::{Collective, Meeting};
+use crate::train::device::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 use crate::train::device::error::DeviceError;
 
 /// The kernels.
@@ -24,16 +29,25 @@ const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 const BLOCK: u32 = 256;
 
 /// Scratch memory of cuBLAS. With memory of its own it chooses the same algorithms every time.
-const PRODUCT_BYTES: usize = 32 << 20;
+const PRODUCT_BYTES: usize = PRODUCT_MEMORY as usize;
+
+/// The compute capability from which on GPUs multiply in TF32 and bf16 (Ampere).
+const ROUNDING: (i32, &str) = (8, "8.0");
+
+/// What failed, and what to do about it.
+const CUDNN_CHOICE: &str = "choosing an algorithm of cuDNN (GRIDLANE_CUDNN=off trains without it)";
+const CUDNN_CALL: &str = "a convolution of cuDNN (GRIDLANE_CUDNN=off trains without it)";
 
 /// A stream with the kernels and what products need.
 pub(super) struct Stream {
     name: String,
-    // Before the stream, so that they go while its context is there.
+    // These go before the stream that they work on, and while its context is there.
+    cudnn: Option<Cudnn>,
     staging: Mutex<Staging>,
     arrivals: Mutex<Arrivals>,
     stream: Arc<CudaStream>,
     products: CudaBlas,
+    mode: Mode,
     product_memory: sys::CUdeviceptr,
     kernels: HashMap<&'static str, Kernel>,
 }
@@ -101,18 +115,23 @@ impl Stream {
             let memory = product_memory as *mut c_void;
             cublas::sys::cublasSetWorkspace_v2(handle_, memory, PRODUCT_BYTES)
                 .result()
-                .and_then(|()| {
-                    let mode = cublas::sys::cublasMath_t::CUBLAS_DEFAULT_MATH;
-                    cublas::sys::cublasSetMathMode(handle_, mode).result()
-                })
                 .map_err(handle)?;
         }
         let (staging, arrivals) = (Mutex::default(), Mutex::default());
-        Ok(Self { name, staging, arrivals, stream, products, product_memory, kernels })
+        let (cudnn, mode) = (None, Mode::new());
+        Ok(Self { name, cudnn, staging, arrivals, stream, products, mode, product_memory, kernels })
     }
 
     fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets cuDNN, whose library is open, compute convolutions from now on, and says so in the name that
+    /// `named` makes of its version.
+    pub(super) fn use_cudnn(&mut self, named: impl FnOnce(&str) -> String) {
+        let cudnn = Cudnn::new(self.stream.cu_stream());
+        self.name = named(cudnn.version());
+        self.cudnn = Some(cudnn);
     }
 
     /// Makes the GPU's context the calling thread's.
@@ -185,6 +204,25 @@ fn operation(operand: &Operand) -> cublasOperation_t {
 impl Backend for Stream {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn check(&self, precision: Precision) -> Result<(), DeviceError> {
+        if !precision.needs_gpu() {
+            return Ok(());
+        }
+        let attribute = |attribute| {
+            let value = self.stream.context().attribute(attribute);
+            value.map_err(|error| self.failed("asking for the capability", reason(&error)))
+        };
+        use sys::CUdevice_attribute as Attribute;
+        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        if major >= ROUNDING.0 {
+            return Ok(());
+        }
+        let (device, precision) = (self.name.clone(), precision.kind());
+        let found = format!("{major}.{minor}");
+        Err(DeviceError::TooOldFor { device, found, needed: ROUNDING.1, precision })
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
@@ -276,7 +314,7 @@ impl Backend for Stream {
 
     /// In column order the matrices are their transposes: c' = b' a'.
     fn multiply(&self, product: &Product) -> Result<(), DeviceError> {
-        let Product { size, left, right, out, adds, batch } = product;
+        let Product { size, left, right, out, adds, batch, precision } = product;
         let narrow = |size: usize| {
             let too_large = DeviceError::TooLarge {
                 what: "a matrix product",
@@ -293,6 +331,23 @@ impl Backend for Stream {
         let (handle, batch) = (*self.products.handle(), narrow(*batch)?);
         self.run("binding the context", |_| Ok(()))?;
         let [of_b, of_a] = [right, left].map(operation);
+        let refused =
+            |error: cublas::result::CublasError| self.failed("a matrix product", error.to_string());
+        self.mode.set(handle, *precision).map_err(refused)?;
+        if *precision == Precision::Bf16 {
+            let matrix = |which: usize, place: *mut f32| {
+                (place.cast_const().cast(), pitches[which], strides[which])
+            };
+            let rounded = precise::Rounded {
+                operations: [of_b, of_a],
+                size: [n, m, k],
+                matrices: [matrix(1, b), matrix(0, a), matrix(2, c)],
+                beta,
+                batch,
+            };
+            // SAFETY: as below.
+            return unsafe { rounded.queue(handle) }.map_err(refused);
+        }
         // SAFETY: all matrices are this GPU's memory and as large as sizes, pitches and strides say,
         // which tests of every product check on the host.
         let done = unsafe {
@@ -336,7 +391,25 @@ impl Backend for Stream {
                 )
             }
         };
-        done.map_err(|error| self.failed("a matrix product", error.to_string()))
+        done.map_err(refused)
+    }
+
+    fn algorithm(
+        &self,
+        shape: &ConvolutionShape,
+        direction: Direction,
+    ) -> Result<Option<Algorithm>, DeviceError> {
+        let Some(cudnn) = &self.cudnn else { return Ok(None) };
+        self.run("binding the context", |_| Ok(()))?;
+        let chosen = cudnn.algorithm(shape, direction);
+        chosen.map_err(|error| self.failed(CUDNN_CHOICE, error.to_string()))
+    }
+
+    fn convolve(&self, call: &ConvolutionCall) -> Result<(), DeviceError> {
+        let cudnn = self.cudnn.as_ref().expect("invariant: it offered the algorithm");
+        self.run("binding the context", |_| Ok(()))?;
+        let done = cudnn.convolve(call);
+        done.map_err(|error| self.failed(CUDNN_CALL, error.to_string()))
     }
 
     fn synchronize(&self) -> Result<(), DeviceError> {

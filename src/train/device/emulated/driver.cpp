@@ -211,43 +211,84 @@ int cuLaunchKernel(
     return add(worked(stream), kernel->start({x, y}, block, given));
 }
 
-// A handle knows its stream.
-struct Handle {
+// A handle knows its stream, and how factors in f32 are taken.
+struct Cublas {
     void *stream;
+    int math_mode;
 };
-int cublasCreate_v2(Handle **handle) { return *handle = new Handle(), OK; }
-int cublasDestroy_v2(Handle *handle) { return delete handle, OK; }
-int cublasSetMathMode(void *, int) { return OK; }
-int cublasSetStream_v2(Handle *handle, void *stream) { return handle->stream = stream, OK; }
+int cublasCreate_v2(Cublas **handle) { return *handle = new Cublas(), OK; }
+int cublasDestroy_v2(Cublas *handle) { return delete handle, OK; }
+// CUBLAS_TF32_TENSOR_OP_MATH rounds factors in f32; CUBLAS_DEFAULT_MATH and what forbids less precise
+// sums do not.
+int cublasSetMathMode(Cublas *handle, int mode) {
+    if (mode != 0 && mode != 3 && mode != 16) return 7;
+    return handle->math_mode = mode, OK;
+}
+int cublasSetStream_v2(Cublas *handle, void *stream) { return handle->stream = stream, OK; }
 int cublasSetWorkspace_v2(void *, void *, size_t) { return OK; }
-// Column order: number (row, column) of a matrix is at row + column * pitch. The factors are read at
-// once, as cuBLAS reads those that lie in the host's memory.
-int cublasSgemmStridedBatched(
-    Handle *handle, int of_a, int of_b, int m, int n, int k, const float *alpha_, const float *a,
-    int lda, long long a_stride, const float *b, int ldb, long long b_stride, const float *beta_,
-    float *c, int ldc, long long c_stride, int batch) {
+}
+
+// Column order: number (row, column) of a matrix is at row + column * pitch. The factors of products
+// and sums are read at once, as cuBLAS reads those that lie in the host's memory.
+template <class A, class C, class F>
+static int products(
+    const Cublas *handle, int of_a, int of_b, int m, int n, int k, float alpha, const A *a, int lda,
+    long long a_stride, const A *b, int ldb, long long b_stride, float beta, C *c, int ldc,
+    long long c_stride, int batch, F factor) {
     if (lda < (of_a ? k : m) || ldb < (of_b ? n : k) || ldc < m) return 7;
-    float alpha = *alpha_, beta = *beta_;
     return add(worked(handle->stream), [=] {
         for (long long p = 0; p < batch; ++p)
             for (long long row = 0; row < m; ++row)
                 for (long long column = 0; column < n; ++column) {
                     double sum = 0.0;
                     for (long long i = 0; i < k; ++i) {
-                        double left = a[p * a_stride + (of_a ? i + row * lda : row + i * lda)];
+                        double left =
+                            factor(a[p * a_stride + (of_a ? i + row * lda : row + i * lda)]);
                         double right =
-                            b[p * b_stride + (of_b ? column + i * ldb : i + column * ldb)];
+                            factor(b[p * b_stride + (of_b ? column + i * ldb : i + column * ldb)]);
                         sum += left * right;
                     }
-                    float *out = c + p * c_stride + row + column * ldc;
+                    C *out = c + p * c_stride + row + column * ldc;
                     // With a factor of 0 what is there is not read: it may be anything.
-                    *out = beta == 0.0f ? (float)(alpha * sum)
-                                        : (float)(alpha * sum + (double)beta * *out);
+                    *out = beta == 0.0f ? (C)(alpha * sum) : (C)(alpha * sum + (double)beta * *out);
                 }
     });
 }
+
+// cudaDataType_t and cublasComputeType_t.
+enum { REAL_F32 = 0, REAL_BF16 = 14, SUMS_F32 = 68 };
+
+extern "C" {
+int cublasSgemmStridedBatched(
+    const Cublas *handle, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a,
+    int lda, long long a_stride, const float *b, int ldb, long long b_stride, const float *beta,
+    float *c, int ldc, long long c_stride, int batch) {
+    bool rounds = handle->math_mode == 3;
+    auto factor = [=](float number) { return rounds ? to_tf32(number) : number; };
+    return products(
+        handle, of_a, of_b, m, n, k, *alpha, a, lda, a_stride, b, ldb, b_stride, *beta, c, ldc, c_stride,
+        batch, factor);
+}
+int cublasGemmStridedBatchedEx(
+    const Cublas *handle, int of_a, int of_b, int m, int n, int k, const void *alpha, const void *a,
+    int a_type, int lda, long long a_stride, const void *b, int b_type, int ldb, long long b_stride,
+    const void *beta, void *c, int c_type, int ldc, long long c_stride, int batch, int sums, int) {
+    if (a_type != REAL_BF16 || b_type != REAL_BF16 || c_type != REAL_F32 || sums != SUMS_F32) return 15;
+    return products(
+        handle, of_a, of_b, m, n, k, *(const float *)alpha, (const uint16_t *)a, lda, a_stride,
+        (const uint16_t *)b, ldb, b_stride, *(const float *)beta, (float *)c, ldc, c_stride, batch,
+        of_bf16);
+}
+int cublasGemmEx(
+    const Cublas *handle, int of_a, int of_b, int m, int n, int k, const void *alpha, const void *a,
+    int a_type, int lda, const void *b, int b_type, int ldb, const void *beta, void *c, int c_type,
+    int ldc, int sums, int algorithm) {
+    return cublasGemmStridedBatchedEx(
+        handle, of_a, of_b, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c, c_type, ldc, 0,
+        1, sums, algorithm);
+}
 int cublasSgemm_v2(
-    Handle *handle, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a,
+    const Cublas *handle, int of_a, int of_b, int m, int n, int k, const float *alpha, const float *a,
     int lda, const float *b, int ldb, const float *beta, float *c, int ldc) {
     return cublasSgemmStridedBatched(
         handle, of_a, of_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1);

@@ -37,6 +37,16 @@ static inline double __longlong_as_double(long long bits) {
 
 #include "kernels.cu"
 
+// As the engine numbers them.
+enum Precision { F32, TF32, BF16 };
+
+// The nearest number with 10 bits after the point, ties to the even one; what is no number stays none.
+static inline float to_tf32(float number) {
+    unsigned bits = __float_as_uint(number);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return number;
+    return __uint_as_float((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu);
+}
+
 // Calls `thread` as every thread of a launch.
 template <class F> static void each_thread(Place grid, unsigned block, F thread) {
     static thread_local bool descending;

@@ -104,24 +104,32 @@ struct Operand {
     uint64_t place, pitch, stride, transposed;
 };
 
-static float *at(const Operand &o, uint64_t batch, uint64_t row, uint64_t column) {
+static uint64_t at(const Operand &o, uint64_t batch, uint64_t row, uint64_t column) {
     if (o.transposed) std::swap(row, column);
-    return (float *)o.place + batch * o.stride + row * o.pitch + column;
+    return batch * o.stride + row * o.pitch + column;
+}
+
+// A factor as it is multiplied: f32, f32 rounded to TF32, or what lies there in bf16.
+static double factor(const Operand &o, uint64_t place, uint64_t precision) {
+    if (precision == BF16) return of_bf16(((const uint16_t *)o.place)[place]);
+    float number = ((const float *)o.place)[place];
+    return precision == TF32 ? to_tf32(number) : number;
 }
 
 // Products by their definition, summed in double.
 static void multiply() {
     uint64_t m = take<uint64_t>(), n = take<uint64_t>(), k = take<uint64_t>();
     Operand a = take<Operand>(), b = take<Operand>(), c = take<Operand>();
-    uint64_t adds = take<uint64_t>(), batch = take<uint64_t>();
+    uint64_t adds = take<uint64_t>(), batch = take<uint64_t>(), precision = take<uint64_t>();
     perform([=] {
         for (uint64_t p = 0; p < batch; ++p)
             for (uint64_t row = 0; row < m; ++row)
                 for (uint64_t column = 0; column < n; ++column) {
                     double sum = 0.0;
                     for (uint64_t i = 0; i < k; ++i)
-                        sum += (double)*at(a, p, row, i) * *at(b, p, i, column);
-                    float *out = at(c, p, row, column);
+                        sum += factor(a, at(a, p, row, i), precision) *
+                               factor(b, at(b, p, i, column), precision);
+                    float *out = (float *)c.place + at(c, p, row, column);
                     *out = adds ? (float)(*out + sum) : (float)sum;
                 }
     });

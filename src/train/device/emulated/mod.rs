@@ -8,6 +8,7 @@
 pub mod compile;
 pub mod counting;
 mod gathering;
+pub mod rounding;
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use super::accelerator::Accelerator;
 use super::backend::{Address, Argument, Backend, Graph, Launch, Operand, Product, Ticket};
 use super::collective::{Collective, Meeting};
 use super::error::DeviceError;
+use crate::spec::precision::Precision;
 use gathering::Gathering;
 
 /// Threads of a block, as on a GPU.
@@ -229,7 +231,7 @@ impl Backend for Emulated {
     fn multiply(&self, product: &Product) -> Result<(), DeviceError> {
         let mut words = product.size.map(|size| size as u64).to_vec();
         [product.left, product.right, product.out].iter().for_each(|o| words.extend(operand(o)));
-        words.extend([u64::from(product.adds), product.batch as u64]);
+        words.extend([u64::from(product.adds), product.batch as u64, product.precision as u64]);
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         self.send(&[b"m", &bytes], &mut [])
     }
@@ -367,10 +369,44 @@ fn products_follow_their_definition() {
         out: Operand::new(c.address(), 2, 4),
         adds: true,
         batch: 2,
+        precision: Precision::F32,
     };
     accelerator.multiply(&product).unwrap();
     let mut found = [0.0_f32; 8];
     c.download(0, &mut found).unwrap();
     // Rows of a: 0 1 2, 3 4 5 | 6 7 8, 9 10 11; rows of b: 0 1 2, 3 4 0 | 1 2 3, 4 0 1.
     assert_eq!(found, [6.0, 5.0, 15.0, 26.0, 45.0, 33.0, 63.0, 48.0]);
+}
+
+#[test]
+fn factors_are_rounded_as_the_precision_says() {
+    let Some(accelerator) = accelerator() else { return };
+    // 1 + 2^-11 lies between two numbers of TF32, 1 + 2^-9 is one of them.
+    let numbers = [1.0 + 2.0_f32.powi(-11), 1.0 + 2.0_f32.powi(-9)];
+    let factors = accelerator.hold(&numbers).unwrap();
+    let rounded = accelerator.hold(&numbers.map(rounding::bf16_bits)).unwrap();
+    let out = accelerator.zeros::<f32>(1).unwrap();
+    for (precision, memory, expected) in [
+        (Precision::F32, &factors, f64::from(numbers[0]) + f64::from(numbers[1])),
+        (Precision::Tf32, &factors, 2.0 + 2.0_f64.powi(-9)),
+        (Precision::Bf16, &rounded, 2.0),
+    ] {
+        let ones = match precision {
+            Precision::Bf16 => accelerator.hold(&[0x3f80_u16; 2]).unwrap(),
+            _ => accelerator.hold(&[1.0_f32; 2]).unwrap(),
+        };
+        let product = Product {
+            size: [1, 1, 2],
+            left: Operand::new(memory.address(), 2, 0),
+            right: Operand::new(ones.address(), 1, 0),
+            out: Operand::new(out.address(), 1, 0),
+            adds: false,
+            batch: 1,
+            precision,
+        };
+        accelerator.multiply(&product).unwrap();
+        let mut found = [0.0_f32];
+        out.download(0, &mut found).unwrap();
+        assert_eq!(found, [expected as f32], "{precision:?}");
+    }
 }

@@ -3,6 +3,7 @@
 #include "augment.cu"
 #include "batch_norm.cu"
 #include "batch_norm_together.cu"
+#include "cast.cu"
 #include "dropout.cu"
 #include "images.cu"
 #include "loss.cu"

@@ -1,6 +1,7 @@
 // Convolution by matrix products: patches of images (N, H, W, C) as rows of a matrix, and the way
 // back. A row is (kernel row, kernel column, channel), as the weights of an output channel lie in
 // memory; groups are matrices of their own, one after the other.
+#include "cast.cu"
 #include "lane.cuh"
 
 struct Geometry {
@@ -14,12 +15,9 @@ __device__ inline Geometry geometry(const unsigned *g) {
     return all;
 }
 
-// patches (groups, rows, depth) of `samples` images; 0 where a tap is beside the image.
-// n = groups * rows * depth
-KERNEL gather_patches(
-    unsigned n, const float *x, float *patches, unsigned x_stride, unsigned samples,
-    const unsigned *shape) {
-    THREAD(i, n);
+// Number i of the patches (groups, rows, depth) of `samples` images; 0 where a tap is beside the image.
+__device__ inline float gathered(
+    unsigned i, const float *x, unsigned x_stride, unsigned samples, const unsigned *shape) {
     Geometry g = geometry(shape);
     unsigned of_group = g.channels / g.groups;
     unsigned rest = i, channel = rest % of_group;
@@ -36,12 +34,25 @@ KERNEL gather_patches(
     // Beside the image on the left and above, the differences wrap around to large numbers.
     unsigned y = out_y * g.stride_y + tap_y * g.dilation_y - g.padding_y;
     unsigned column = out_x * g.stride_x + tap_x * g.dilation_x - g.padding_x;
-    float number = 0.0f;
-    if (y < g.height && column < g.width) {
-        size_t pixel = ((size_t)sample * g.height + y) * g.width + column;
-        number = of_lane(x, x_stride)[pixel * g.channels + group * of_group + channel];
-    }
-    of_lane(patches, n)[i] = number;
+    if (y >= g.height || column >= g.width) return 0.0f;
+    size_t pixel = ((size_t)sample * g.height + y) * g.width + column;
+    return of_lane(x, x_stride)[pixel * g.channels + group * of_group + channel];
+}
+
+// All patches; n = groups * rows * depth
+KERNEL gather_patches(
+    unsigned n, const float *x, float *patches, unsigned x_stride, unsigned samples,
+    const unsigned *shape) {
+    THREAD(i, n);
+    of_lane(patches, n)[i] = gathered(i, x, x_stride, samples, shape);
+}
+
+// The same, rounded
+KERNEL gather_patches_bf16(
+    unsigned n, const float *x, unsigned short *patches, unsigned x_stride, unsigned samples,
+    const unsigned *shape) {
+    THREAD(i, n);
+    of_lane(patches, n)[i] = to_bf16(gathered(i, x, x_stride, samples, shape));
 }
 
 // dx = the sum over all places of the patches that a pixel stands at; n = samples * H * W * C

@@ -1,42 +1,44 @@
-//! Convolution on an accelerator: patches of images into matrix products, for any geometry.
+//! Convolution on an accelerator: by a library of convolutions where it has an algorithm that may be
+//! used, by patches and matrix products where it has none; each direction by itself.
 //!
-//! The patches of as many samples as fit into `PATCHES` bytes are laid out at a time, for all lanes;
-//! lanes, or groups where there are more of them, are the batch of a product.
+//! In bf16 the weights and, for the library, the input are rounded in the forward; the copies are kept
+//! for the backward that follows. The gradient of the output is rounded into scratch memory.
 
+use super::patched::{Chunk, Taken};
 use super::{Conv2d, Convolution};
-use crate::train::device::{
-    Accelerator, Address, DeviceError, LIMIT, Operand, Product, Table, arguments,
-};
+use crate::spec::precision::Precision;
+use crate::train::device::{Accelerator, Address, Algorithm, Direction, Table};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
+use crate::train::layer::accelerated::rounded::{self, Rounded};
 use crate::train::layer::accelerated::rows;
-use crate::train::layer::{Flow, GradientReady, Pass, Shape};
+use crate::train::layer::{Flow, GradientReady, Mode, Pass, Shape};
 
-/// Most bytes of patches at a time.
-const PATCHES: usize = 1 << 28;
-
-/// What the kernels look up, and how the products are shaped.
+/// What the kernels look up, how the products are shaped, and what was chosen.
 #[derive(Debug)]
 pub struct Kept {
-    geometry: Table<u32>,
+    pub(super) geometry: Table<u32>,
     pub(super) biased: Table<u32>,
-    groups: usize,
+    pub(super) groups: usize,
+    /// The convolution, as the library is asked.
+    pub(super) convolution: Convolution,
+    pub(super) precision: Precision,
+    /// What the library offered for a number of samples and a direction, asked once.
+    pub(super) chosen: Vec<(usize, Direction, Option<Algorithm>)>,
+    /// In bf16.
+    pub(super) input: Rounded,
+    pub(super) weights: Rounded,
 }
 
-/// The matrices of a product for one group of one lane: places of the patches, the weights and the
-/// outputs, and from one group or lane to the next.
+/// Scratch memory of a backward, from one end to the other.
 #[derive(Debug, Clone, Copy)]
-struct Matrices {
-    patches: Operand,
-    weights: Operand,
-    outputs: Operand,
-}
-
-/// Samples whose patches are laid out together.
-#[derive(Debug, Clone, Copy)]
-struct Chunk {
-    first: usize,
-    samples: usize,
+pub struct Work {
+    /// The gradient of the output in bf16; nothing in f32.
+    pub(super) gradient: Address,
+    /// What the library makes, in bf16; nothing in f32.
+    pub(super) made: Address,
+    /// What the library works in, or patches.
+    pub(super) rest: Address,
 }
 
 impl Kept {
@@ -49,89 +51,36 @@ impl Kept {
             let all = image.iter().chain(pairs.as_flattened()).chain([groups]);
             table.extend(all.map(|&size| size as u32));
         });
-        Self { geometry, biased: Table::default(), groups: *groups }
+        Self {
+            geometry,
+            biased: Table::default(),
+            groups: *groups,
+            convolution: convolution.clone(),
+            precision: Precision::F32,
+            chosen: Vec::new(),
+            input: Rounded::default(),
+            weights: Rounded::default(),
+        }
+    }
+
+    pub(super) fn is_rounded(&self) -> bool {
+        self.precision == Precision::Bf16
+    }
+
+    /// Bytes of the copy of the input.
+    pub(super) fn bytes(&self) -> usize {
+        self.input.bytes()
     }
 }
 
+/// The next place in scratch memory after so many bytes, aligned as allocations are.
+pub(super) fn aligned(bytes: usize) -> usize {
+    bytes.next_multiple_of(256)
+}
+
 impl<T: Real> Conv2d<T> {
-    fn lanes(&self) -> usize {
+    pub(super) fn lanes(&self) -> usize {
         self.parameters[0].lanes.group()
-    }
-
-    /// Numbers of the patches of one sample in one lane, all groups.
-    fn patches_of_sample(&self) -> usize {
-        self.kept.groups * self.output.area() * self.depth
-    }
-
-    /// The samples of a pass, in chunks.
-    fn chunks(&self, samples: usize) -> impl Iterator<Item = Chunk> + use<T> {
-        let numbers = self.patches_of_sample();
-        let fit = PATCHES / (self.lanes() * numbers * size_of::<T>());
-        let size = fit.min(LIMIT / numbers).clamp(1, samples.max(1));
-        let chunk = move |first| Chunk { first, samples: size.min(samples - first) };
-        (0..samples).step_by(size).map(chunk)
-    }
-
-    /// Memory for the patches of a chunk.
-    fn patches_on(&self, accelerator: &Accelerator, chunk: Chunk) -> Result<Address, DeviceError> {
-        let numbers = self.lanes() * chunk.samples * self.patches_of_sample();
-        accelerator.scratch(numbers * size_of::<T>())
-    }
-
-    /// Lays out the patches of a chunk of `input`.
-    fn gather(
-        &mut self,
-        accelerator: &Accelerator,
-        input: &Buffer<T>,
-        chunk: Chunk,
-    ) -> Result<Address, TrainError> {
-        let patches = self.patches_on(accelerator, chunk)?;
-        let geometry = self.kept.geometry.place(accelerator)?;
-        let x = input.address().after::<T>(chunk.first * self.input.units());
-        let given = arguments![x, patches, input.pitch(), chunk.samples as u32, geometry];
-        let threads = [chunk.samples * self.patches_of_sample(), self.lanes()];
-        accelerator.launch("gather_patches", threads, given)?;
-        Ok(patches)
-    }
-
-    /// Calls `multiply` with the matrices of each product, and how many products it is a batch of.
-    fn each_product(
-        &self,
-        chunk: Chunk,
-        patches: Address,
-        (weights, outputs): (&Buffer<T>, &Buffer<T>),
-        mut multiply: impl FnMut(Matrices, usize) -> Result<(), DeviceError>,
-    ) -> Result<(), DeviceError> {
-        let (groups, lanes, depth) = (self.kept.groups, self.lanes(), self.depth);
-        let (channels, rows) = (self.output.channels, chunk.samples * self.output.area());
-        let of_group = channels / groups;
-        // From group to group, and from lane to lane.
-        let steps = [
-            [rows * depth, of_group * depth, of_group],
-            [groups * rows * depth, weights.lane_len(), outputs.lane_len()],
-        ];
-        let first = chunk.first * self.output.units();
-        let places = [patches, weights.address(), outputs.address().after::<T>(first)];
-        let ([outer, inner], [count, batch]) = if groups > lanes {
-            ([steps[1], steps[0]], [lanes, groups])
-        } else {
-            (steps, [groups, lanes])
-        };
-        for at in 0..count {
-            let operand = |which: usize, pitch: usize| {
-                let place = places[which].after::<T>(at * outer[which]);
-                Operand::new(place, pitch, inner[which])
-            };
-            let (patches, weights) = (operand(0, depth), operand(1, depth));
-            multiply(Matrices { patches, weights, outputs: operand(2, channels) }, batch)?;
-        }
-        Ok(())
-    }
-
-    /// Rows, output channels of a group and numbers of a row: the extents of a chunk's products.
-    fn extents(&self, chunk: Chunk) -> [usize; 3] {
-        let of_group = self.output.channels / self.kept.groups;
-        [chunk.samples * self.output.area(), of_group, self.depth]
     }
 
     pub(super) fn forward_on(
@@ -140,18 +89,64 @@ impl<T: Real> Conv2d<T> {
         (input, output): (&Buffer<T>, &mut Buffer<T>),
         pass: &Pass,
     ) -> Result<(), TrainError> {
-        for chunk in self.chunks(pass.samples) {
-            let patches = self.gather(accelerator, input, chunk)?;
-            let of = (&self.parameters[0].value, &*output);
-            self.each_product(chunk, patches, of, |matrices, batch| {
-                let Matrices { patches, weights, outputs } = matrices;
-                let (left, right, size) = (patches, weights.transposed(), self.extents(chunk));
-                let out = outputs;
-                accelerator.multiply(&Product { size, left, right, out, adds: false, batch })
-            })?;
+        let samples = pass.samples;
+        if samples == 0 {
+            return Ok(());
         }
+        let forward = self.algorithm(accelerator, Direction::Forward, samples, [input, output])?;
+        if self.kept.is_rounded() {
+            let weights = &self.parameters[0].value;
+            self.kept.weights.round(accelerator, weights, weights.lane_len())?;
+            // Patches are rounded where they are laid out.
+            let learns = matches!(pass.mode, Mode::Train { .. });
+            let filter = match learns {
+                true => self.algorithm(
+                    accelerator,
+                    Direction::BackwardFilter,
+                    samples,
+                    [input, output],
+                )?,
+                false => None,
+            };
+            if forward.or(filter).is_some() {
+                self.kept.input.round(accelerator, input, samples * self.input.units())?;
+            }
+        }
+        let Some(algorithm) = forward else {
+            for chunk in self.chunks(samples) {
+                self.forward_by_patches(accelerator, (input, output), chunk)?;
+            }
+            return self.add_bias(accelerator, output, samples);
+        };
+        if !self.kept.is_rounded() {
+            let workspace = accelerator.scratch(algorithm.workspace)?;
+            self.forward_by_library(accelerator, algorithm, [input, &*output], workspace)?;
+            return self.add_bias(accelerator, output, samples);
+        }
+        let numbers = samples * self.output.units();
+        let pitch = self.pitch_of(numbers);
+        let made = aligned(self.lanes() * pitch * rounded::BYTES);
+        let place = accelerator.scratch(made + algorithm.workspace)?;
+        let workspace = place.after::<u8>(made);
+        self.forward_rounded(accelerator, algorithm, (input, (place, pitch)), workspace)?;
+        match self.parameters.get(1) {
+            None => rounded::widen(accelerator, (place, pitch), output, numbers),
+            Some(bias) => {
+                let rows = (output, samples * self.output.area());
+                let bias = (bias, &mut self.kept.biased);
+                rows::widen_with_bias(accelerator, (place, pitch), rows, bias)
+            }
+        }
+    }
+
+    fn add_bias(
+        &mut self,
+        accelerator: &Accelerator,
+        output: &mut Buffer<T>,
+        samples: usize,
+    ) -> Result<(), TrainError> {
         let Some(bias) = self.parameters.get(1) else { return Ok(()) };
-        let rows = (output, pass.samples * self.output.area());
+        let rows = (output, samples * self.output.area());
         rows::add_bias(accelerator, rows, bias, &mut self.kept.biased)
     }
 
@@ -163,52 +158,65 @@ impl<T: Real> Conv2d<T> {
         ready: &mut GradientReady<'_, T>,
     ) -> Result<(), TrainError> {
         let Flow { input, gradient, mut input_gradient, .. } = flow;
+        let samples = pass.samples;
         if let Some(bias) = self.parameters.get_mut(1) {
-            let rows = (gradient, pass.samples * self.output.area());
+            let rows = (gradient, samples * self.output.area());
             rows::bias_gradient(accelerator, bias, rows, &mut self.kept.biased)?;
             ready(bias)?;
         }
-        for chunk in self.chunks(pass.samples) {
-            let patches = self.gather(accelerator, input, chunk)?;
-            let [rows, of_group, depth] = self.extents(chunk);
-            let of = (&self.parameters[0].gradient, gradient);
-            self.each_product(chunk, patches, of, |matrices, batch| {
-                let Matrices { patches: right, weights: out, outputs } = matrices;
-                let (left, size) = (outputs.transposed(), [of_group, depth, rows]);
-                let adds = chunk.first > 0;
-                accelerator.multiply(&Product { size, left, right, out, adds, batch })
-            })?;
-            if let Some(input_gradient) = &mut input_gradient {
-                self.scatter(accelerator, gradient, input_gradient, chunk)?;
+        let filter =
+            self.algorithm(accelerator, Direction::BackwardFilter, samples, [input, gradient])?;
+        let data = match &input_gradient {
+            Some(dx) => {
+                self.algorithm(accelerator, Direction::BackwardData, samples, [&**dx, gradient])?
+            }
+            None => None,
+        };
+        let work = self.work(accelerator, samples, [filter, data])?;
+        if self.kept.is_rounded() {
+            let numbers = samples * self.output.units();
+            let to = (work.gradient, self.pitch_of(numbers));
+            rounded::round(accelerator, gradient, numbers, to)?;
+        }
+        if let Some(algorithm) = filter {
+            self.filter_by_library(accelerator, algorithm, [input, gradient], (samples, work))?;
+        }
+        if let (Some(algorithm), Some(dx)) = (data, &mut input_gradient) {
+            self.data_by_library(accelerator, algorithm, [gradient, &**dx], (samples, work))?;
+        }
+        for chunk in self.chunks(samples) {
+            let gradient = self.taken(gradient, (samples, work), chunk);
+            let taken = Taken { chunk, patches: work.rest, gradient };
+            if filter.is_none() {
+                self.filter_by_patches(accelerator, input, taken)?;
+            }
+            if let (None, Some(input_gradient)) = (data, &mut input_gradient) {
+                self.scatter(accelerator, input_gradient, taken)?;
             }
         }
         ready(&mut self.parameters[0])
     }
 
-    /// The gradient of a chunk's inputs: patches of it by products, then every pixel from the places
-    /// at which it stands.
-    fn scatter(
-        &mut self,
+    /// Scratch memory for a backward, asked for once: a second time would lose what is in it.
+    fn work(
+        &self,
         accelerator: &Accelerator,
-        gradient: &Buffer<T>,
-        input_gradient: &mut Buffer<T>,
-        chunk: Chunk,
-    ) -> Result<(), TrainError> {
-        let patches = self.patches_on(accelerator, chunk)?;
-        let [rows, of_group, depth] = self.extents(chunk);
-        let of = (&self.parameters[0].value, gradient);
-        self.each_product(chunk, patches, of, |matrices, batch| {
-            let Matrices { patches: out, weights: right, outputs: left } = matrices;
-            let size = [rows, depth, of_group];
-            accelerator.multiply(&Product { size, left, right, out, adds: false, batch })
-        })?;
-        let geometry = self.kept.geometry.place(accelerator)?;
-        let dx = input_gradient.address().after::<T>(chunk.first * self.input.units());
-        let pitch = (chunk.samples * self.patches_of_sample()) as u32;
-        let given =
-            arguments![patches, dx, input_gradient.pitch(), pitch, chunk.samples as u32, geometry];
-        let threads = [chunk.samples * self.input.units(), self.lanes()];
-        accelerator.launch("scatter_patches", threads, given)?;
-        Ok(())
+        samples: usize,
+        [filter, data]: [Option<Algorithm>; 2],
+    ) -> Result<Work, TrainError> {
+        let rounded = |numbers: usize| match self.kept.is_rounded() {
+            true => aligned(self.lanes() * self.pitch_of(numbers) * rounded::BYTES),
+            false => 0,
+        };
+        let gradient = rounded(samples * self.output.units());
+        let weights = filter.map_or(0, |_| rounded(self.parameters[0].len()));
+        let images = data.map_or(0, |_| rounded(samples * self.input.units()));
+        let chunk = self.chunks(samples).next();
+        let patches = chunk.map_or(0, |chunk: Chunk| self.patch_bytes(chunk));
+        let of = |algorithm: Option<Algorithm>| algorithm.map_or(patches, |it| it.workspace);
+        let made = weights.max(images);
+        let start = accelerator.scratch(gradient + made + of(filter).max(of(data)))?;
+        let made_at = start.after::<u8>(gradient);
+        Ok(Work { gradient: start, made: made_at, rest: made_at.after::<u8>(made) })
     }
 }

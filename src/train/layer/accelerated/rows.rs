@@ -55,6 +55,29 @@ pub fn add_bias<T: Real>(
     Ok(())
 }
 
+/// Overwrites `rows` rows with numbers in bf16, and adds a bias in the lanes that have it.
+pub fn widen_with_bias<T: Real>(
+    accelerator: &Accelerator,
+    (from, pitch): (Address, usize),
+    (output, rows): (&mut Buffer<T>, usize),
+    (bias, present): (&Parameter<T>, &mut Table<u32>),
+) -> Result<(), TrainError> {
+    let present = members(present, &bias.lanes, accelerator)?;
+    let columns = bias.value.lane_len();
+    let pitches = [pitch as u32, output.pitch()];
+    let given = arguments![
+        from,
+        &*output,
+        &bias.value,
+        pitches[0],
+        pitches[1],
+        bias.value.pitch(),
+        present
+    ];
+    accelerator.launch("widen_bf16_rows", [rows * columns, bias.lanes.group()], given)?;
+    Ok(())
+}
+
 /// Overwrites the gradient of a bias, in the lanes that have it, with the sum of `rows` rows.
 pub fn bias_gradient<T: Real>(
     accelerator: &Accelerator,

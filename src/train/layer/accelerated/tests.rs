@@ -19,22 +19,26 @@ use crate::train::layer::gradient_check::fill;
 use crate::train::layer::linear::{Bias, Linear};
 use crate::train::layer::local_response_norm::{LocalResponseNorm, Response};
 use crate::train::layer::max_pool2d::MaxPool2d;
+use crate::train::layer::parameter::Start;
 use crate::train::layer::patches::Window;
 use crate::train::layer::pool_windows::Pool;
 use crate::train::layer::{Flow, Layer, Mode, Pass, Shape};
 
 /// What stands where nothing may be written.
-const UNTOUCHED: f32 = 77.0;
+pub(super) const UNTOUCHED: f32 = 77.0;
 
 /// How many lanes, samples in use, and samples that there is room for.
 #[derive(Debug, Clone, Copy)]
-struct Batch {
-    lanes: usize,
-    samples: usize,
-    capacity: usize,
+pub(super) struct Batch {
+    pub(super) lanes: usize,
+    pub(super) samples: usize,
+    pub(super) capacity: usize,
 }
 
-const BATCH: Batch = Batch { lanes: 3, samples: 5, capacity: 7 };
+pub(super) const BATCH: Batch = Batch { lanes: 3, samples: 5, capacity: 7 };
+
+/// Numbers for which gradients have room beyond the layer's own.
+const ROOM: usize = 4;
 
 /// How near the two results must be, relative to the larger of 1 and the number; 0 asks for the same
 /// bits.
@@ -70,27 +74,40 @@ fn buffer(
     buffer
 }
 
+/// Everything that can be seen of a layer, by its name.
+pub(super) type Seen = Vec<(String, Vec<f32>)>;
+
 /// Everything that can be seen of a layer after a step, an evaluation and another step.
-fn run(
+fn run(layer: Box<dyn Layer<f32>>, input: Shape, batch: Batch, on: Option<&Accelerator>) -> Seen {
+    run_of(layer, (input, batch), [&|x| x; 2], on)
+}
+
+/// The same with all factors of products changed (inputs, gradients of outputs, weights), and all else
+/// that is learnt.
+pub(super) fn run_of(
     mut layer: Box<dyn Layer<f32>>,
-    input: Shape,
-    batch: Batch,
+    (input, batch): (Shape, Batch),
+    [changed, rest]: [&dyn Fn(f32) -> f32; 2],
     on: Option<&Accelerator>,
-) -> Vec<(String, Vec<f32>)> {
+) -> Seen {
     fill(&mut *layer);
+    for parameter in layer.parameters_mut() {
+        let change = if matches!(parameter.start, Start::Weight { .. }) { changed } else { rest };
+        parameter.value.write(|x| x.iter_mut().for_each(|x| *x = change(*x))).unwrap();
+    }
     if let Some(accelerator) = on {
         layer.move_to(accelerator).unwrap();
     }
     let Batch { lanes, samples, capacity } = batch;
     let (inputs, outputs) = (input.units(), layer.output_shape().units());
     // Gradients have room for a larger layer, as in a network.
-    let room = [lanes, capacity * inputs.max(outputs) + 3];
+    let room = [lanes, capacity * inputs.max(outputs) + ROOM];
     let untouched = |_| UNTOUCHED;
     let mut seen = Vec::new();
     for (turn, mode) in
         [Mode::Train { step: 3 }, Mode::Evaluate, Mode::Train { step: 4 }].into_iter().enumerate()
     {
-        let x = buffer([lanes, capacity * inputs], |i| number(i + 100 * turn), on);
+        let x = buffer([lanes, capacity * inputs], |i| changed(number(i + 100 * turn)), on);
         let mut y = buffer([lanes, capacity * outputs], untouched, on);
         let pass = Pass { mode, samples: samples - turn / 2, first_sample: 3 };
         layer.forward(&x, &mut y, &pass).unwrap();
@@ -98,7 +115,7 @@ fn run(
         if mode == Mode::Evaluate {
             continue;
         }
-        let dy = buffer(room, |i| number(i + 17), on);
+        let dy = buffer(room, |i| changed(number(i + 17)), on);
         let mut dx = buffer(room, untouched, on);
         let mut ready = Vec::new();
         for input_gradient in [None, Some(&mut dx)] {
@@ -278,7 +295,7 @@ fn linear_layers_agree_with_a_bias_in_all_some_or_no_lanes() {
     }
 }
 
-fn convolution(input: Shape, window: Window, groups: usize, lanes: usize) {
+pub(super) fn convolution(input: Shape, window: Window, groups: usize, lanes: usize) {
     let bias = Bias::In((0..lanes).map(|lane| lane != 1).collect());
     let what = Convolution { channels: 8, window, groups, bias };
     let make = || -> Box<dyn Layer<f32>> {
@@ -306,6 +323,9 @@ fn convolutions_of_every_geometry_agree() {
     }
     let deep = Shape { height: 6, width: 6, channels: 16 };
     convolution(deep, Window::square(3, 1, 1), 1, 2);
+    // Lanes that do not begin where a library wants them to.
+    let odd = Shape { height: 3, width: 3, channels: 1 };
+    convolution(odd, Window::square(2, 1, 0), 1, 3);
 }
 
 proptest! {

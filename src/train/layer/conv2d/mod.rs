@@ -5,12 +5,17 @@
 #[path = "../accelerated/conv2d.rs"]
 mod accelerated;
 mod im2col;
+#[path = "../accelerated/conv2d_library.rs"]
+mod library;
+#[path = "../accelerated/conv2d_patched.rs"]
+mod patched;
 mod winograd;
 
 use super::linear::{Bias, BiasReading, bias_gradient};
 use super::parameter::{Parameter, Start, StorageOrder};
 use super::patches::Window;
 use super::{Flow, GradientReady, Layer, Pass, Shape};
+use crate::spec::precision::Precision;
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real, Workspace};
 use im2col::Im2col;
@@ -116,6 +121,12 @@ impl<T: Real> Conv2d<T> {
         method.reserve(workspace, capacity);
         let workspace = workspace.clone();
         Ok(Self { input, output, depth, method, parameters, workspace, kept })
+    }
+
+    /// The same in a precision, on an accelerator; cores compute in f32.
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        self.kept.precision = precision;
+        self
     }
 }
 
@@ -259,6 +270,10 @@ impl<T: Real> Layer<T> for Conv2d<T> {
 
     fn output_shape(&self) -> Shape {
         self.output
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.kept.bytes() / self.lanes()
     }
 
     fn parameters(&self) -> &[Parameter<T>] {
