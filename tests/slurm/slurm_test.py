@@ -21,8 +21,8 @@ from cluster import Cluster, run, until  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[2]
 SWEEP = PROJECT / "sweeps/smoke.toml"
-# Columns that say when, where and how fast; and `fused_lanes`, how the dispatcher put runs together.
-TIMES = {"wall_s", "images_per_s", "peak_memory_bytes", "seconds_to_target", "train_s", "eval_s", "elapsed_s"}
+# Columns that say when, where and how fast.
+TIMES = {"host", "wall_s", "images_per_s", "peak_memory_bytes", "seconds_to_target", "train_s", "eval_s", "elapsed_s"}
 LEASE = "6s"
 
 began = time.monotonic()
@@ -108,6 +108,9 @@ def undisturbed(sweeps):
     code, output = sweeps.finish(sweeps.start("plain"))
     check("an undisturbed sweep ends with 0", code == 0, output)
     sweeps.judge("plain", "undisturbed")
+    with open(sweeps.runs / "plain/runs.csv", newline="") as file:
+        hosts = {row["host"] for row in csv.DictReader(file)}
+    check("the runs were executed on nodes", hosts <= {"n1", "n2", "n3"}, hosts)
     code, output = sweeps.finish(sweeps.start("plain"))
     check("the same command again has nothing to do", code == 4, output)
     no_job_is_left()

@@ -89,3 +89,28 @@ fn options(node: &Node, diagnostics: &mut Diagnostics) -> Vec<String> {
     };
     items.iter().filter_map(|item| line("sbatch", item, diagnostics)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::SweepSpec;
+    use crate::spec::slurm::SlurmSection;
+
+    #[test]
+    fn what_a_job_asks_for_is_read_and_can_be_overridden() {
+        let text = "schema = 1\nname = \"x\"\n[slurm]\npartition = \"gpu\"\ntime = \"4:00:00\"\n\
+                    gpus = 2\nsbatch = [\"--exclusive\"]";
+        let read = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            SweepSpec::parse("x.toml", text, &overrides).unwrap().0.slurm
+        };
+        let expected = SlurmSection {
+            partition: Some("gpu".to_owned()),
+            time: Some("4:00:00".to_owned()),
+            gpus: Some(2),
+            sbatch: vec!["--exclusive".to_owned()],
+            ..SlurmSection::default()
+        };
+        assert_eq!(read(&[]), expected);
+        assert_eq!(read(&["slurm.gpus=1"]).gpus, Some(1));
+    }
+}
