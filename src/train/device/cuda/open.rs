@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(shared, "they have met");
         assert_eq!(
             meeting_of_two(folder, &[two, ("FAKE_NCCL_INIT", "2")]),
-            "meeting the other ranks failed on cuda:0 (fake): NCCL: unhandled system error (told to \
+            "meeting the other ranks failed on cuda:0 (fake, cuDNN 9.19.0): NCCL: unhandled system error (told to \
              fail)"
         );
         fs::copy(folder.join("libcublas.so.13"), folder.join("libnccl.so.2")).unwrap();

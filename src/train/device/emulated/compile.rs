@@ -71,10 +71,11 @@ pub fn compiled(called: &str, main: &str, variants: &[&[&str]]) -> Result<PathBu
     for arguments in variants {
         let output = compile(arguments).map_err(|error| format!("no C++ compiler: {error}"))?;
         if output.status.success() {
-            // Beside its place first: tests of several programs may come here at once.
-            let beside = place.with_extension(std::process::id().to_string());
+            // Beside its place first, each by a name of its own: several tests may come here at once.
+            let beside = tempfile::NamedTempFile::new_in(std::env::temp_dir()).unwrap();
+            let beside = beside.into_temp_path();
             fs::copy(&made, &beside).unwrap();
-            fs::rename(&beside, &place).unwrap();
+            beside.persist(&place).unwrap();
             return Ok(place);
         }
         said.push_str(&String::from_utf8_lossy(&output.stderr));
