@@ -66,7 +66,7 @@ class Sweeps:
             list(map(str, self.slurm(name, *options, pilots=pilots))), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def finish(self, process, seconds=120):
+    def finish(self, process, seconds=240):
         output, _ = process.communicate(timeout=seconds)
         return process.returncode, output
 
