@@ -434,7 +434,7 @@ impl Dispatcher<'_> {
             })?;
         }
         if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_))
-            && !self.ownership.publish(run_id)?
+            && !self.publish(run_id)?
         {
             outcome = "taken_over";
             let name = &lane.record.configuration;
@@ -524,6 +524,17 @@ impl Dispatcher<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Publishes a run, and waits for room on the disk where there is none.
+    fn publish(&mut self, id: RunId) -> Result<bool, DispatchError> {
+        let mut notified = false;
+        loop {
+            match self.ownership.publish(id) {
+                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
+                done => return Ok(done?),
             }
         }
     }

@@ -251,6 +251,11 @@ impl Claims {
         let unknown = || Claim { owner: Some(format!("{id}.{newest}")), ..Claim::free() };
         let claim = claim.unwrap_or_else(unknown);
         let Some(owner) = &claim.owner else { return Ok(Ok(None)) };
+        // An attempt to take it that came no further than this, such as on a full disk. This dispatcher lives,
+        // so nobody else would ever take it.
+        if *owner == self.name {
+            return Ok(Ok(None));
+        }
         Ok(match self.beats.look(owner, now) {
             Life::Gone => Ok(Some(claim)),
             Life::Alive | Life::Unknown => Err(owner.clone()),
@@ -272,7 +277,9 @@ impl Claims {
         }
         let newest = newest(&self.folder)?;
         let is_lost = |(id, claim): &(&RunId, &u32)| {
-            newest.get(id) != Some(claim) || self.folder.run(**id).path().exists()
+            newest.get(id) != Some(claim)
+                || self.folder.run(**id).path().exists()
+                || self.is_anothers(&self.folder.attempt(**id, **claim))
         };
         let lost: Vec<RunId> = self.held.iter().filter(is_lost).map(|(id, _)| *id).collect();
         for id in &lost {
@@ -296,22 +303,36 @@ impl Claims {
         lives.all(|life| life == Life::Alive)
     }
 
-    /// Makes what became of a run the sweep's, if it is still ours. Says whether it was.
+    /// Makes what became of a run the sweep's, if it is still ours. Says whether it was. After an error it
+    /// is ours as before, and may be tried again.
     ///
     /// # Errors
     /// What the system refuses.
     pub fn publish(&mut self, id: RunId) -> Result<bool, RecordError> {
-        let Some(claim) = self.held.remove(&id) else { return Ok(false) };
-        if newest(&self.folder)?.get(&id) != Some(&claim) {
+        let Some(claim) = self.held.get(&id).copied() else { return Ok(false) };
+        let published = self.try_to_publish(id, claim)?;
+        self.held.remove(&id);
+        Ok(published)
+    }
+
+    fn try_to_publish(&self, id: RunId, claim: u32) -> Result<bool, RecordError> {
+        let (from, to) = (self.folder.attempt(id, claim), self.folder.run(id));
+        let known = newest(&self.folder)?.get(&id).copied();
+        if known.is_some_and(|newest| newest != claim) || self.is_anothers(&from) {
             return Ok(false);
         }
-        let (from, to) = (self.folder.attempt(id, claim), self.folder.run(id));
         crash_point();
         match fs::rename(from.path(), to.path()) {
             Ok(()) => {}
             Err(error) if is_taken(&error) => return Ok(false),
-            // The first answer of a server may be lost, and the second says that there is nothing to move.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.is_mine(&to)? => {}
+            // The first answer of a server may be lost, and the second says that there is nothing to move. Or
+            // whoever has published it has taken our folder away, and a list of names that is a minute old
+            // still had it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if !self.is_mine(&to)? {
+                    return Ok(false);
+                }
+            }
             Err(error) => return Err(RecordError::io("publish", from.path())(error)),
         }
         crash_point();
@@ -326,6 +347,13 @@ impl Claims {
         Ok(read_claim(folder)?.and_then(|claim| claim.owner).as_ref() == Some(&self.name))
     }
 
+    /// Does a claim of ours name another by now? Numbers begin anew when a sweep was one machine's for a while,
+    /// and whoever was cut off all that time finds its own given to somebody else.
+    fn is_anothers(&self, attempt: &RunFolder) -> bool {
+        let claim = read_claim(attempt).ok().flatten();
+        claim.is_some_and(|claim| claim.owner.as_ref() != Some(&self.name))
+    }
+
     /// Is the run still this dispatcher's, as far as it knows?
     pub fn holds(&self, id: RunId) -> bool {
         self.held.contains_key(&id)
@@ -336,11 +364,16 @@ impl Claims {
     /// # Errors
     /// What the system refuses.
     pub fn leave(&mut self) -> Result<(), RecordError> {
+        let mut done = Ok(());
         for (id, claim) in std::mem::take(&mut self.held) {
-            give_back(&self.folder.attempt(id, claim))?;
+            // One that was published by another in the meantime has no folder: the rest is given back all the same.
+            let attempt = self.folder.attempt(id, claim);
+            if attempt.path().exists() && !self.is_anothers(&attempt) {
+                done = done.and(give_back(&attempt));
+            }
         }
-        let left = self.pilot().left();
-        atomic::replace(&left, b"", Durability::Derived)
+        // Said even if a claim could not be given back: it is to be had then, too.
+        atomic::replace(&self.pilot().left(), b"", Durability::Derived).and(done)
     }
 }
 

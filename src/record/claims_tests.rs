@@ -134,6 +134,74 @@ fn a_claim_of_which_nobody_says_whose_it_is_is_given_up_after_a_lease() {
 }
 
 #[test]
+fn a_claim_that_came_no_further_than_its_name_is_taken_again_by_its_owner() {
+    let temporary = tempfile::tempdir().unwrap();
+    let sweep = sweep(temporary.path());
+    let mut only = Claims::open(&sweep, "only", LEASE).unwrap();
+    // As a full disk, or an error of the file system, has left it.
+    fs::create_dir(sweep.attempt(id(), 1).path()).unwrap();
+    let claim = Claim { owner: Some("only".to_owned()), ..Claim::free() };
+    write_claim(&sweep.attempt(id(), 1), &claim).unwrap();
+    let folder = ours(only.take(id(), at(0)).unwrap());
+    assert_eq!(folder.path(), sweep.attempt(id(), 2).path());
+}
+
+#[test]
+fn whoever_comes_back_to_a_number_that_was_given_out_again_has_lost_it() {
+    for publishes in [false, true] {
+        let temporary = tempfile::tempdir().unwrap();
+        let sweep = sweep(temporary.path());
+        let mut cut_off = Claims::open(&sweep, "cut-off", LEASE).unwrap();
+        ours(cut_off.take(id(), at(0)).unwrap());
+        // On one machine for a while, then on the cluster again: numbers begin anew.
+        close_all(&sweep).unwrap();
+        open_all(&sweep, [id()]).unwrap();
+        let mut other = Claims::open(&sweep, "other", LEASE).unwrap();
+        let folder = ours(other.take(id(), at(9)).unwrap());
+        assert_eq!(folder.path(), sweep.attempt(id(), 1).path());
+        if publishes {
+            assert!(!cut_off.publish(id()).unwrap());
+        } else {
+            assert_eq!(cut_off.keep(at(9)).unwrap(), [id()]);
+        }
+        cut_off.leave().unwrap();
+        assert!(other.publish(id()).unwrap());
+    }
+}
+
+#[test]
+fn a_folder_that_whoever_has_published_took_away_is_no_error() {
+    let temporary = tempfile::tempdir().unwrap();
+    let sweep = sweep(temporary.path());
+    let mut slow = Claims::open(&sweep, "slow", LEASE).unwrap();
+    let mut other = Claims::open(&sweep, "other", LEASE).unwrap();
+    slow.take(id(), at(0)).unwrap();
+    other.take(id(), at(0)).unwrap();
+    ours(other.take(id(), at(60)).unwrap());
+    assert!(other.publish(id()).unwrap());
+    // What a list of names that is a minute old leads to.
+    assert!(!slow.try_to_publish(id(), 1).unwrap());
+    // A folder that is gone keeps nobody from leaving.
+    slow.leave().unwrap();
+    assert!(sweep.pilot("slow").left().exists());
+}
+
+#[test]
+fn what_could_not_be_published_is_published_later() {
+    let temporary = tempfile::tempdir().unwrap();
+    let sweep = sweep(temporary.path());
+    let mut only = Claims::open(&sweep, "only", LEASE).unwrap();
+    ours(only.take(id(), at(0)).unwrap());
+    // No folder can take the place of a file.
+    fs::write(sweep.run(id()).path(), "").unwrap();
+    only.publish(id()).unwrap_err();
+    assert!(only.holds(id()));
+    fs::remove_file(sweep.run(id()).path()).unwrap();
+    assert!(only.publish(id()).unwrap());
+    assert!(!only.holds(id()));
+}
+
+#[test]
 fn a_sweep_goes_from_one_dispatcher_to_several_and_back() {
     let temporary = tempfile::tempdir().unwrap();
     let sweep = sweep(temporary.path());

@@ -175,6 +175,14 @@ fn recall(
         return Ok((Submission::new(&session.folder, orders, options), Vec::new()));
     };
     let tasks = before.settle(slurm, &session.folder, &mut |time| desk.wait(time))?;
+    let same = before.options == options && before.orders == orders;
+    if !same && tasks.iter().any(Task::is_live) {
+        terminal::notice(&format!(
+            "the jobs that are there keep what they were submitted with; other options hold for those that \
+             follow. For all of them: `gridlane slurm cancel {}` first",
+            session.spec.name
+        ));
+    }
     (before.orders, before.options) = (orders, options);
     Ok((before, tasks))
 }
@@ -373,7 +381,13 @@ impl Orchestra<'_> {
                 return Err(self.give_up(&tasks));
             }
             self.notice("pilots are gone and runs are left: submitting others");
-            self.submit(missing)?;
+            match self.submit(missing) {
+                // A limit of the account, perhaps, which the others are within.
+                Err(error) if !live.is_empty() => self.notice(&format!(
+                    "no job was added: {error}; the others go on, and it is tried again"
+                )),
+                done => done?,
+            }
         }
         Ok(changed)
     }
