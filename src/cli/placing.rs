@@ -101,7 +101,8 @@ impl Placing {
         }
         Err(CliError::NoDevice {
             message: "this program has no kernels for the GPUs of the inventory".to_owned(),
-            help: "`gridlane plan` says how it would go; `--devices none` trains on cores"
+            help: "build it with `--features cuda`; `gridlane plan` says how it would go, and `--devices none` \
+                   trains on cores"
                 .to_owned(),
         })
     }

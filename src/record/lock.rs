@@ -26,7 +26,7 @@ impl Lock {
         if let Err(error) = lock_exclusively(&file, path) {
             let RecordError::Locked { path, .. } = error else { return Err(error) };
             let mut holder = String::new();
-            let _ = file.take(64).read_to_string(&mut holder);
+            let _ = file.take(128).read_to_string(&mut holder);
             return Err(RecordError::Locked { path, holder: holder.trim().to_owned() });
         }
         Ok(Self::held(file))
@@ -47,13 +47,20 @@ impl Lock {
         }
     }
 
-    /// Says in the locked file who has it. Only for a message; a failure harms nobody.
+    /// Says in the locked file who has it: on a disk that machines share, a process alone says little. Only for
+    /// a message; a failure harms nobody.
     fn held(mut file: File) -> Self {
         let _ = file.set_len(0);
         let _ = file.seek(SeekFrom::Start(0));
-        let _ = writeln!(file, "{}", std::process::id());
+        let _ = writeln!(file, "{}", holder());
         Self { _file: file }
     }
+}
+
+/// This process, as people find it: `4711 on login1`.
+fn holder() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{} on {host}", std::process::id())
 }
 
 /// Opens a file for reading and writing, and makes it where there is none; what it holds stays.
@@ -94,8 +101,8 @@ mod tests {
         let path = folder.path().join("lock");
         let held = Lock::take(&path).unwrap();
         let error = Lock::take(&path).unwrap_err();
-        let pid = std::process::id().to_string();
-        assert!(matches!(&error, RecordError::Locked { holder, .. } if *holder == pid), "{error}");
+        let expected = format!("(process {} on ", std::process::id());
+        assert!(error.to_string().contains(&expected), "{error}");
         drop(held);
         Lock::take(&path).unwrap();
     }

@@ -234,7 +234,9 @@ fn ctrl_c_leaves_the_jobs_alone_and_the_same_command_comes_back() {
     Ran(refused).expect_code(1).expect_stderr("under way on a Slurm cluster");
     let status = Ran(cluster.command(&["slurm", "status", "tiny"]).output().unwrap());
     status.expect_code(0).expect_stdout("running on node0, 1 run");
-    cluster.sweep(&[]).expect_code(0).expect_stderr("attached to 2 jobs");
+    let back = cluster.sweep(&["--time", "2:00:00"]).expect_code(0);
+    let back = back.expect_stderr("attached to 2 jobs");
+    back.expect_stderr("the jobs that are there keep what they were submitted with");
     assert_eq!(cluster.submissions().len(), 1);
     cluster.expect_results_of(&local(&long()), 4);
 }
@@ -274,6 +276,28 @@ fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
 }
 
 #[test]
+fn a_sweep_that_has_changed_under_its_jobs_is_told() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    let child = cluster.start(&[]);
+    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    signal(child.id(), "INT");
+    Ran(child.wait_with_output().unwrap()).expect_code(130).expect_no_panic();
+    let back = cluster.sweep(&["seeds=1"]).expect_code(0);
+    back.expect_stderr("0 runs are new to them, 2 that they know are no longer in it");
+}
+
+#[test]
+fn what_slurm_refuses_while_others_work_ends_nothing() {
+    let cluster = Cluster::new(&long(), &["ok", "refuse", "ok"]);
+    let child = cluster.start(&[]);
+    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    signal(cluster.pilots()[0], "KILL");
+    let output = Ran(child.wait_with_output().unwrap()).expect_code(0);
+    output.expect_stderr("no job was added: Slurm refuses");
+    cluster.expect_results_of(&local(&long()), 4);
+}
+
+#[test]
 fn a_cancelled_sweep_is_gone_on_with_on_one_machine() {
     let cluster = Cluster::new(&long(), &["ok"]);
     let child = cluster.start(&[]);
@@ -285,6 +309,19 @@ fn a_cancelled_sweep_is_gone_on_with_on_one_machine() {
     let ran = cluster.command(&["sweep", "sweep.toml"]).output().unwrap();
     Ran(ran).expect_code(0);
     assert!(cluster.sandbox.results("tiny") == local(&long()).results("tiny"));
+}
+
+#[test]
+fn a_cancel_that_slurm_does_not_hear_changes_nothing() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    let child = cluster.start(&[]);
+    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    cluster.sandbox.write("slurm/silent", "1000000");
+    let cancelled = Ran(cluster.command(&["slurm", "cancel", "tiny"]).output().unwrap());
+    cancelled.expect_code(1).expect_stderr("no clear answer from Slurm");
+    cluster.sandbox.write("slurm/silent", "0");
+    Ran(child.wait_with_output().unwrap()).expect_code(0);
+    cluster.expect_results_of(&local(&long()), 4);
 }
 
 #[test]

@@ -79,16 +79,20 @@ fn line(task: &Task, runs: usize) -> String {
 fn cancel(args: &SlurmSweepArgs) -> Result<ExitCode, CliError> {
     let Recorded { folder, .. } = Recorded::open(&args.sweep, &args.runs)?;
     let submission = submitted(&folder)?;
-    // Before Slurm is asked: a job that starts in between finds it.
-    atomic::replace(&folder.called_off(), b"", Durability::Derived)?;
     let slurm = Slurm::default();
+    // A Slurm that does not answer ends nothing: then whoever watches is not to hear that it did.
     let tasks = submission.queue(&slurm)?;
     let live = tasks.iter().filter(|task| task.is_live()).count();
+    // Before jobs are cancelled: one that starts in between finds it.
+    atomic::replace(&folder.called_off(), b"", Durability::Derived)?;
     if live == 0 {
         writeln!(std::io::stdout(), "no job is left")?;
         return Ok(ExitCode::NothingToDo);
     }
-    slurm.cancel(&submission.names())?;
+    if let Err(error) = slurm.cancel(&submission.names()) {
+        atomic::remove(&folder.called_off())?;
+        return Err(error.into());
+    }
     writeln!(
         std::io::stdout(),
         "{} asked to stop: running runs checkpoint, and the same `gridlane sweep` command goes on",

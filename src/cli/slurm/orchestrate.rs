@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::super::boards::Boards;
 use super::super::error::CliError;
 use super::super::exit_code::ExitCode;
 use super::super::plan::print_plan;
+use super::super::recorded::Recorded;
 use super::super::session::{Session, slurm_section};
 use super::super::sweep::{nothing_to_do, print_outcome, progress, write_sources};
 use super::super::terminal;
@@ -25,7 +27,7 @@ use crate::executor::slurm::submission::{last_words, own_program};
 use crate::executor::slurm::{
     PilotOrders, Slurm, SlurmError, SlurmOptions, Submission, Task, TaskState,
 };
-use crate::plan::RunState;
+use crate::plan::{Plan, RunState};
 use crate::record::{Lock, RecordError, SweepFolder, atomic, claims};
 
 /// Pilots at a time where nobody says how many.
@@ -76,6 +78,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     let live = tasks.iter().filter(|task| task.is_live()).count();
     if live > 0 {
         terminal::notice(&format!("attached to {} of {}", jobs(live), submission.base));
+        tell_what_has_changed(&session);
     } else {
         let left = session.plan.runs.iter().filter(|run| run.state != RunState::Done);
         claims::open_all(&folder, left.map(|run| run.id))?;
@@ -153,6 +156,23 @@ fn open(args: &SweepArgs) -> Result<(Session, SlurmOptions), CliError> {
         other => other,
     })?;
     Ok((session, options))
+}
+
+/// Says so where the jobs that run have read another sweep than the one that is asked for now.
+fn tell_what_has_changed(session: &Session) {
+    let path = session.folder.path().display().to_string();
+    let Ok(Recorded { plan: before, .. }) = Recorded::open(&path, Path::new("")) else { return };
+    let ids = |plan: &Plan| plan.runs.iter().map(|run| run.id).collect::<BTreeSet<_>>();
+    let (before, now) = (ids(&before), ids(&session.plan));
+    let (new, gone) = (now.difference(&before).count(), before.difference(&now).count());
+    if new + gone > 0 {
+        terminal::notice(&format!(
+            "the sweep is another than its jobs have read, and they go on with theirs: {new} runs are new to \
+             them, {gone} that they know are no longer in it. `gridlane slurm cancel {}` and then this command \
+             again, and they follow",
+            session.spec.name
+        ));
+    }
 }
 
 /// What was submitted before, with what Slurm says of it, and what is to be asked for from now on.

@@ -2,6 +2,7 @@
 //! would make of it.
 
 use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +60,8 @@ pub(super) fn call(
             command.env_remove(name);
         }
     }
+    // Ctrl-C in the terminal is for whoever watches: `sbatch` that dies of it may have been heard.
+    command.process_group(0);
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => SlurmError::Missing { program },
         _ => SlurmError::Unclear { message: format!("cannot start {program}: {error}") },
@@ -79,6 +82,11 @@ pub(super) fn call(
             }
         }
     };
+    if let Some(signal) = status.signal() {
+        // What it had asked for by then may happen all the same.
+        let message = format!("`{program}` was killed (signal {signal})");
+        return Err(SlurmError::Unclear { message });
+    }
     let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
     Ok(match status.success() {
         true => Answer::Good(text(out)),
@@ -125,6 +133,8 @@ mod tests {
         assert_eq!(hangs, Answer::None);
         let error = call("no-such-program-of-slurm", &[], patience).unwrap_err();
         assert!(matches!(error, SlurmError::Missing { .. }), "{error}");
+        let killed = call("sh", &["-c".to_owned(), "kill -INT $$".to_owned()], patience * 100);
+        assert!(matches!(killed, Err(SlurmError::Unclear { .. })), "it may have been heard: {killed:?}");
         let bad = call("false", &[], Duration::from_secs(60)).unwrap();
         assert_eq!(bad, Answer::Bad("false ended with exit status: 1 and no word".to_owned()));
     }
