@@ -433,9 +433,7 @@ impl Dispatcher<'_> {
                 atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)
             })?;
         }
-        if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_))
-            && !self.publish(run_id)?
-        {
+        if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_)) && !self.publish(run_id)? {
             outcome = "taken_over";
             let name = &lane.record.configuration;
             self.notice(&format!(

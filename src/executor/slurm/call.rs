@@ -134,7 +134,10 @@ mod tests {
         let error = call("no-such-program-of-slurm", &[], patience).unwrap_err();
         assert!(matches!(error, SlurmError::Missing { .. }), "{error}");
         let killed = call("sh", &["-c".to_owned(), "kill -INT $$".to_owned()], patience * 100);
-        assert!(matches!(killed, Err(SlurmError::Unclear { .. })), "it may have been heard: {killed:?}");
+        assert!(
+            matches!(killed, Err(SlurmError::Unclear { .. })),
+            "it may have been heard: {killed:?}"
+        );
         let bad = call("false", &[], Duration::from_secs(60)).unwrap();
         assert_eq!(bad, Answer::Bad("false ended with exit status: 1 and no word".to_owned()));
     }
