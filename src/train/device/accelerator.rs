@@ -221,6 +221,7 @@ impl Accelerator {
         shape: &ConvolutionShape,
         direction: Direction,
     ) -> Result<Option<Algorithm>, DeviceError> {
+        let _call = self.call();
         self.0.queue.backend().algorithm(shape, direction)
     }
 
@@ -266,6 +267,7 @@ impl Accelerator {
             return work();
         }
         let result = work();
+        let _call = self.call();
         self.0.queue.let_go(result.is_ok())?;
         result
     }
@@ -367,6 +369,7 @@ impl Memory {
     /// If there are not so many.
     pub fn fetch<T: Pod>(&self, first: usize, len: usize) -> Result<Arrival<T>, DeviceError> {
         let place = self.place::<T>(first, len);
+        let _call = self.accelerator.call();
         let ticket = self.accelerator.0.queue.passed()?.fetch(place, len * size_of::<T>())?;
         let accelerator = self.accelerator.clone();
         Ok(Arrival { accelerator, ticket: Some(ticket), len, marker: PhantomData })

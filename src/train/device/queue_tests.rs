@@ -1,8 +1,11 @@
 //! Lists of commands that are held, recorded and done again, on the emulated accelerator.
 
+use crate::spec::precision::Precision;
 use crate::train::device::emulated::counting::{Count, Counting, Counts};
 use crate::train::device::emulated::{self};
-use crate::train::device::{Accelerator, DeviceError, Memory, Table, arguments};
+use crate::train::device::{
+    Accelerator, ConvolutionShape, DeviceError, Direction, Memory, Table, arguments,
+};
 
 fn counted(refuses_graphs: bool) -> Option<(Accelerator, Counts)> {
     let counts = Counts::default();
@@ -175,4 +178,39 @@ fn a_table_that_is_filled_with_what_it_holds_is_not_copied() {
         table.place(&on).unwrap();
         assert_eq!(counts.so_far().uploads, uploads);
     }
+}
+
+/// A rank waits for whatever is under way, and is not taken for hung meanwhile: starting a library may
+/// take longer than patience does.
+#[test]
+fn every_call_of_the_backend_is_said_to_be_under_way() {
+    let Some((on, counts)) = counted(false) else { return };
+    counts.expect_calls(on.calls());
+    let [a, b] = [(); 2].map(|()| on.hold(&[1.0_f32; 4]).unwrap());
+    for _ in 0..3 {
+        on.together(|| copy(&on, &a, &b)).unwrap();
+    }
+    on.together(|| {
+        copy(&on, &a, &b)?;
+        b.fetch::<f32>(0, 4)?.collect(&mut [0.0; 4])
+    })
+    .unwrap();
+    let size = [1, 1, 1];
+    let shape = ConvolutionShape {
+        samples: 1,
+        input: size,
+        output: size,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: [0, 0],
+        dilation: [1, 1],
+        groups: 1,
+        precision: Precision::F32,
+        is_aligned: true,
+    };
+    assert_eq!(on.algorithm(&shape, Direction::Forward).unwrap(), None);
+    on.synchronize().unwrap();
+    drop((a, b));
+    assert!(counts.so_far().replays > 0);
+    assert_eq!(counts.unsaid(), Vec::<&str>::new());
 }

@@ -88,7 +88,10 @@ fn may_be_used(offer: &Offer, precision: Precision) -> bool {
                 .map(|math| math as u32)
                 .contains(&offer.math)
         }
-        Precision::Tf32 | Precision::Bf16 => math_of(offer.math).is_some(),
+        // Allowed to convert, cuDNN may round f32 to f16, which holds neither TF32's range nor f32's.
+        Precision::Tf32 => math_of(offer.math)
+            .is_some_and(|it| it != sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION),
+        Precision::Bf16 => math_of(offer.math).is_some(),
     };
     offer.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS as u32
         && offer.determinism == deterministic
@@ -348,5 +351,8 @@ mod tests {
         }
         let rounding = Offer { math: 1, ..good };
         assert!(!used(rounding, Precision::F32) && used(rounding, Precision::Tf32));
+        let converting = Offer { math: 2, ..good };
+        assert!(!used(converting, Precision::F32) && !used(converting, Precision::Tf32));
+        assert!(used(converting, Precision::Bf16), "there is no f32 to convert");
     }
 }

@@ -1,11 +1,12 @@
 //! A backend that counts what is asked of another one.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::super::backend::{Address, Backend, Graph, Launch, Product, Ticket};
 use super::super::collective::{Collective, Meeting};
+use super::super::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 use super::super::error::DeviceError;
 
 /// What was asked so far.
@@ -53,6 +54,10 @@ struct Inner {
     /// Commands and graphs that had been queued when each copy was fetched.
     fetched: Mutex<HashMap<u64, u64>>,
     queued: AtomicU64,
+    /// Calls that the accelerator says are under way.
+    calls: OnceLock<Arc<AtomicUsize>>,
+    /// What was called while it said that nothing is.
+    unsaid: Mutex<Vec<&'static str>>,
 }
 
 impl Counts {
@@ -67,6 +72,22 @@ impl Counts {
 
     fn queue(&self) {
         self.0.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From here on calls must be said to be under way in `calls`.
+    pub fn expect_calls(&self, calls: Arc<AtomicUsize>) {
+        self.0.calls.set(calls).unwrap();
+    }
+
+    /// What was called without being said to be.
+    pub fn unsaid(&self) -> Vec<&'static str> {
+        self.0.unsaid.lock().unwrap().clone()
+    }
+
+    fn called(&self, name: &'static str) {
+        if self.0.calls.get().is_some_and(|calls| calls.load(Ordering::Relaxed) == 0) {
+            self.0.unsaid.lock().unwrap().push(name);
+        }
     }
 }
 
@@ -87,25 +108,30 @@ impl Backend for Counting {
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
+        self.counts.called("allocate");
         self.counts.add(|count| count.allocations += 1);
         self.inner.allocate(bytes)
     }
 
     fn release(&self, address: Address) {
+        self.counts.called("release");
         self.inner.release(address);
     }
 
     fn upload(&self, to: Address, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.counts.called("upload");
         self.counts.add(|count| count.uploads += 1);
         self.inner.upload(to, bytes)
     }
 
     fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.counts.called("download");
         self.counts.add(|count| count.waits += 1);
         self.inner.download(from, bytes)
     }
 
     fn fetch(&self, from: Address, bytes: usize) -> Result<Ticket, DeviceError> {
+        self.counts.called("fetch");
         self.counts.add(|count| count.fetches += 1);
         let ticket = self.inner.fetch(from, bytes)?;
         let queued = self.counts.0.queued.load(Ordering::Relaxed);
@@ -114,6 +140,7 @@ impl Backend for Counting {
     }
 
     fn collect(&self, ticket: Ticket, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.counts.called("collect");
         let then = self.counts.0.fetched.lock().unwrap().remove(&ticket.0);
         if then == Some(self.counts.0.queued.load(Ordering::Relaxed)) {
             self.counts.add(|count| count.waits += 1);
@@ -126,23 +153,43 @@ impl Backend for Counting {
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        self.counts.called("launch");
         self.counts.add(|count| count.commands += 1);
         self.counts.queue();
         self.inner.launch(launch)
     }
 
     fn multiply(&self, product: &Product) -> Result<(), DeviceError> {
+        self.counts.called("multiply");
         self.counts.add(|count| count.commands += 1);
         self.counts.queue();
         self.inner.multiply(product)
     }
 
+    fn algorithm(
+        &self,
+        shape: &ConvolutionShape,
+        direction: Direction,
+    ) -> Result<Option<Algorithm>, DeviceError> {
+        self.counts.called("algorithm");
+        self.inner.algorithm(shape, direction)
+    }
+
+    fn convolve(&self, call: &ConvolutionCall) -> Result<(), DeviceError> {
+        self.counts.called("convolve");
+        self.counts.add(|count| count.commands += 1);
+        self.counts.queue();
+        self.inner.convolve(call)
+    }
+
     fn synchronize(&self) -> Result<(), DeviceError> {
+        self.counts.called("synchronize");
         self.counts.add(|count| count.waits += 1);
         self.inner.synchronize()
     }
 
     fn meeting(&self) -> Result<Meeting, DeviceError> {
+        self.counts.called("meeting");
         self.inner.meeting()
     }
 
@@ -151,10 +198,12 @@ impl Backend for Counting {
         meeting: &Meeting,
         place: [usize; 2],
     ) -> Result<Box<dyn Collective>, DeviceError> {
+        self.counts.called("meet");
         self.inner.meet(meeting, place)
     }
 
     fn begin_capture(&self) -> Result<(), DeviceError> {
+        self.counts.called("begin_capture");
         if self.refuses_graphs {
             let reason = "it does not record".to_owned();
             let device = self.name().to_owned();
@@ -165,10 +214,12 @@ impl Backend for Counting {
     }
 
     fn end_capture(&self) -> Result<Graph, DeviceError> {
+        self.counts.called("end_capture");
         self.inner.end_capture()
     }
 
     fn replay(&self, graph: Graph) -> Result<(), DeviceError> {
+        self.counts.called("replay");
         self.counts.add(|count| count.replays += 1);
         self.counts.queue();
         self.inner.replay(graph)

@@ -88,8 +88,8 @@ static int offers(
         {5, OK, 0.1f, 0, !DETERMINISTIC, by->math, {}},
         {4, OK, 0.2f, (size_t)1 << 40, DETERMINISTIC, by->math, {}},
         {3, NOT_SUPPORTED, -1.0f, 0, DETERMINISTIC, by->math, {}},
-        // One more that must not be taken in f32: it would round.
-        {2, OK, 0.3f, memory, by->math == FMA_MATH ? DETERMINISTIC : !DETERMINISTIC, CONVERSION, {}},
+        // One more that must not be taken of tensors in f32: it may round them to f16.
+        {2, OK, 0.3f, memory, x->type == FLOAT ? DETERMINISTIC : !DETERMINISTIC, CONVERSION, {}},
         {good[way], OK, 0.4f, memory, knows ? DETERMINISTIC : !DETERMINISTIC, by->math, {}},
         {0, OK, 0.5f, 0, !DETERMINISTIC, by->math, {}},
     };

@@ -179,8 +179,8 @@ int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
 // What is allocated starts as anything but 0.
 int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
     if (captures(stream)) return NOT_WHILE_CAPTURING;
-    void *memory = malloc(bytes);
-    if (!memory) return 2;
+    void *memory;
+    if (posix_memalign(&memory, 256, bytes)) return 2;
     return *place = (Pointer)memset(memory, 0xff, bytes), OK;
 }
 int cuMemFreeAsync(Pointer place, void *stream) {
@@ -211,10 +211,12 @@ int cuLaunchKernel(
     return add(worked(stream), kernel->start({x, y}, block, given));
 }
 
-// A handle knows its stream, and how factors in f32 are taken.
+// A handle knows its stream, how factors in f32 are taken, and whether it has memory of its user's:
+// without, the algorithms of products may change from time to time.
 struct Cublas {
     void *stream;
     int math_mode;
+    bool has_memory;
 };
 int cublasCreate_v2(Cublas **handle) { return *handle = new Cublas(), OK; }
 int cublasDestroy_v2(Cublas *handle) { return delete handle, OK; }
@@ -224,8 +226,14 @@ int cublasSetMathMode(Cublas *handle, int mode) {
     if (mode != 0 && mode != 3 && mode != 16) return 7;
     return handle->math_mode = mode, OK;
 }
-int cublasSetStream_v2(Cublas *handle, void *stream) { return handle->stream = stream, OK; }
-int cublasSetWorkspace_v2(void *, void *, size_t) { return OK; }
+// With another stream a handle takes memory of its own again.
+int cublasSetStream_v2(Cublas *handle, void *stream) {
+    return handle->stream = stream, handle->has_memory = false, OK;
+}
+int cublasSetWorkspace_v2(Cublas *handle, void *memory, size_t bytes) {
+    if (!memory || !bytes || (uintptr_t)memory % 256) return 7;
+    return handle->has_memory = true, OK;
+}
 }
 
 // Column order: number (row, column) of a matrix is at row + column * pitch. The factors of products
@@ -235,6 +243,7 @@ static int products(
     const Cublas *handle, int of_a, int of_b, int m, int n, int k, float alpha, const A *a, int lda,
     long long a_stride, const A *b, int ldb, long long b_stride, float beta, C *c, int ldc,
     long long c_stride, int batch, F factor) {
+    if (!handle->has_memory) return 14;
     if (lda < (of_a ? k : m) || ldb < (of_b ? n : k) || ldc < m) return 7;
     return add(worked(handle->stream), [=] {
         for (long long p = 0; p < batch; ++p)
