@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(hangs, Answer::None);
         let error = call("no-such-program-of-slurm", &[], patience).unwrap_err();
         assert!(matches!(error, SlurmError::Missing { .. }), "{error}");
-        let killed = call("sh", &["-c".to_owned(), "kill -INT $$".to_owned()], patience * 100);
+        let killed = call("sh", &["-c".to_owned(), "kill -KILL $$".to_owned()], patience * 100);
         assert!(
             matches!(killed, Err(SlurmError::Unclear { .. })),
             "it may have been heard: {killed:?}"
