@@ -63,10 +63,6 @@ build-cuda *ARGS:
 browser-test *ARGS:
     .ci/browser-test {{ARGS}}
 
-# Sweeps over a Slurm of four scripts, on a machine with nothing else to do
-slurm-tests:
-    cargo test --release --test integration slurm:: -- --ignored --test-threads=1
-
 # Sweeps over a real Slurm, on a private cluster of namespaces (as root; Debian's packages)
 slurm-test *ARGS:
     cargo build --quiet --release

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -15,26 +14,23 @@ use crate::signals::{signal, wait_until};
 /// A sweep long enough to be caught in the middle, and no longer.
 fn long() -> String {
     TINY.replace("train = 64", "train = 6000")
-        .replace("epochs = 3", "epochs = 16")
+        .replace("epochs = 3", "epochs = 120")
+        // None diverges, which it would do early.
+        .replace("lr = [0.05, 0.2]", "lr = [0.02, 0.05]")
         .replace("hidden = [16]", "hidden = [64]")
 }
 
 /// A sandbox with a cluster.
 struct Cluster {
     sandbox: Sandbox,
-    _alone: MutexGuard<'static, ()>,
 }
-
-/// Pilots lease the machine's own cores, as on a node: clusters side by side would wait for each other.
-static ALONE: Mutex<()> = Mutex::new(());
 
 impl Cluster {
     /// With this sweep file and this behaviour of `sbatch`, a word for each call.
     fn new(sweep_file: &str, modes: &[&str]) -> Self {
         let sandbox = Sandbox::new(sweep_file);
         fs::create_dir(sandbox.path("slurm")).unwrap();
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let cluster = Self { sandbox, _alone: alone };
+        let cluster = Self { sandbox };
         cluster.behave(modes);
         cluster
     }
@@ -166,7 +162,6 @@ fn local(sweep_file: &str) -> Sandbox {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_sweep_on_a_cluster_comes_to_what_it_comes_to_on_one_machine() {
     let cluster = Cluster::new(TINY, &["ok"]);
     let ran = cluster.sweep(&["--partition", "gpu", "--time", "1:00:00"]).expect_code(0);
@@ -184,7 +179,6 @@ fn a_sweep_on_a_cluster_comes_to_what_it_comes_to_on_one_machine() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_submission_that_times_out_and_was_heard_is_not_repeated() {
     let cluster = Cluster::new(TINY, &["timeout"]);
     cluster.sweep(&[]).expect_code(0);
@@ -193,7 +187,6 @@ fn a_submission_that_times_out_and_was_heard_is_not_repeated() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_submission_that_was_not_heard_is_repeated_under_the_same_name() {
     let cluster = Cluster::new(TINY, &["unheard", "ok"]);
     cluster.sweep(&[]).expect_code(0);
@@ -202,7 +195,6 @@ fn a_submission_that_was_not_heard_is_repeated_under_the_same_name() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn jobs_that_vanish_are_replaced_and_those_that_are_forgotten_are_not_missed() {
     let cluster = Cluster::new(TINY, &["vanish", "ok"]);
     cluster.sandbox.write("slurm/forgetful", "");
@@ -212,7 +204,6 @@ fn jobs_that_vanish_are_replaced_and_those_that_are_forgotten_are_not_missed() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_slurm_that_falls_silent_ends_no_sweep() {
     let cluster = Cluster::new(&long(), &["ok"]);
     cluster.sandbox.write("slurm/silent", "1000000");
@@ -221,7 +212,6 @@ fn a_slurm_that_falls_silent_ends_no_sweep() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn pilots_that_cannot_start_are_given_up_with_the_reason() {
     let cluster = Cluster::new(TINY, &["break"]);
     let ran = cluster.sweep(&[]).expect_code(1).expect_no_panic();
@@ -231,7 +221,6 @@ fn pilots_that_cannot_start_are_given_up_with_the_reason() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn what_slurm_refuses_and_a_machine_without_slurm_are_told_with_advice() {
     let cluster = Cluster::new(TINY, &["refuse"]);
     let ran = cluster.sweep(&["--partition", "gpuu"]).expect_code(2);
@@ -251,7 +240,6 @@ fn without_start(stderr: &str) -> String {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn ctrl_c_leaves_the_jobs_alone_and_the_same_command_comes_back() {
     let cluster = Cluster::new(&long(), &["ok"]);
     let child = cluster.start(&[]);
@@ -272,7 +260,6 @@ fn ctrl_c_leaves_the_jobs_alone_and_the_same_command_comes_back() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
     let cluster = Cluster::new(&long(), &["ok"]);
     let child = cluster.start(&[]);
@@ -307,7 +294,6 @@ fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_sweep_that_has_changed_under_its_jobs_is_told() {
     let cluster = Cluster::new(&long(), &["ok"]);
     let child = cluster.start(&[]);
@@ -319,7 +305,6 @@ fn a_sweep_that_has_changed_under_its_jobs_is_told() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn what_slurm_refuses_while_others_work_ends_nothing() {
     let cluster = Cluster::new(&long(), &["ok", "refuse", "ok"]);
     let child = cluster.start(&[]);
@@ -331,7 +316,6 @@ fn what_slurm_refuses_while_others_work_ends_nothing() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_cancelled_sweep_is_gone_on_with_on_one_machine() {
     let cluster = Cluster::new(&long(), &["ok"]);
     let child = cluster.start(&[]);
@@ -346,7 +330,6 @@ fn a_cancelled_sweep_is_gone_on_with_on_one_machine() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_cancel_that_slurm_does_not_hear_changes_nothing() {
     let cluster = Cluster::new(&long(), &["ok"]);
     let child = cluster.start(&[]);
@@ -360,7 +343,6 @@ fn a_cancel_that_slurm_does_not_hear_changes_nothing() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_pilot_whose_time_is_up_goes_back_into_the_queue() {
     let cluster = Cluster::new(&long(), &["ok"]);
     let child = cluster.start(&[]);
@@ -375,7 +357,6 @@ fn a_pilot_whose_time_is_up_goes_back_into_the_queue() {
 }
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn two_copies_of_every_job_at_once_do_nothing_twice() {
     let cluster = Cluster::new(&long(), &["idle"]);
     let child = cluster.start(&[]);
@@ -398,7 +379,6 @@ fn two_copies_of_every_job_at_once_do_nothing_twice() {
 const TOO_MANY: usize = 400;
 
 #[test]
-#[ignore = "pilots lease the machine's own cores: `just slurm-tests`"]
 fn a_pilot_killed_at_any_place_loses_and_repeats_nothing() {
     let sweep_file = TINY.replace("seeds = 2", "seeds = 1");
     let expected = local(&sweep_file);
