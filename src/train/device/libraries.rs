@@ -9,6 +9,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use super::error::DeviceError;
 
@@ -166,8 +167,13 @@ pub struct Places {
 }
 
 impl Places {
-    /// Of this machine. Asks Python where its packages are.
-    pub fn of_this_machine() -> Self {
+    /// Of this machine. Asks Python once where its packages are.
+    pub fn of_this_machine() -> &'static Self {
+        static FOUND: OnceLock<Places> = OnceLock::new();
+        FOUND.get_or_init(Self::look_around)
+    }
+
+    fn look_around() -> Self {
         let named = split(env::var_os("GRIDLANE_CUDA_LIBS"));
         let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os);
         let homes = homes.map(PathBuf::from).chain([PathBuf::from("/usr/local/cuda")]);

@@ -17,7 +17,7 @@ pub fn open_all() -> Result<(), DeviceError> {
     let places = Places::of_this_machine();
     [&libraries::DRIVER, &libraries::CUBLAS_LT, &libraries::CUBLAS]
         .into_iter()
-        .try_for_each(|library| open(library, &places).map(std::mem::forget))
+        .try_for_each(|library| open(library, places).map(std::mem::forget))
 }
 
 /// Opens cuDNN where it is there, as [`open_all`] opens the others: it is not needed.
@@ -25,7 +25,7 @@ pub fn open_all() -> Result<(), DeviceError> {
 /// # Errors
 /// When it is there and cannot be loaded, or lacks a function.
 pub fn open_cudnn() -> Result<bool, DeviceError> {
-    match open(&libraries::CUDNN, &Places::of_this_machine()) {
+    match open(&libraries::CUDNN, Places::of_this_machine()) {
         Ok(opened) => {
             std::mem::forget(opened);
             Ok(true)

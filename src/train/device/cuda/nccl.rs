@@ -44,7 +44,7 @@ macro_rules! functions {
 
         impl Functions {
             fn open() -> Result<Self, DeviceError> {
-                let library = library::open(&NCCL, &Places::of_this_machine())?;
+                let library = library::open(&NCCL, Places::of_this_machine())?;
                 // All of them are there.
                 let missing = |error: libloading::Error| DeviceError::Unloadable {
                     file: NCCL.what.to_owned(),
