@@ -45,6 +45,27 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// Reads `500MB`, `20 GiB`, `1.5tb`: a number with a unit of bytes, decimal or binary.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let letters = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let number: f64 = text[..letters].trim_end().parse().ok()?;
+    let unit = match text[letters..].to_ascii_lowercase().as_str() {
+        "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        "kib" => f64::from(1 << 10),
+        "mib" => f64::from(1 << 20),
+        "gib" => f64::from(1 << 30),
+        "tib" => f64::from(1 << 30) * 1024.0,
+        _ => return None,
+    };
+    let bytes = number * unit;
+    (0.0..u64::MAX as f64).contains(&bytes).then_some(bytes as u64)
+}
+
 /// Shows a size in binary units: `1.5 GiB`.
 pub fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -88,6 +109,22 @@ mod tests {
         }
         for text in ["", "10", "s", "-1s", "1x", "1e3s", "1..2s", "99999999999999999999d"] {
             assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_written() {
+        for (text, bytes) in [
+            ("12B", 12),
+            ("1.5 KiB", 1536),
+            ("500MB", 500_000_000),
+            (" 20 gib ", 20 << 30),
+            ("2TiB", 2 << 40),
+        ] {
+            assert_eq!(parse_bytes(text), Some(bytes), "{text}");
+        }
+        for text in ["", "20", "GiB", "-1GB", "1e3GB", "20 G", "1 2GB", "99999999999TiB", "NaN B"] {
+            assert_eq!(parse_bytes(text), None, "{text}");
         }
     }
 

@@ -49,6 +49,8 @@ pub enum Command {
         #[command(subcommand)]
         command: DataCommand,
     },
+    /// Look at what this machine has for sweeps, and at what is in the way.
+    Doctor(DoctorArgs),
     /// Time the engine on this machine.
     Bench {
         /// What of it.
@@ -320,6 +322,17 @@ pub struct TensorboardArgs {
     /// Folder of all sweeps.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
+}
+
+/// `gridlane doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Folder of the data sets.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
 }
 
 /// `gridlane data`.

@@ -38,7 +38,8 @@ fn dataset(name: &str) -> Result<Dataset, CliError> {
     })
 }
 
-fn read(kind: &str) -> Option<Dataset> {
+/// The data set of a kind with its defaults, where it has any.
+pub(super) fn read(kind: &str) -> Option<Dataset> {
     let node = Node { raw: Raw::Text(kind.to_owned()), span: Span::default() };
     Dataset::read(&node, &(), &mut Diagnostics::new())
 }

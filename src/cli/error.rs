@@ -10,7 +10,7 @@ use crate::dispatch::DispatchError;
 use crate::executor::slurm::SlurmError;
 use crate::fetch::FetchError;
 use crate::ids::BadSweepName;
-use crate::plan::PlanError;
+use crate::plan::{Excess, PlanError};
 use crate::record::RecordError;
 use crate::report::select::NoColumn;
 use crate::report::xlsx::WorkbookError;
@@ -123,6 +123,10 @@ pub enum CliError {
     /// The record.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// More than the sweep may cost.
+    #[error(transparent)]
+    #[diagnostic(help("{}", _0.help()))]
+    Excess(#[from] Excess),
     /// The execution.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -157,6 +161,7 @@ impl CliError {
             | Self::Choice { .. }
             | Self::NoColumn(_)
             | Self::NoDevice { .. }
+            | Self::Excess(_)
             | Self::NoDataset { .. } => ExitCode::Usage,
             Self::Unfit(_) | Self::Weights(_) => ExitCode::Usage,
             Self::Dispatch(DispatchError::NoSuchGpu { .. } | DispatchError::Inventory(_)) => {

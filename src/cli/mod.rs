@@ -6,6 +6,7 @@ mod boards;
 mod compare;
 mod completions;
 mod data;
+mod doctor;
 mod error;
 mod exit_code;
 mod export;
@@ -47,6 +48,7 @@ pub fn run() -> std::process::ExitCode {
         Command::Compare(args) => compare::compare(&args),
         Command::Export { command } => export::export(&command),
         Command::Data { command } => data::data(&command),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Bench { command } => bench::bench(&command),
         Command::Slurm { command } => slurm::manage(&command),
         Command::Pilot { sweep } => slurm::pilot(&sweep),

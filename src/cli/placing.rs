@@ -14,7 +14,9 @@ use crate::dispatch::work::Work;
 use crate::plan::lanes::{Hardware, fuse};
 use crate::plan::{
     Basis, Expectations, Forecast, Group, Plan, Requirement, Requirements, Run, RunState,
+    disk_needed,
 };
+use crate::record::disk;
 use crate::spec::device::Device;
 use crate::spec::{Key, SweepSpec};
 
@@ -91,7 +93,7 @@ impl Placing {
     ///
     /// # Errors
     /// When runs would be sent to GPUs that are not there.
-    pub fn refuse_what_cannot_start(&self) -> Result<(), CliError> {
+    fn refuse_what_cannot_start(&self) -> Result<(), CliError> {
         let gpu = |requirement: &Requirement| {
             self.kind(requirement) == Kind::Gpu && self.skips.reason(requirement).is_none()
         };
@@ -249,7 +251,25 @@ impl Session {
             bases,
             finished: plan.finished.len(),
             expected_s,
+            disk_needed: disk_needed(
+                plan,
+                &placing.requirements,
+                self.spec.run.checkpoint,
+                placing.at_once(),
+            ),
+            disk_free: disk::free(self.folder.path()),
         }
+    }
+
+    /// Refuses what cannot start, or would cost more than it may; `machines` share the work.
+    ///
+    /// # Errors
+    /// When runs would be sent to GPUs that are not there, or the forecast exceeds the budget or the
+    /// disk.
+    pub fn refuse_what_cannot_be_done(&self, machines: u32) -> Result<(), CliError> {
+        self.placing.refuse_what_cannot_start()?;
+        let excess = self.forecast().excess(&self.spec.budget, machines);
+        excess.map_or(Ok(()), |excess| Err(excess.into()))
     }
 }
 
@@ -330,6 +350,7 @@ mod tests {
             precision,
             memory: 0,
             gpu_memory: 0,
+            checkpoint: 0,
             multiply_adds: 1.0,
             epochs: 1,
             exclusive: false,

@@ -37,5 +37,8 @@ pub fn print_plan(session: &Session) -> Result<(), CliError> {
         terminal::notice(&notice);
     }
     let forecast = session.forecast();
+    if let Some(excess) = forecast.excess(&session.spec.budget, 1) {
+        terminal::notice(&format!("{excess}: `gridlane sweep` refuses it"));
+    }
     Ok(write!(std::io::stdout().lock(), "{}", plan_table(&session.plan, &forecast))?)
 }

@@ -40,7 +40,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         print_plan(&session)?;
         return Ok(ExitCode::Ok);
     }
-    session.placing.refuse_what_cannot_start()?;
+    session.refuse_what_cannot_be_done(1)?;
     let folder = session.folder.path();
     fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
     let _lock = Lock::take(&session.folder.lock())?;

@@ -1,5 +1,6 @@
 //! The terminal: progress, tables, errors. In: events and tables. Out: text.
 
+pub mod checkup;
 pub mod claims_table;
 pub mod columns;
 pub mod compare_table;

@@ -217,6 +217,9 @@ fn forecast(forecast: &Forecast) -> String {
         show_duration(forecast.longest),
         concluded_from(basis, forecast.finished),
     );
+    let free = forecast.disk_free.map(|free| format!(", {} are free", show_bytes(free)));
+    let (needed, free) = (show_bytes(forecast.disk_needed), free.unwrap_or_default());
+    let _ = writeln!(text, "disk: about {needed} for what the runs leave{free}");
     text
 }
 
@@ -305,6 +308,8 @@ mod tests {
             bases: basis.into_iter().map(|basis| (basis, 12)).collect(),
             finished: 5,
             expected_s: BTreeMap::new(),
+            disk_needed: 1 << 30,
+            disk_free: Some(50 << 30),
         }
     }
 

@@ -28,6 +28,10 @@ pub struct Forecast {
     pub finished: usize,
     /// What each run is expected to take in seconds, by its place in the plan; of those to execute.
     pub expected_s: BTreeMap<usize, f64>,
+    /// Bytes that the runs to execute will take on disk.
+    pub disk_needed: u64,
+    /// Bytes that are free there, where the file system tells.
+    pub disk_free: Option<u64>,
 }
 
 impl Forecast {
@@ -51,6 +55,8 @@ impl Forecast {
             "groups": self.groups,
             "total_s": self.total.as_secs_f64(),
             "longest_s": self.longest.as_secs_f64(),
+            "disk_bytes": self.disk_needed,
+            "disk_free_bytes": self.disk_free,
             "measured": self.is_measured(),
             "expected_from": Value::Object(bases.collect()),
         })

@@ -3,6 +3,7 @@
 //! Pure but for reading the record: it starts nothing and writes nothing. The design is explained
 //! in `docs/design/plan.md`.
 
+pub mod budget;
 pub mod build;
 pub mod error;
 pub mod expand;
@@ -23,6 +24,7 @@ pub mod stale;
 pub mod status;
 pub mod view;
 
+pub use budget::{Excess, disk_needed};
 pub use build::{AxisValue, Counts, Plan, PlanAxis, Run};
 pub use error::PlanError;
 pub use expand::{ExcludedBy, Expansion, MAX_RUNS, expand};

@@ -30,6 +30,8 @@ pub struct Requirement {
     pub memory: u64,
     /// What it needs in the memory of a GPU where it trains on one, likewise.
     pub gpu_memory: u64,
+    /// Bytes of one of its checkpoints; 0 where it writes none.
+    pub checkpoint: u64,
     /// Multiply-adds of all its epochs with their validation, and of the test.
     pub multiply_adds: f64,
     /// Passes over the training images.
@@ -49,12 +51,17 @@ impl Requirement {
         let forward = architecture.forward_multiply_adds() as f64;
         let epoch = architecture.training_multiply_adds() as f64 * parts.train as f64
             + forward * parts.validation as f64;
+        let memory = architecture.memory(config);
         Ok(Self {
             device: config.device.clone(),
             devices: config.devices,
             precision: config.precision,
-            memory: architecture.memory(config).total(),
+            memory: memory.total(),
             gpu_memory: architecture.memory_on_gpu(config).total(),
+            checkpoint: match config.mode.course() {
+                None => memory.weights.saturating_add(memory.optimizer),
+                Some(_) => 0,
+            },
             multiply_adds: match config.mode.course() {
                 None => epoch * f64::from(config.epochs) + forward * parts.test as f64,
                 Some(course) => {

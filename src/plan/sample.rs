@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::Plan;
 use crate::ids::{RunId, SweepName};
 use crate::record::{RunResult, RunStatus, SweepFolder};
+use crate::spec::budget::Budget;
 use crate::spec::condition::{Condition, Named, Test};
 use crate::spec::dataset::Dataset;
 use crate::spec::diagnostics::Diagnostics;
@@ -61,6 +62,7 @@ pub(crate) fn plain() -> SweepSpec {
         seeds: vec![0],
         metric: Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize, target: None },
         run: RunPolicy::default(),
+        budget: Budget::default(),
         slurm: SlurmSection::default(),
         claims: Vec::new(),
     }

@@ -22,7 +22,7 @@ pub const PLAN_FORMAT: u32 = 1;
 
 /// Everything: `format`, `name`, `description`, `axes`, `seeds`, `counts`, `excluded`, `included`,
 /// `duplicate_includes`, `stale`, `warnings`, `durations`, `forecast` (on this machine: `slots`,
-/// `runs_at_once`, `runs`, `total_s`, `longest_s`, `measured`, `expected_from`), `memory` (the distinct needs of a run in bytes, the largest
+/// `runs_at_once`, `runs`, `total_s`, `longest_s`, `disk_bytes`, `disk_free_bytes`, `measured`, `expected_from`), `memory` (the distinct needs of a run in bytes, the largest
 /// first: each kind, `total`, `resumed` where a run goes on from a checkpoint, and how many `configurations` need so much, such as number `example`),
 /// `configurations` (`configuration`, `name`,
 /// `settings`) and `runs` (`run_id`, `configuration`, `seed`, `state` with `reason` or

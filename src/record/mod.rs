@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod checkpoint;
 pub mod claims;
 pub mod crash_point;
+pub mod disk;
 pub mod error;
 pub mod journal;
 pub mod layout;

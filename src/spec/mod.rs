@@ -8,6 +8,7 @@ pub mod architecture;
 pub mod augmentation;
 pub mod augmentation_fit;
 pub mod batch_norm;
+pub mod budget;
 pub mod catalogue;
 pub mod claim;
 pub mod condition;

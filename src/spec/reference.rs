@@ -158,8 +158,11 @@ fn range(schema: &Json) -> String {
     let what = match schema["type"].as_str().unwrap_or_default() {
         "integer" => "whole number",
         "boolean" => "true or false",
-        "string" if schema.get("examples").is_some() => {
-            "duration such as `\"90s\"`, `\"2h\"`, `\"1h30m\"`"
+        "string" if schema["title"].is_string() => {
+            let examples = schema["examples"].as_array().into_iter().flatten();
+            let examples: Vec<String> = examples.map(|text| format!("`{}`", toml(text))).collect();
+            let title = schema["title"].as_str().unwrap_or_default();
+            return format!("{title} such as {}", examples.join(", "));
         }
         "string" => "text",
         "object" => TABLE,

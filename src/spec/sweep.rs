@@ -1,5 +1,6 @@
 //! [`SweepSpec`]: a whole sweep file, read and valid.
 
+use super::budget::Budget;
 use super::claim::Claim;
 use super::condition::Condition;
 use super::config::{Key, RunConfig, Setting};
@@ -37,6 +38,8 @@ pub struct SweepSpec {
     pub metric: Metric,
     /// `[run]`.
     pub run: RunPolicy,
+    /// `[budget]`.
+    pub budget: Budget,
     /// `[slurm]`.
     pub slurm: SlurmSection,
     /// `[[claim]]`: what the sweep is to show, in the order written.

@@ -86,6 +86,52 @@ fn a_plan_as_json_names_every_run() {
 }
 
 #[test]
+fn what_would_cost_more_than_it_may_is_refused_before_anything_starts() {
+    let sandbox = Sandbox::new(TINY);
+    for budget in ["budget.wall=1ms", "budget.disk=10kB"] {
+        let refused = sandbox.sweep(&[budget]).expect_code(2).expect_stderr("[budget] allows");
+        refused.expect_stderr("on the command line").expect_no_panic();
+        let planned = sandbox.run(&["plan", "sweep.toml", budget]).expect_code(0);
+        planned.expect_stderr("`gridlane sweep` refuses it").expect_stdout("disk: about");
+    }
+    assert!(!sandbox.path("runs").exists());
+    sandbox.sweep(&["budget.wall=1h", "budget.disk=1GB"]).expect_code(0);
+    // What is done costs nothing more.
+    sandbox.sweep(&["budget.wall=1ms", "budget.disk=1B"]).expect_code(4);
+}
+
+#[test]
+fn the_disk_forecast_is_what_the_runs_leave() {
+    let sandbox = Sandbox::new(TINY);
+    let wide = ["model=mlp", "repeats.seeds=1", "optimizer=sgd,adam"];
+    let arguments = [&["plan", "sweep.toml", "--json"], &wide[..]].concat();
+    let plan = sandbox.run(&arguments).expect_code(0).stdout();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let forecast = plan["forecast"]["disk_bytes"].as_u64().unwrap();
+    sandbox.sweep(&wide).expect_code(0);
+    let mut left = 0;
+    for run in sandbox.run_folders("tiny") {
+        for file in std::fs::read_dir(run.join("checkpoint")).unwrap() {
+            left += file.unwrap().metadata().unwrap().len();
+        }
+    }
+    // Two more checkpoints while runs go on, of the larger kind, and the rest of the record.
+    assert!(left < forecast && forecast < 2 * left, "{left} {forecast}");
+}
+
+#[test]
+fn the_doctor_says_what_there_is_and_what_is_in_the_way() {
+    let sandbox = Sandbox::new(TINY);
+    let doctor = |arguments: &[&str]| sandbox.run(&[&["doctor"], arguments].concat());
+    let healthy = doctor(&[]).expect_code(0).expect_no_panic().expect_stdout("locks hold");
+    healthy.expect_stdout("nothing is in the way").expect_stdout("leased: none");
+    let left = std::fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("doctor")));
+    let bad = doctor(&["--runs", "/proc/1/runs"]).expect_code(1).expect_no_panic();
+    bad.expect_stdout("problem  record").expect_stdout("1 problem");
+}
+
+#[test]
 fn an_override_makes_an_axis() {
     let sandbox = Sandbox::new(TINY);
     sandbox.sweep(&["epochs=1", "repeats.seeds=1", "batch_size=8,16"]).expect_code(0);
@@ -206,7 +252,8 @@ fn a_benchmark_of_augmentation_prints_the_figures_that_scripts_read() {
 #[test]
 fn help_is_as_documented() {
     let sandbox = Sandbox::new(TINY);
-    for command in ["sweep", "plan", "model", "leaderboard", "compare", "export", "data"] {
+    for command in ["sweep", "plan", "model", "leaderboard", "compare", "export", "data", "doctor"]
+    {
         let help = sandbox.run(&[command, "--help"]).expect_code(0).stdout();
         insta::assert_snapshot!(format!("help_{command}"), help);
     }

@@ -118,6 +118,28 @@ fn a_sweep_over_gpus_trains_alike_and_says_where_the_time_goes() {
 }
 
 #[test]
+fn the_doctor_names_the_libraries_of_gpus_and_what_is_missing() {
+    let Some(libraries) = libraries() else { return };
+    let sandbox = Sandbox::new(TINY);
+    let mut doctor = sandbox.command(&["doctor"]);
+    doctor.env("GRIDLANE_CUDA_LIBS", &libraries).env("PYTHON", "false");
+    let found = Ran(doctor.output().unwrap()).expect_code(0).expect_no_panic();
+    let found = found.expect_stdout("with kernels for GPUs").stdout();
+    for name in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13", "libnccl.so.2"] {
+        let file = libraries.join(name).display().to_string();
+        assert!(found.contains(&file), "no {file} in:\n{found}");
+    }
+    doctor.env("GRIDLANE_CUDA_LIBS", sandbox.path(""));
+    let missing = Ran(doctor.output().unwrap()).expect_code(0).stdout();
+    let nccl = missing.lines().find(|line| line.contains("NCCL")).unwrap();
+    let place = format!(
+        "looked for libnccl.so.2 or libnccl.so where the system looks and in {}",
+        sandbox.path("").display()
+    );
+    assert!(nccl.starts_with("ok") || nccl.contains(&place), "{missing}");
+}
+
+#[test]
 fn lanes_on_two_gpus_are_each_what_they_are_alone_also_after_a_kill() {
     let Some(libraries) = libraries() else { return };
     let text = TINY.replace("epochs = 3", "epochs = 3\ndevices = 2\nbatch_norm = true")

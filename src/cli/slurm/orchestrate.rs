@@ -59,12 +59,12 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
             help: "say what each job has with --gpus, --cpus and --mem".to_owned(),
         });
     }
-    let (session, _) = open(args)?;
+    let (session, options) = open(args)?;
     if args.dry_run {
         print_plan(&session)?;
         return Ok(ExitCode::Ok);
     }
-    session.placing.refuse_what_cannot_start()?;
+    session.refuse_what_cannot_be_done(options.pilots.unwrap_or(PILOTS))?;
     let folder = session.folder.path();
     fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
     let _lock = Lock::take(&session.folder.lock())?;

@@ -11,7 +11,7 @@ mod nvml;
 use std::path::Path;
 
 pub use file::InventoryError;
-pub use nvml::LIBRARY;
+pub use nvml::{LIBRARY, why_no_gpu};
 
 use super::error::DispatchError;
 use super::occupancy::{Host, Kind, Slot};

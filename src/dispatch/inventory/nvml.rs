@@ -10,6 +10,9 @@ use super::{Gpu, GpuProcess};
 /// The library that is looked for.
 pub const LIBRARY: &str = "libnvidia-ml.so.1";
 
+/// The variable of CUDA that chooses among GPUs.
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
 /// The GPUs that programs can see, and what is wrong with their driver.
 pub(super) fn gpus() -> (Vec<Gpu>, Option<String>) {
     let nvml = match open() {
@@ -19,8 +22,18 @@ pub(super) fn gpus() -> (Vec<Gpu>, Option<String>) {
         Err(error) => return (Vec::new(), Some(broken(&error))),
     };
     match all(&nvml) {
-        Ok(all) => (visible(all, std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref()), None),
+        Ok(all) => (visible(all, std::env::var(VISIBLE).ok().as_deref()), None),
         Err(error) => (Vec::new(), Some(broken(&error))),
+    }
+}
+
+/// Why programs see no GPU, where they see none and the driver has nothing to say.
+pub fn why_no_gpu() -> String {
+    let known = open().and_then(|nvml| nvml.device_count());
+    match (known, std::env::var(VISIBLE)) {
+        (Err(_), _) => format!("{LIBRARY}, which NVIDIA's driver brings, is not there"),
+        (Ok(1..), Ok(variable)) => format!("{VISIBLE}={variable} names none that the driver knows"),
+        (Ok(_), _) => "the driver knows none".to_owned(),
     }
 }
 

@@ -40,6 +40,18 @@ impl Slurm {
         Self { patience }
     }
 
+    /// What Slurm calls itself: `slurm 23.11.4`.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer.
+    pub fn version(&self) -> Result<String, SlurmError> {
+        match call("sbatch", &["--version".to_owned()], self.patience)? {
+            Answer::Good(text) => Ok(text.trim().to_owned()),
+            Answer::Bad(text) => Err(SlurmError::of_failed("sbatch", &text)),
+            Answer::None => Err(SlurmError::silent("sbatch", self.patience)),
+        }
+    }
+
     /// Submits `tasks` jobs under one name. Gives the number of the array, where there is one in the answer.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! has one reader and one set of error texts wherever it was written.
 
 mod axis;
+mod budget;
 mod claim;
 mod document;
 pub(crate) mod filter;

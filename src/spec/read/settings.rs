@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::budget;
 use super::mode::Modes;
 use super::quantity;
 use super::short::SIZES;
@@ -160,6 +161,11 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "budget",
+        doc: "What the sweep may cost. Its forecast is held against it before anything starts: what would take more is refused, with what it would take. None of it is part of a run's identity.",
+        fields: budget::FIELDS,
+    },
+    Section {
         name: "slurm",
         doc: "What each job asks a Slurm cluster for, with `gridlane sweep FILE --slurm`; the same options on the command line come before these. None of it is part of a run's identity. See `docs/reference/slurm.md`.",
         fields: slurm::FIELDS,
@@ -291,8 +297,8 @@ fn names<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
     words.iter().map(|(name, _)| *name).collect()
 }
 
-fn duration_schema() -> Json {
-    json!({ "type": "string", "pattern": "^\\s*([0-9]*\\.?[0-9]+\\s*(ms|s|m|h|d)\\s*)+$", "examples": ["10s", "2h", "1h30m"] })
+pub(super) fn duration_schema() -> Json {
+    json!({ "title": "duration", "type": "string", "pattern": "^\\s*([0-9]*\\.?[0-9]+\\s*(ms|s|m|h|d)\\s*)+$", "examples": ["90s", "2h", "1h30m"] })
 }
 
 /// The schema of a table of settings.
@@ -395,7 +401,7 @@ impl<'a> Settings<'a> {
         read.unwrap_or(default)
     }
 
-    fn duration(&self, name: &str, diagnostics: &mut Diagnostics) -> Option<Duration> {
+    pub(super) fn duration(&self, name: &str, diagnostics: &mut Diagnostics) -> Option<Duration> {
         let node = self.get(name)?;
         let read = match &node.raw {
             Raw::Text(text) => parse_duration(text),

@@ -9,7 +9,7 @@ use super::mode::Modes;
 use super::rules::{self, Written};
 use super::settings::{self, Settings};
 use super::short::Size;
-use super::{document, layer, overrides, short, slurm, text};
+use super::{budget, document, layer, overrides, short, slurm, text};
 use crate::ids::SweepName;
 use crate::spec::claim::Claim;
 use crate::spec::condition::Condition;
@@ -153,6 +153,7 @@ impl<'a> Reader<'a> {
         let metric = get("metric").map(|(_, node)| node);
         let metric = settings::metric(metric, modes, self.diagnostics);
         let run = settings::run(get("run").map(|(_, node)| node), self.diagnostics);
+        let budget = budget::budget(get("budget").map(|(_, node)| node), self.diagnostics);
         let slurm = slurm::slurm(get("slurm").map(|(_, node)| node), self.diagnostics);
         let target = metric.as_ref().is_some_and(|metric| metric.target.is_some());
         let claims = self.tables(get("claim"));
@@ -179,6 +180,7 @@ impl<'a> Reader<'a> {
             seeds,
             metric: metric?,
             run,
+            budget,
             slurm,
             claims: claims.into_iter().map(|(claim, _)| claim).collect(),
         })

@@ -50,6 +50,20 @@ pub fn shares_gpus() -> bool {
     std::env::var_os(SHARE_GPUS).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
+/// Every library that a run on a GPU may want, with the file that it is opened as, or why it cannot
+/// be; none where the program has no code for GPUs.
+#[cfg(feature = "cuda")]
+pub fn libraries() -> Vec<(&'static str, Result<String, DeviceError>)> {
+    cuda::survey()
+}
+
+/// Every library that a run on a GPU may want: none, since the program was built without the feature
+/// `cuda`.
+#[cfg(not(feature = "cuda"))]
+pub fn libraries() -> Vec<(&'static str, Result<String, DeviceError>)> {
+    Vec::new()
+}
+
 /// Where a run computes.
 #[derive(Debug, Clone, Default)]
 pub enum Device {

@@ -39,11 +39,36 @@ pub fn open_cudnn() -> Result<bool, DeviceError> {
     }
 }
 
+/// Every library that a run may want, with the file that it is opened as, or why it cannot be.
+pub fn survey() -> Vec<(&'static str, Result<String, DeviceError>)> {
+    let all = [
+        &libraries::DRIVER,
+        &libraries::CUBLAS_LT,
+        &libraries::CUBLAS,
+        &libraries::CUDNN,
+        &libraries::NCCL,
+    ];
+    let places = Places::of_this_machine();
+    let look = |library: &'static Library| {
+        let file = opened(library, places).map(|(opened, file)| {
+            std::mem::forget(opened);
+            file
+        });
+        (library.what, file)
+    };
+    all.into_iter().map(look).collect()
+}
+
 /// Opens a library; it is closed again when what is returned goes.
 ///
 /// # Errors
 /// As [`open_all`].
 pub fn open(library: &Library, places: &Places) -> Result<Opened, DeviceError> {
+    opened(library, places).map(|(opened, _)| opened)
+}
+
+/// The same with the file, or the name under which the system's loader found it.
+fn opened(library: &Library, places: &Places) -> Result<(Opened, String), DeviceError> {
     let (opened, file) = libraries::find(library, places, |path: &Path| {
         // SAFETY: these are NVIDIA's libraries, or what the user has named instead; their
         // initialisers ask nothing of whoever opens them.
@@ -58,5 +83,5 @@ pub fn open(library: &Library, places: &Places) -> Result<Opened, DeviceError> {
             return Err(DeviceError::Unloadable { file, reason });
         }
     }
-    Ok(opened)
+    Ok((opened, file))
 }

@@ -16,4 +16,5 @@ mod open;
 mod products;
 mod stream;
 
+pub use library::survey;
 pub use open::open;
