@@ -25,6 +25,7 @@ mod sweep;
 mod terminal;
 mod weights;
 mod worker;
+mod works;
 
 use std::io::IsTerminal;
 

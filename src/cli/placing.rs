@@ -1,22 +1,12 @@
-//! Which runs go where: the machine, what each run asks of it, and what that will come to.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! Which runs go where: the machine, and what each run asks of it.
 
 use super::args::FileArgs;
 use super::error::CliError;
-use super::session::Session;
 use crate::dispatch::DispatchError;
 use crate::dispatch::inventory::{HAS_GPU_KERNELS, Inventory, LIBRARY};
 use crate::dispatch::occupancy::{Host, Kind};
-use crate::dispatch::outlook::makespan;
-use crate::dispatch::work::Work;
-use crate::plan::lanes::{Hardware, fuse};
-use crate::plan::{
-    Basis, Expectations, Forecast, Group, Plan, Requirement, Requirements, Run, RunState,
-    disk_needed,
-};
-use crate::record::disk;
+use crate::plan::lanes::Hardware;
+use crate::plan::{Plan, Requirement, Requirements};
 use crate::spec::device::Device;
 use crate::spec::{Key, SweepSpec};
 
@@ -26,7 +16,8 @@ pub struct Placing {
     pub inventory: Inventory,
     /// The same as placement sees it.
     pub host: Host,
-    requirements: Requirements,
+    /// What each configuration takes.
+    pub requirements: Requirements,
     skips: Skips,
     threads: u32,
 }
@@ -70,7 +61,7 @@ impl Placing {
     }
 
     /// On what a run trains.
-    fn kind(&self, requirement: &Requirement) -> Kind {
+    pub fn kind(&self, requirement: &Requirement) -> Kind {
         match requirement.device {
             Device::Cpu => Kind::Core,
             Device::Cuda => Kind::Gpu,
@@ -80,7 +71,7 @@ impl Placing {
     }
 
     /// What groups of lanes find on devices of a kind.
-    fn hardware(&self, kind: Kind) -> Hardware {
+    pub fn hardware(&self, kind: Kind) -> Hardware {
         let slots = || self.host.slots.iter().filter(|slot| slot.kind == kind);
         let gpu_memory = match kind {
             Kind::Gpu => slots().map(|slot| slot.memory).min(),
@@ -93,7 +84,7 @@ impl Placing {
     ///
     /// # Errors
     /// When runs would be sent to GPUs that are not there.
-    fn refuse_what_cannot_start(&self) -> Result<(), CliError> {
+    pub fn refuse_what_cannot_start(&self) -> Result<(), CliError> {
         let gpu = |requirement: &Requirement| {
             self.kind(requirement) == Kind::Gpu && self.skips.reason(requirement).is_none()
         };
@@ -178,110 +169,6 @@ impl Skips {
     fn reason(&self, requirement: &Requirement) -> Option<String> {
         self.why.filter(|_| requirement.device == Device::Cuda).map(str::to_owned)
     }
-}
-
-/// Runs without a result, in the order of the plan.
-pub struct Works {
-    /// Each with what it needs.
-    pub list: Vec<Work>,
-    bases: BTreeMap<Basis, usize>,
-    expected_s: BTreeMap<usize, f64>,
-}
-
-impl Session {
-    /// Runs without a result, each with what it needs.
-    pub fn works(&self) -> Works {
-        let Self { plan, placing, .. } = self;
-        let on_gpu = |requirement: &Requirement| placing.kind(requirement) == Kind::Gpu;
-        let expectations = Expectations::new(plan, &placing.requirements, &self.sweeps, &on_gpu);
-        let peaks = peaks(plan);
-        let mut works =
-            Works { list: Vec::new(), bases: BTreeMap::new(), expected_s: BTreeMap::new() };
-        let mut singles: BTreeMap<Kind, Vec<Group>> = BTreeMap::new();
-        let is_left = |run: &Run| !matches!(run.state, RunState::Done | RunState::Skipped { .. });
-        let missing = plan.runs.iter().enumerate().filter(|(_, run)| is_left(run));
-        for (place, run) in missing {
-            let expected = expectations.of(run);
-            *works.bases.entry(expected.basis).or_default() += 1;
-            works.expected_s.insert(place, expected.seconds);
-            let requirement = placing.requirements.get(run.configuration);
-            let kind = placing.kind(requirement);
-            // Measured is better than forecast; what is recorded is memory of the host.
-            let peak = peaks.get(&run.configuration).filter(|_| kind == Kind::Core);
-            let forecast = match kind {
-                Kind::Core => requirement.memory,
-                Kind::Gpu => requirement.gpu_memory,
-            };
-            let group = Group {
-                runs: vec![place],
-                devices: requirement.devices,
-                memory: peak.copied().unwrap_or(forecast),
-                exclusive: requirement.exclusive,
-                expected: Duration::try_from_secs_f64(expected.seconds).ok(),
-            };
-            if requirement.exclusive {
-                works.list.push(Work { group, kind });
-            } else {
-                singles.entry(kind).or_default().push(group);
-            }
-        }
-        for (kind, singles) in singles {
-            let groups = fuse(plan, singles, self.lanes, placing.hardware(kind));
-            works.list.extend(groups.into_iter().map(|group| Work { group, kind }));
-        }
-        works.list.sort_by_key(|work| work.group.runs[0]);
-        works
-    }
-
-    /// What they will come to on a machine that is free.
-    pub fn forecast(&self) -> Forecast {
-        let Self { plan, placing, .. } = self;
-        let Works { list, bases, expected_s } = self.works();
-        let longest = list.iter().filter_map(|work| work.group.expected).max();
-        let used = |kind: &Kind| list.iter().any(|work| work.kind == *kind);
-        let used = [Kind::Gpu, Kind::Core].into_iter().filter(used);
-        let slots: Vec<String> = used.map(|kind| placing.inventory.slots_in_words(kind)).collect();
-        Forecast {
-            slots: slots.join(", "),
-            at_once: placing.at_once(),
-            runs: expected_s.len(),
-            groups: list.len(),
-            total: makespan(&list, &placing.host, &self.spec.run),
-            longest: longest.unwrap_or_default(),
-            bases,
-            finished: plan.finished.len(),
-            expected_s,
-            disk_needed: disk_needed(
-                plan,
-                &placing.requirements,
-                self.spec.run.checkpoint,
-                placing.at_once(),
-            ),
-            disk_free: disk::free(self.folder.path()),
-        }
-    }
-
-    /// Refuses what cannot start, or would cost more than it may; `machines` share the work.
-    ///
-    /// # Errors
-    /// When runs would be sent to GPUs that are not there, or the forecast exceeds the budget or the
-    /// disk.
-    pub fn refuse_what_cannot_be_done(&self, machines: u32) -> Result<(), CliError> {
-        self.placing.refuse_what_cannot_start()?;
-        let excess = self.forecast().excess(&self.spec.budget, machines);
-        excess.map_or(Ok(()), |excess| Err(excess.into()))
-    }
-}
-
-/// The largest memory that finished runs of a configuration took.
-fn peaks(plan: &Plan) -> BTreeMap<usize, u64> {
-    let mut peaks: BTreeMap<usize, u64> = BTreeMap::new();
-    for finished in &plan.finished {
-        let Some(peak) = finished.peak_memory else { continue };
-        let known = peaks.entry(plan.runs[finished.run].configuration).or_default();
-        *known = peak.max(*known);
-    }
-    peaks
 }
 
 /// Can the machine train it?
