@@ -220,6 +220,20 @@ fn lanes_that_are_stopped_after_every_step_come_to_the_same_bits_in_whatever_gro
 }
 
 #[test]
+fn a_run_that_is_stopped_early_keeps_its_weights_between_checkpoints_too() {
+    let change = changes().pop().unwrap();
+    let runs = Runs::new(&[change]);
+    let path = runs.folder(0).run();
+    let mut record: RunRecord = atomic::read_json(&path, RECORD_FORMAT).unwrap().unwrap();
+    record.checkpoint_every_epochs = 50;
+    atomic::replace_json(&path, &record, Durability::Derived).unwrap();
+    assert_eq!(runs.work(&[0], false).unwrap(), WorkerExit::Done);
+    let [(name, digest)] = &runs.outcome(0).files[..] else { panic!("{:?}", runs.outcome(0)) };
+    assert_eq!(name, "step-000000006.safetensors", "two epochs of three steps");
+    assert_eq!(*digest, alone().outcome(5).files[0].1);
+}
+
+#[test]
 fn lanes_that_are_behind_catch_up_and_join() {
     let alone = alone();
     // At the start, in the middle of an epoch, at its last step, in the next one.
