@@ -9,6 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
+use serde::de::IgnoredAny;
+
 use super::build::{Plan, Run};
 use super::requirement::{Requirement, Requirements};
 use super::status::{Read, RunState, read};
@@ -73,9 +75,15 @@ struct Pace {
 }
 
 impl Pace {
-    fn note(&mut self, on_gpu: bool, requirement: &Requirement, wall_s: f64) {
+    /// Takes note of a run that took `wall_s` for so many epochs.
+    fn note(&mut self, on_gpu: bool, requirement: &Requirement, epochs: u32, wall_s: f64) {
         let kind = usize::from(on_gpu);
-        self.multiply_adds[kind] += requirement.multiply_adds;
+        // One that was stopped early had a part of its arithmetic; one that is timed has no epochs.
+        let part = match epochs {
+            0 => 1.0,
+            _ => f64::from(epochs) / f64::from(requirement.epochs.max(epochs)),
+        };
+        self.multiply_adds[kind] += requirement.multiply_adds * part;
         let training_s = (wall_s - START_S).max(LEAST_PART * wall_s);
         self.seconds[kind] += training_s * f64::from(requirement.devices);
     }
@@ -115,7 +123,7 @@ impl<'a> Expectations<'a> {
             *sum += finished.wall_s;
             *count += 1;
             let requirement = requirements.get(configuration);
-            this_sweep.note(on_gpu(requirement), requirement, finished.wall_s);
+            this_sweep.note(on_gpu(requirement), requirement, finished.epochs, finished.wall_s);
         }
         let other_sweeps = match plan.finished.is_empty() {
             true => pace_of_others(sweeps, plan.name.as_str(), on_gpu),
@@ -173,11 +181,11 @@ fn pace_of_others(sweeps: &Path, own: &str, on_gpu: &dyn Fn(&Requirement) -> boo
             entry.file_name().to_str().is_some_and(|name| name.parse::<RunId>().is_ok())
         });
         for run in runs.take(FOLDERS) {
-            let Some((requirement, wall_s)) = finished(&RunFolder::at(&run.path())) else {
+            let Some((requirement, epochs, wall_s)) = finished(&RunFolder::at(&run.path())) else {
                 continue;
             };
             if wall_s >= TELLING_S {
-                pace.note(on_gpu(&requirement), &requirement, wall_s);
+                pace.note(on_gpu(&requirement), &requirement, epochs, wall_s);
             }
         }
     }
@@ -190,10 +198,14 @@ struct Timing {
     status: RunStatus,
     #[serde(default)]
     wall_s: Option<f64>,
+    /// Counted and not read.
+    #[serde(default)]
+    epochs: Vec<IgnoredAny>,
 }
 
-fn finished(folder: &RunFolder) -> Option<(Requirement, f64)> {
-    let Ok(Read::Good(Timing { status: RunStatus::Finished, wall_s: Some(wall_s) })) =
+/// What a finished run took: by its configuration, in epochs and in seconds.
+fn finished(folder: &RunFolder) -> Option<(Requirement, u32, f64)> {
+    let Ok(Read::Good(Timing { status: RunStatus::Finished, wall_s: Some(wall_s), epochs })) =
         read(&folder.result())
     else {
         return None;
@@ -201,7 +213,8 @@ fn finished(folder: &RunFolder) -> Option<(Requirement, f64)> {
     let Ok(Read::Good(record)) = read::<RunRecord>(&folder.run()) else { return None };
     let config = serde_json::Value::Object(record.config.into_iter().collect());
     let config = RunConfig::from_canonical(&config).ok()?;
-    Some((Requirement::of(&config).ok()?, wall_s))
+    let epochs = u32::try_from(epochs.len()).unwrap_or(u32::MAX);
+    Some((Requirement::of(&config).ok()?, epochs, wall_s))
 }
 
 #[cfg(test)]
@@ -255,6 +268,21 @@ mod tests {
         assert_eq!(bases, [This, Same, This, This, This, Same, This, This]);
         assert_eq!((found[0].0, found[5].0), (30.0, 30.0));
         assert!((found[2].0 - 60.0).abs() < 0.3, "{found:?}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_early_says_what_its_epochs_took() {
+        let temporary = tempfile::tempdir().unwrap();
+        let spec = grid(&["epochs=8", "lr=0.1 0.01"]);
+        let folder = SweepFolder::new(temporary.path(), &spec.name);
+        let early = result(planned(&spec, None).runs[0].id, RunStatus::Finished, 30.0);
+        finish(&folder, &early);
+        let mut with_epochs = serde_json::to_value(&early).unwrap();
+        with_epochs["epochs"] = serde_json::json!([1, 2]);
+        fs::write(folder.run(early.run_id).result(), with_epochs.to_string()).unwrap();
+        let found = expected(&spec, temporary.path());
+        assert_eq!(found[0], (30.0, Basis::SameConfiguration));
+        assert!((found[1].0 - 120.0).abs() < 1.0, "two of eight epochs: {found:?}");
     }
 
     #[test]

@@ -260,7 +260,7 @@ mod tests {
             "optimizer": "adam", "lr": 0.1, "schedule": "cosine",
             "warmup_epochs": 0.5, "weight_decay": 0.1, "weight_decay_on": "weights",
             "clip_norm": 1.0, "label_smoothing": 0.1, "batch_size": 64, "epochs": 5, "devices": 2,
-            "sync_batch_norm": true, "lr_scaling": "linear", "device": "cpu", "precision": "bf16", "mode": "throughput",
+            "sync_batch_norm": true, "lr_scaling": "linear", "device": "cpu", "precision": "bf16", "mode": "throughput", "early_stopping": "validation",
             "measure": ["drift"], "seed": 1,
         });
         for key in Key::ALL {

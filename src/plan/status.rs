@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::PlanError;
 use crate::event::RunEvent;
@@ -74,6 +74,8 @@ pub struct Finished {
     /// Seconds from the start of its worker to its result; its share of them, where several runs were
     /// trained together.
     pub wall_s: f64,
+    /// Epochs that it had: fewer than planned, where it was stopped early.
+    pub epochs: u32,
     /// Largest resident memory of its worker in bytes, where it was recorded and its own.
     pub peak_memory: Option<u64>,
 }
@@ -126,8 +128,9 @@ pub(crate) fn compare(
         recorded.warnings.extend(judged.warnings);
         if let Some(seconds) = judged.wall_s {
             wall_s.push(seconds);
-            let peak_memory = judged.peak_memory;
-            recorded.finished.push(Finished { run: place, wall_s: seconds, peak_memory });
+            let Judged { epochs, peak_memory, .. } = judged;
+            let finished = Finished { run: place, wall_s: seconds, epochs, peak_memory };
+            recorded.finished.push(finished);
         }
     }
     recorded.strangers = found.into_iter().collect();
@@ -157,6 +160,8 @@ struct Judged {
     state: RunState,
     /// Duration, if the run finished.
     wall_s: Option<f64>,
+    /// Complete epochs of its result.
+    epochs: u32,
     peak_memory: Option<u64>,
     warnings: Vec<Warning>,
 }
@@ -174,6 +179,9 @@ struct ResultHead {
     peak_memory_bytes: Option<u64>,
     #[serde(default)]
     fused_lanes: Option<u32>,
+    /// Counted and not read.
+    #[serde(default)]
+    epochs: Vec<IgnoredAny>,
 }
 
 fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
@@ -195,7 +203,7 @@ fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
     };
     let Some(result) = result else {
         let state = unfinished(id, folder, &mut warnings)?;
-        return Ok(Judged { state, wall_s: None, peak_memory: None, warnings });
+        return Ok(Judged { state, wall_s: None, epochs: 0, peak_memory: None, warnings });
     };
     // A diverged run stops early: its duration forecasts nothing.
     let wall_s = result.wall_s.filter(|_| result.status == RunStatus::Finished);
@@ -203,12 +211,13 @@ fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
     let lanes = result.fused_lanes.unwrap_or(1).max(1);
     let wall_s = wall_s.map(|seconds| seconds / f64::from(lanes));
     let peak_memory = result.peak_memory_bytes.filter(|_| lanes == 1);
+    let epochs = u32::try_from(result.epochs.len()).unwrap_or(u32::MAX);
     let state = if result.status.is_final() {
         RunState::Done
     } else {
         RunState::Failed { reason: result.reason.unwrap_or_else(|| "no reason recorded".into()) }
     };
-    Ok(Judged { state, wall_s, peak_memory, warnings })
+    Ok(Judged { state, wall_s, epochs, peak_memory, warnings })
 }
 
 /// State of a run without a usable result.

@@ -14,6 +14,7 @@ use super::batch_norm::BatchNorm;
 use super::dataset::Dataset;
 use super::device::Device;
 use super::diagnostics::{Diagnostics, SpecError};
+use super::early_stopping::EarlyStopping;
 use super::evaluation::Views;
 use super::init::Init;
 use super::lr_scaling::LrScaling;
@@ -196,6 +197,8 @@ config_keys! {
     batch_size/BatchSize: u32 = 128, Interval::closed(1.0, 1_048_576.0);
     /// Passes over the training images.
     epochs/Epochs: u32 = 10, Interval::closed(1.0, 1_000_000.0);
+    /// Whether a run may end before its last epoch.
+    early_stopping/EarlyStopping: EarlyStopping = EarlyStopping::None, ();
     /// Is the run trained, or are its steps timed?
     mode/Mode: Mode = Mode::Train, ();
     /// Devices that train one run together, each on a part of every batch.

@@ -79,6 +79,7 @@ mod tests {
             "augmentation=\"basic\"",
             "optimizer=\"adam\"",
             "label_smoothing=0.1",
+            "early_stopping=\"validation\"",
         ] {
             assert_eq!(with(free), None, "{free}");
         }

@@ -19,6 +19,7 @@ pub mod dataset;
 pub mod dataset_fit;
 pub mod device;
 pub mod diagnostics;
+pub mod early_stopping;
 pub mod evaluation;
 pub mod folder;
 pub mod init;

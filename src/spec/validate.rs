@@ -9,6 +9,7 @@ use super::architecture::{smallest_side, walk};
 use super::augmentation_fit;
 use super::config::{Key, RunConfig};
 use super::dataset_fit;
+use super::early_stopping;
 use super::evaluation;
 use super::layers::{Entry, LayerWord, Probability};
 use super::mode;
@@ -47,6 +48,7 @@ pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     found.extend(network(config));
     found.extend(places(config));
     found.extend(nesterov(config));
+    found.extend(early_stopping::misfit(config));
     found.extend(evaluation::misfit(config));
     found.extend(augmentation_fit::misfit(config));
     found.extend(mode::misfit(config));

@@ -41,6 +41,7 @@ fn compare(found: &[History], expected: &[History]) {
         let causes = [found, expected].map(|history| history.divergence.clone());
         let noticed = causes.map(|cause| cause.map(|d| (d.step, d.epoch, d.noticed)));
         assert_eq!(noticed[0], noticed[1], "lane {lane}");
+        assert_eq!(found.stopped.is_some(), expected.stopped.is_some(), "lane {lane}");
         assert_eq!(found.measured.len(), expected.measured.len(), "lane {lane}");
     }
 }
@@ -250,6 +251,16 @@ fn a_lane_that_diverges_on_an_accelerator_ends_where_it_does_on_the_cpu() {
     };
     for device in devices() {
         for group in wild_groups(&base, 1e9) {
+            check_on(&device, &group, &data(40, [1, 8, 8]));
+        }
+    }
+}
+
+#[test]
+fn a_lane_that_is_stopped_early_on_an_accelerator_ends_where_it_does_on_the_cpu() {
+    let base = RunConfig { epochs: EPOCHS, dropout: 0.2, measure: everything(), ..mlp() };
+    for device in devices() {
+        for group in impatient_groups(&base) {
             check_on(&device, &group, &data(40, [1, 8, 8]));
         }
     }

@@ -122,6 +122,25 @@ impl Header {
                 });
             }
         }
+        let remembers = |progress: &LaneProgress| progress.stall.is_some();
+        let what = format!("memory of `early_stopping` of lane {lane}");
+        same(&what, remembers(&expected.progress), remembers(progress))?;
+        if let Some(stall) = progress
+            .stall
+            .filter(|stall| !stall.is_sound() || stall.epochs() > progress.epochs_done)
+        {
+            let expected = format!("a best value within {} epochs", progress.epochs_done);
+            let found = format!("{stall:?}");
+            return Err(TrainError::Checkpoint { what, expected, found });
+        }
+        if progress.stopped && (progress.stall.is_none() || progress.diverged.is_some()) {
+            return Err(TrainError::Checkpoint {
+                what: format!("end of lane {lane}"),
+                expected: "one of several".to_owned(),
+                found: "an early stop of a lane that is not to be stopped, or that broke down"
+                    .to_owned(),
+            });
+        }
         let most = self.training_images as u64;
         for sums in &progress.sums {
             if !sums.loss.is_finite() || sums.right > most {

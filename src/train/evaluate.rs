@@ -15,13 +15,16 @@ use super::trainer::Trainer;
 
 impl<T: Real> Trainer<T> {
     /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
-    /// A lane whose loss is not finite has diverged. Once after every epoch; again changes nothing.
+    /// A lane whose loss is not finite has diverged, one that early stopping ends stays as it is. Once after every epoch; again changes nothing.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
     pub fn validate(&mut self) -> Result<Vec<Option<Evaluation>>, TrainError> {
         let validations = self.evaluate(Part::Validation)?;
         self.progress.validated(&self.lanes, &validations);
+        if (0..self.lanes.len()).any(|lane| self.progress.early_stop(lane).is_some()) {
+            self.network.keep_alive(self.progress.living());
+        }
         for (lane, validation) in validations.iter().enumerate() {
             if validation.is_some_and(|validation| !validation.loss.is_finite()) {
                 let epoch = self.progress.epochs_done;
@@ -32,8 +35,8 @@ impl<T: Real> Trainer<T> {
     }
 
     /// Mean plain cross-entropy and accuracy of every lane on a part, with running statistics and no
-    /// dropout, over the views that its configuration says; `None` of a lane that diverged in a step
-    /// before the last.
+    /// dropout, over the views that its configuration says; `None` of a lane that ended in a step before
+    /// the last.
     ///
     /// # Errors
     /// When the part is empty, or the tensor library fails.

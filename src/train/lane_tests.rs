@@ -4,9 +4,11 @@
 use super::*;
 use crate::spec::augmentation::Augmentation;
 use crate::spec::batch_norm::Normalisation;
+use crate::spec::early_stopping::EarlyStopping;
 use crate::spec::init::Init;
 use crate::spec::measure::{Measurement, Measurements, StepFactors};
 use crate::spec::operation::Operation;
+use crate::spec::schedule::Watched;
 use crate::train::measure::LaneMeasured;
 use crate::train::weights::Weights;
 
@@ -25,6 +27,7 @@ struct History {
     measured: Vec<(u64, &'static str, LaneMeasured)>,
     test: Option<Evaluation>,
     divergence: Option<Divergence>,
+    stopped: Option<String>,
     file: Vec<u8>,
 }
 
@@ -70,6 +73,7 @@ fn histories_on(
                     history.validations.extend(validations[lane]);
                     note(history, lane, step, &measured);
                 }
+                test_stopped(&mut trainer, &mut all);
             }
             EpochEnd::Diverged => break,
             EpochEnd::Stopped => {
@@ -83,10 +87,23 @@ fn histories_on(
     let tests = trainer.evaluate(Part::Test).unwrap();
     for (lane, history) in all.iter_mut().enumerate() {
         history.divergence = trainer.divergence(lane).cloned();
-        history.test = tests[lane].filter(|_| history.divergence.is_none());
+        let last = tests[lane].filter(|_| history.divergence.is_none());
+        history.test = history.test.or(last);
         history.file = trainer.save(lane).unwrap();
     }
     all
+}
+
+/// Tests the lanes that early stopping has ended since: they stand where the others do now alone.
+fn test_stopped(trainer: &mut Trainer, all: &mut [History]) {
+    for (lane, history) in all.iter_mut().enumerate() {
+        let stopped = trainer.early_stop(lane).map(ToString::to_string);
+        if stopped.is_some() && history.stopped.is_none() {
+            history.stopped = stopped;
+            history.test = trainer.evaluate(Part::Test).unwrap()[lane];
+            assert!(history.test.is_some());
+        }
+    }
 }
 
 fn note(history: &mut History, lane: usize, step: u64, measured: &[Measured]) {
@@ -189,7 +206,7 @@ fn a_group_in_which_every_lane_has_another_rule_equals_each_alone() {
         threshold: 0.9,
         cooldown: 1,
         min_lr: 0.0,
-        metric: crate::spec::schedule::Watched::Loss,
+        metric: Watched::Loss,
     };
     let five = RunConfig { schedule: watching, ..one.clone() };
     check(&[one, two, three, four, five].map(|c| RunConfig { measure: everything(), ..c }), &data);
@@ -329,6 +346,74 @@ fn a_lane_that_diverges_ends_as_alone_and_the_others_go_on_as_alone() {
                 assert!(lane.steps.len() == 9 || diverged);
             }
         }
+    }
+}
+
+/// Groups in which one lane is stopped after its second epoch of three, and one after the first.
+fn impatient_groups(base: &RunConfig) -> Vec<Vec<RunConfig>> {
+    let stopping = |patience, metric, lane: &RunConfig| {
+        // Nothing improves by so much: the first epoch stays the best.
+        let early_stopping = EarlyStopping::Validation { patience, min_delta: 1e9, metric };
+        RunConfig { early_stopping, ..lane.clone() }
+    };
+    let [plain, normalised, other, seeded] = mixed(base);
+    let short = stopping(1, Watched::Loss, &normalised);
+    vec![
+        vec![plain.clone(), short.clone(), seeded],
+        vec![stopping(1, Watched::Accuracy, &plain), other.clone()],
+        vec![short, stopping(1, Watched::Loss, &other), plain, stopping(2, Watched::Loss, &other)],
+    ]
+}
+
+#[test]
+fn a_lane_that_is_stopped_early_ends_as_alone_and_the_others_go_on_as_alone() {
+    for (base, shape) in [(mlp(), [1, 8, 8]), (alexnet32(), [1, 12, 12])] {
+        let base = RunConfig { dropout: 0.2, epochs: EPOCHS, measure: everything(), ..base };
+        let data = data(40, shape);
+        for group in impatient_groups(&base) {
+            let alone = check(&group, &data);
+            for (config, lane) in group.iter().zip(&alone) {
+                let patience = match config.early_stopping {
+                    EarlyStopping::Validation { patience, .. } => patience,
+                    EarlyStopping::None => EPOCHS,
+                };
+                // Patience that is used up after the last epoch ends nothing.
+                let epochs = (patience + 1).min(EPOCHS);
+                assert_eq!(lane.epochs.len(), epochs as usize);
+                assert_eq!(lane.stopped.is_some(), epochs < EPOCHS, "{:?}", lane.stopped);
+                assert!(lane.test.is_some() && lane.divergence.is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_keeps_who_was_stopped_early_and_refuses_what_cannot_be() {
+    let data = data(40, [1, 8, 8]);
+    let group = impatient_groups(&RunConfig { epochs: EPOCHS, ..mlp() }).remove(1);
+    let mut trainer = Trainer::new(&group, Arc::clone(&data)).unwrap();
+    for _ in 0..2 {
+        trainer.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+        trainer.validate().unwrap();
+    }
+    let told = |trainer: &Trainer| [0, 1].map(|lane| trainer.early_stop(lane).copied());
+    assert!(matches!(told(&trainer), [Some(_), None]));
+    let saved = files(&trainer);
+    let mut restored = Trainer::new(&group, Arc::clone(&data)).unwrap();
+    restored.restore(&saved).unwrap();
+    assert_eq!(told(&restored), told(&trainer));
+    restored.train_epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(restored.save(0).unwrap() == saved[0], "it stays as it was");
+    let text = String::from_utf8_lossy(&saved[0]).into_owned();
+    for (there, instead) in
+        [(r#"\"best_epoch\":1"#, r#"\"best_epoch\":9"#), (r#"\"epochs\":2"#, r#"\"epochs\":3"#)]
+    {
+        assert!(text.contains(there), "{there}");
+        let place = saved[0].windows(there.len()).position(|at| at == there.as_bytes()).unwrap();
+        let mut other = saved.clone();
+        other[0].splice(place..place + there.len(), instead.bytes());
+        let error = restored.restore(&other).unwrap_err().to_string();
+        assert!(error.contains("memory of `early_stopping` of lane 0"), "{error}");
     }
 }
 

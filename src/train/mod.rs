@@ -15,6 +15,7 @@ mod crops;
 pub mod data;
 pub mod device;
 pub mod divergence;
+mod early_stop;
 pub mod error;
 mod evaluate;
 pub mod init;

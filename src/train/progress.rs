@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::same;
 use super::divergence::Divergence;
+use super::early_stop::Stall;
 use super::error::TrainError;
 use super::lane_set::LaneSet;
 use super::loss::BatchLoss;
 use super::report::Evaluation;
 use super::schedule::plateau::Plateau;
 use crate::spec::RunConfig;
+use crate::spec::early_stopping::EarlyStopping;
 use crate::spec::schedule::Schedule;
 
 /// Steps and epochs that a group has done, and what the epoch under way has come to so far.
@@ -20,7 +22,7 @@ pub struct Progress {
     /// Epochs complete.
     pub epochs_done: u32,
     lanes: Vec<LaneState>,
-    /// The lanes that have not diverged.
+    /// The lanes that have not ended.
     living: LaneSet,
 }
 
@@ -30,7 +32,30 @@ struct LaneState {
     sums: EpochSums,
     /// What `plateau` remembers, in a lane with that schedule.
     plateau: Option<Plateau>,
-    diverged: Option<Divergence>,
+    /// What early stopping remembers, in a lane that may be stopped.
+    stall: Option<Stall>,
+    end: Option<LaneEnd>,
+}
+
+/// How a lane ended before the others.
+#[derive(Debug, Clone, PartialEq)]
+enum LaneEnd {
+    Diverged(Divergence),
+    /// Stopped early, having come so far.
+    Stopped {
+        steps: u64,
+        epochs: u32,
+    },
+}
+
+impl LaneEnd {
+    /// Steps and epochs that the lane has done.
+    fn come(&self) -> (u64, u32) {
+        match self {
+            Self::Diverged(divergence) => (divergence.step, divergence.epochs_done()),
+            Self::Stopped { steps, epochs } => (*steps, *epochs),
+        }
+    }
 }
 
 /// Sums of one lane over the steps of an epoch.
@@ -56,9 +81,24 @@ pub struct LaneProgress {
     /// What `plateau` remembers: one, or none for other schedules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plateaus: Vec<Plateau>,
-    /// What ended it before the others, if anything did.
+    /// What early stopping remembers, where it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall: Option<Stall>,
+    /// What ended it before the others, if it broke down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<Divergence>,
+    /// Was it stopped early?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
+}
+
+impl LaneProgress {
+    /// How it ended before the others, if it did.
+    fn end(&self) -> Option<LaneEnd> {
+        let (steps, epochs) = (self.steps_done, self.epochs_done);
+        let stopped = self.stopped.then_some(LaneEnd::Stopped { steps, epochs });
+        self.diverged.clone().map(LaneEnd::Diverged).or(stopped)
+    }
 }
 
 impl Progress {
@@ -67,7 +107,8 @@ impl Progress {
         let lane = |config: &RunConfig| LaneState {
             sums: EpochSums::default(),
             plateau: matches!(config.schedule, Schedule::Plateau { .. }).then(Plateau::default),
-            diverged: None,
+            stall: (config.early_stopping != EarlyStopping::None).then(Stall::default),
+            end: None,
         };
         Self {
             steps_done: 0,
@@ -79,33 +120,35 @@ impl Progress {
 
     /// One lane's, to save.
     pub fn lane(&self, lane: usize) -> LaneProgress {
-        let LaneState { sums, plateau, diverged } = &self.lanes[lane];
-        let (steps_done, epochs_done) = match diverged {
-            Some(divergence) => (divergence.step, divergence.epochs_done()),
-            None => (self.steps_done, self.epochs_done),
-        };
+        let LaneState { sums, plateau, stall, end } = &self.lanes[lane];
+        let here = (self.steps_done, self.epochs_done);
+        let (steps_done, epochs_done) = end.as_ref().map_or(here, LaneEnd::come);
         LaneProgress {
             steps_done,
             epochs_done,
             sums: [*sums],
             plateaus: plateau.iter().copied().collect(),
-            diverged: diverged.clone(),
+            stall: *stall,
+            diverged: self.divergence(lane).cloned(),
+            stopped: matches!(end, Some(LaneEnd::Stopped { .. })),
         }
     }
 
     /// Of what was saved of every lane.
     ///
     /// # Errors
-    /// When those that live have not come equally far, or one that diverged came further.
+    /// When those that live have not come equally far, or one that ended came further.
     pub fn of_lanes(lanes: &[LaneProgress]) -> Result<Self, TrainError> {
         let come = |lane: &LaneProgress| (lane.steps_done, lane.epochs_done);
-        let living = lanes.iter().find(|lane| lane.diverged.is_none()).map(come);
-        // Where all have diverged, the group ended with the last of them.
+        let ends: Vec<Option<LaneEnd>> = lanes.iter().map(LaneProgress::end).collect();
+        let living = lanes.iter().zip(&ends).find(|(_, end)| end.is_none());
+        let living = living.map(|(lane, _)| come(lane));
+        // Where all have ended, the group ended with the last of them.
         let (steps_done, epochs_done) =
             living.or_else(|| lanes.iter().map(come).max()).unwrap_or_default();
         for (number, lane) in lanes.iter().enumerate() {
             let steps = format!("steps done of lane {number}");
-            if lane.diverged.is_none() {
+            if ends[number].is_none() {
                 same(&steps, steps_done, lane.steps_done)?;
                 same(&format!("epochs done of lane {number}"), epochs_done, lane.epochs_done)?;
             } else if come(lane) > (steps_done, epochs_done) {
@@ -114,36 +157,47 @@ impl Progress {
                 return Err(TrainError::Checkpoint { what: steps, expected, found });
             }
         }
-        let state = |lane: &LaneProgress| LaneState {
+        let living = ends.iter().map(Option::is_none).collect();
+        let state = |(lane, end): (&LaneProgress, Option<LaneEnd>)| LaneState {
             sums: lane.sums[0],
             plateau: lane.plateaus.first().copied(),
-            diverged: lane.diverged.clone(),
+            stall: lane.stall,
+            end,
         };
-        let living = lanes.iter().map(|lane| lane.diverged.is_none()).collect();
-        Ok(Self { steps_done, epochs_done, lanes: lanes.iter().map(state).collect(), living })
+        let lanes = lanes.iter().zip(ends).map(state).collect();
+        Ok(Self { steps_done, epochs_done, lanes, living })
     }
 
-    /// The lanes that have not diverged.
+    /// The lanes that have not ended.
     pub fn living(&self) -> &LaneSet {
         &self.living
     }
 
-    /// What ended a lane before the others.
+    /// What a lane broke down of, if it did.
     pub fn divergence(&self, lane: usize) -> Option<&Divergence> {
-        self.lanes[lane].diverged.as_ref()
+        match &self.lanes[lane].end {
+            Some(LaneEnd::Diverged(divergence)) => Some(divergence),
+            Some(LaneEnd::Stopped { .. }) | None => None,
+        }
     }
 
-    /// Ends a lane here; the first call counts.
+    /// What a lane that was stopped early had waited for.
+    pub fn early_stop(&self, lane: usize) -> Option<&Stall> {
+        let LaneState { stall, end, .. } = &self.lanes[lane];
+        stall.as_ref().filter(|_| matches!(end, Some(LaneEnd::Stopped { .. })))
+    }
+
+    /// Ends a lane that broke down here. A lane ends once.
     pub fn diverge(&mut self, lane: usize, divergence: Divergence) {
         self.living.remove(lane);
-        self.lanes[lane].diverged.get_or_insert(divergence);
+        self.lanes[lane].end.get_or_insert(LaneEnd::Diverged(divergence));
     }
 
-    /// The lanes that stand where the group does: those that live, and those that have diverged
-    /// since its last step.
+    /// The lanes that stand where the group does: those that live, and those that have ended since its
+    /// last step.
     pub fn abreast(&self) -> LaneSet {
         let here =
-            |lane: &LaneState| lane.diverged.as_ref().is_none_or(|d| d.step == self.steps_done);
+            |lane: &LaneState| lane.end.as_ref().is_none_or(|end| end.come().0 == self.steps_done);
         self.lanes.iter().map(here).collect()
     }
 
@@ -152,14 +206,25 @@ impl Progress {
         self.lanes[lane].plateau.as_ref().map_or(1.0, Plateau::factor)
     }
 
-    /// Takes in the validations after the last epoch, once: telling again changes nothing.
+    /// Takes in the validations after the last epoch, once: telling again changes nothing. Ends the
+    /// lanes that have waited long enough for a better one, unless that was their last epoch.
     pub fn validated(&mut self, lanes: &[RunConfig], validations: &[Option<Evaluation>]) {
-        let told = self.lanes.iter_mut().zip(lanes).zip(validations);
-        for ((state, config), validation) in told {
-            if let (Some(plateau), Some(validation)) = (&mut state.plateau, validation)
-                && plateau.epochs() < self.epochs_done
+        let (steps, epochs) = (self.steps_done, self.epochs_done);
+        let told = self.lanes.iter_mut().zip(lanes).zip(validations).enumerate();
+        for (lane, ((state, config), validation)) in told {
+            let Some(validation) = validation else { continue };
+            if let Some(plateau) =
+                state.plateau.as_mut().filter(|plateau| plateau.epochs() < epochs)
             {
                 plateau.observe(config, validation);
+            }
+            let rule = &config.early_stopping;
+            if let Some(stall) = state.stall.as_mut().filter(|stall| stall.epochs() < epochs) {
+                stall.observe(rule, validation);
+                if stall.is_over(rule) && epochs < config.epochs && validation.loss.is_finite() {
+                    self.living.remove(lane);
+                    state.end.get_or_insert(LaneEnd::Stopped { steps, epochs });
+                }
             }
         }
     }
@@ -178,7 +243,7 @@ impl Progress {
     pub fn complete_epoch(&mut self) -> Vec<Option<EpochSums>> {
         self.epochs_done += 1;
         let complete =
-            |lane: &mut LaneState| lane.diverged.is_none().then(|| std::mem::take(&mut lane.sums));
+            |lane: &mut LaneState| lane.end.is_none().then(|| std::mem::take(&mut lane.sums));
         self.lanes.iter_mut().map(complete).collect()
     }
 }

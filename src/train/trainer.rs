@@ -8,6 +8,7 @@ use super::batches::Batches;
 use super::data::{DataSplits, Images};
 use super::device::{Accelerator, Device};
 use super::divergence::{Divergence, Noticed, Origin};
+use super::early_stop::Stall;
 use super::error::TrainError;
 use super::kernel::Real;
 use super::lane_set::LaneSet;
@@ -201,9 +202,14 @@ impl<T: Real> Trainer<T> {
         self.nothing_ahead_of = step;
     }
 
-    /// What ended a lane before its last step, if anything did.
+    /// What a lane broke down of before its last step, if it did.
     pub fn divergence(&self, lane: usize) -> Option<&Divergence> {
         self.progress.divergence(lane)
+    }
+
+    /// What a lane that early stopping has ended waited for in vain.
+    pub fn early_stop(&self, lane: usize) -> Option<&Stall> {
+        self.progress.early_stop(lane)
     }
 
     /// Ends a lane before the next step.

@@ -113,7 +113,12 @@ impl Cohort {
         until: Option<Position>,
         stop: &AtomicBool,
     ) -> Result<Leg, WorkerError> {
+        // A checkpoint may be of a lane that had just been ended.
+        self.finish_stopped()?;
         while self.has_epochs_left() {
+            if !self.lanes.iter().any(Lane::is_open) {
+                return Ok(Leg::Over);
+            }
             let end = self.epoch(until, stop)?;
             let stopped = end == EpochEnd::Stopped;
             match end {
@@ -121,6 +126,7 @@ impl Cohort {
                 EpochEnd::Stopped | EpochEnd::Diverged => self.each(|_, lane, _| lane.flush())?,
             }
             self.finish_diverged()?;
+            self.finish_stopped()?;
             if !self.lanes.iter().any(Lane::is_open) {
                 return Ok(Leg::Over);
             }
@@ -247,7 +253,8 @@ impl Cohort {
             };
             lane.epoch(number, EpochFigures { record, measured: &measured })?;
             let due = stats.epoch.is_multiple_of(lane.record.checkpoint_every_epochs.max(1));
-            if (last || due) && trainer.divergence(number).is_none() {
+            let ends = last || trainer.early_stop(number).is_some();
+            if (ends || due) && trainer.divergence(number).is_none() {
                 lane.save(number, trainer)?;
             }
             Ok(())
@@ -261,6 +268,24 @@ impl Cohort {
             let Some(divergence) = trainer.divergence(number) else { return Ok(()) };
             let network = NetworkFigures::of(trainer, number, lanes, &site);
             lane.finish((RunStatus::Diverged, Some(divergence.to_string())), None, &network)
+        })
+    }
+
+    /// Tests, and writes the results of the lanes that early stopping has ended since.
+    fn finish_stopped(&mut self) -> Result<(), WorkerError> {
+        let Self { lanes, trainer, .. } = self;
+        let stopped =
+            |(number, lane): (usize, &Lane)| lane.is_open() && trainer.early_stop(number).is_some();
+        if !lanes.iter().enumerate().any(stopped) {
+            return Ok(());
+        }
+        self.gang.order(Order::Test)?;
+        let tests = self.trainer.evaluate(Part::Test)?;
+        let (lanes, site) = (self.lanes.len() as u32, self.site.clone());
+        self.each(|number, lane, trainer| {
+            let Some(stall) = trainer.early_stop(number) else { return Ok(()) };
+            let network = NetworkFigures::of(trainer, number, lanes, &site);
+            lane.finish((RunStatus::Finished, Some(stall.to_string())), tests[number], &network)
         })
     }
 

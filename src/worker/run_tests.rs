@@ -131,7 +131,7 @@ fn tensors(run: &RunFolder) -> Vec<(String, String)> {
 }
 
 /// Runs that may be one group: another seed, rate and rule, batch normalisation, one that diverges
-/// in the second epoch, one that diverges at once.
+/// in the second epoch, one that diverges at once, one that is stopped early after the second.
 fn changes() -> Vec<Value> {
     vec![
         json!({}),
@@ -139,6 +139,7 @@ fn changes() -> Vec<Value> {
         json!({ "batch_norm": true, "dropout": 0.0, "schedule": "cosine" }),
         json!({ "lr": 3000.0, "optimizer": { "kind": "sgd" } }),
         json!({ "lr": 1e30 }),
+        json!({ "seed": 5, "early_stopping": { "kind": "validation", "patience": 1, "min_delta": 1e9 } }),
     ]
 }
 
@@ -177,22 +178,28 @@ fn a_run_stopped_after_every_single_step_comes_to_the_same_bits() {
 #[test]
 fn lanes_leave_what_each_run_leaves_alone() {
     let (alone, together) = (alone(), Runs::new(&changes()));
-    assert_eq!(together.work(&[0, 1, 2, 3, 4], false).unwrap(), WorkerExit::Done);
-    let statuses: Vec<_> = (0..5).map(|run| alone.result(run).unwrap().status).collect();
+    assert_eq!(together.work(&[0, 1, 2, 3, 4, 5], false).unwrap(), WorkerExit::Done);
+    let statuses: Vec<_> = (0..6).map(|run| alone.result(run).unwrap().status).collect();
     use RunStatus::{Diverged, Finished};
-    assert_eq!(statuses, [Finished, Finished, Finished, Diverged, Diverged]);
+    assert_eq!(statuses, [Finished, Finished, Finished, Diverged, Diverged, Finished]);
     let epochs = |run: usize| alone.result(run).unwrap().epochs.len();
     assert!(epochs(4) < epochs(3), "one diverges later than the other");
+    let early = alone.result(5).unwrap();
+    assert_eq!((early.epochs.len(), epochs(0)), (2, 3));
+    let reason = early.reason.unwrap();
+    let expected = "stopped early after epoch 2: validation was best after epoch 1";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert!(early.test_loss.is_some());
     assert_same(&together, &alone);
     let fused = |runs: &Runs| runs.result(0).unwrap().fused_lanes;
-    assert_eq!((fused(&alone), fused(&together)), (Some(1), Some(5)));
+    assert_eq!((fused(&alone), fused(&together)), (Some(1), Some(6)));
 }
 
 #[test]
 fn lanes_that_are_stopped_after_every_step_come_to_the_same_bits_in_whatever_groups() {
     let (alone, broken) = (alone(), Runs::new(&changes()));
     let groups: [&[&[usize]]; 3] =
-        [&[&[0, 1, 2, 3, 4]], &[&[3, 1], &[0], &[2, 4]], &[&[4, 0], &[3, 2, 1]]];
+        [&[&[0, 1, 2, 3, 4, 5]], &[&[3, 1, 5], &[0], &[2, 4]], &[&[4, 0], &[5, 3, 2, 1]]];
     for round in 0..STEPS + 2 {
         for group in groups[round % 3] {
             let left: Vec<usize> =
@@ -213,6 +220,20 @@ fn lanes_that_are_stopped_after_every_step_come_to_the_same_bits_in_whatever_gro
 }
 
 #[test]
+fn a_run_that_is_stopped_early_keeps_its_weights_between_checkpoints_too() {
+    let change = changes().pop().unwrap();
+    let runs = Runs::new(&[change]);
+    let path = runs.folder(0).run();
+    let mut record: RunRecord = atomic::read_json(&path, RECORD_FORMAT).unwrap().unwrap();
+    record.checkpoint_every_epochs = 50;
+    atomic::replace_json(&path, &record, Durability::Derived).unwrap();
+    assert_eq!(runs.work(&[0], false).unwrap(), WorkerExit::Done);
+    let [(name, digest)] = &runs.outcome(0).files[..] else { panic!("{:?}", runs.outcome(0)) };
+    assert_eq!(name, "step-000000006.safetensors", "two epochs of three steps");
+    assert_eq!(*digest, alone().outcome(5).files[0].1);
+}
+
+#[test]
 fn lanes_that_are_behind_catch_up_and_join() {
     let alone = alone();
     // At the start, in the middle of an epoch, at its last step, in the next one.
@@ -223,7 +244,7 @@ fn lanes_that_are_behind_catch_up_and_join() {
                 assert_eq!(runs.work(&[run], true).unwrap(), WorkerExit::Interrupted);
             }
         }
-        assert_eq!(runs.work(&[0, 1, 2, 3, 4], false).unwrap(), WorkerExit::Done);
+        assert_eq!(runs.work(&[0, 1, 2, 3, 4, 5], false).unwrap(), WorkerExit::Done);
         assert_same(&runs, &alone);
         // All that lived to the end were together by then; those that diverged earlier were not.
         let fused = |run: usize| runs.result(run).unwrap().fused_lanes.unwrap();

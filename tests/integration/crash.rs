@@ -12,8 +12,8 @@ use crate::sandbox::{Sandbox, TINY, workers_of};
 /// More places than a tiny sweep has.
 const TOO_MANY: usize = 400;
 
-fn undisturbed() -> BTreeMap<String, Vec<u8>> {
-    let sandbox = Sandbox::new(TINY);
+fn undisturbed(sweep_file: &str) -> BTreeMap<String, Vec<u8>> {
+    let sandbox = Sandbox::new(sweep_file);
     sandbox.sweep(&[]).expect_code(0);
     sandbox.results("tiny")
 }
@@ -29,11 +29,12 @@ fn finished(sandbox: &Sandbox) -> BTreeMap<PathBuf, SystemTime> {
         .collect()
 }
 
-/// Kills `role` of a sweep with these arguments at every place in turn, until one gets through without
-/// reaching it.
-fn kill_at_every_place(role: &str, retries: u32, arguments: &[&str]) {
-    let expected = undisturbed();
-    let sweep_file = format!("{TINY}\n[run]\nretries = {{ count = {retries}, delay = \"0s\" }}\n");
+/// Kills `role` of a sweep of four runs with these arguments at every place in turn, until one gets
+/// through without reaching it.
+fn kill_at_every_place(sweep_file: &str, role: &str, retries: u32, arguments: &[&str]) {
+    let expected = undisturbed(sweep_file);
+    let sweep_file =
+        format!("{sweep_file}\n[run]\nretries = {{ count = {retries}, delay = \"0s\" }}\n");
     let mut kills = 0;
     for place in 1..TOO_MANY {
         let sandbox = Sandbox::new(&sweep_file);
@@ -80,15 +81,23 @@ fn litter(sandbox: &Sandbox) -> Vec<PathBuf> {
 
 #[test]
 fn a_worker_killed_at_any_place_goes_on_when_the_sweep_is_run_again() {
-    kill_at_every_place("worker", 0, &[]);
+    kill_at_every_place(TINY, "worker", 0, &[]);
 }
 
 #[test]
 fn a_dispatcher_killed_at_any_place_loses_and_repeats_nothing() {
-    kill_at_every_place("dispatcher", 1, &[]);
+    kill_at_every_place(TINY, "dispatcher", 1, &[]);
 }
 
 #[test]
 fn a_worker_of_lanes_killed_at_any_place_goes_on_lane_by_lane() {
-    kill_at_every_place("worker", 0, &["--lanes", "4"]);
+    kill_at_every_place(TINY, "worker", 0, &["--lanes", "4"]);
+}
+
+#[test]
+fn a_worker_of_lanes_some_of_which_stop_early_goes_on_lane_by_lane_too() {
+    let early =
+        "early_stopping = [\"none\", { kind = \"validation\", patience = 1, min_delta = 0.5 }]";
+    let sweep_file = TINY.replace("lr = [0.05, 0.2]", early);
+    kill_at_every_place(&sweep_file, "worker", 0, &["--lanes", "4"]);
 }

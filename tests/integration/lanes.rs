@@ -2,8 +2,8 @@
 
 use crate::sandbox::{Sandbox, TINY, read_csv};
 
-/// Twelve runs that may be lanes of one network, with and without batch normalisation, of two rules; some
-/// of them diverge in their first epoch.
+/// Runs that may be lanes of one network, with and without batch normalisation, of two rules; some of
+/// them diverge in their first epoch, some are stopped after their second of three.
 const MIXED: &str = r#"
 schema = 1
 name = "mixed"
@@ -19,6 +19,7 @@ measure = ["gradient_norm", "update_ratio"]
 batch_norm = [false, true]
 optimizer = ["sgd", "adam"]
 lr = [0.05, 1e30, 0.01]
+early_stopping = ["none", { kind = "validation", patience = 1, min_delta = 0.5 }]
 "#;
 
 #[test]
