@@ -3,6 +3,7 @@
 //! Asked once when a command begins; how much is free on a GPU is asked again when it is leased. A file
 //! (`--inventory FILE`) can stand for the machine, for plans of what is not there yet and for tests.
 
+mod control_groups;
 mod cores;
 mod file;
 mod memory;
