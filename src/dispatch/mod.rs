@@ -197,7 +197,7 @@ impl Dispatcher<'_> {
             jobs: self.orders.jobs,
         });
         loop {
-            if let Some(notice) = self.leasing.acquire(&mut self.machine) {
+            for notice in self.leasing.acquire(&mut self.machine) {
                 self.notice(&notice);
             }
             let acts = self.machine.tick(self.begun.elapsed());
