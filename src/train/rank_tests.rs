@@ -343,32 +343,49 @@ fn times_of_steps_are_told_of_several_ranks() {
     }
 }
 
-/// Gradients that are too large by a factor, as of a sum where a mean should be.
-struct Scaled<C>(C, f64);
+/// A link that spoils what goes over it, before it is summed and after.
+struct Spoilt<T> {
+    link: Box<dyn AllReduce<T>>,
+    before: fn(&mut [T]),
+    after: fn(&mut [T]),
+}
 
-impl<C: Communicator> Communicator for Scaled<C> {
+impl<T: Real> Communicator for Spoilt<T> {
     fn rank(&self) -> usize {
-        self.0.rank()
+        self.link.rank()
     }
 
     fn world_size(&self) -> usize {
-        self.0.world_size()
+        self.link.world_size()
     }
 
     fn barrier(&mut self) -> Result<(), ParallelError> {
-        self.0.barrier()
+        self.link.barrier()
     }
 }
 
-impl<T: Real> AllReduce<T> for Scaled<Box<dyn AllReduce<T>>> {
+impl<T: Real> AllReduce<T> for Spoilt<T> {
     fn all_reduce(&mut self, data: &mut [T]) -> Result<(), ParallelError> {
-        self.0.all_reduce(data)?;
-        data.iter_mut().for_each(|x| *x = T::of(x.wide() * self.1));
+        (self.before)(data);
+        self.link.all_reduce(data)?;
+        (self.after)(data);
         Ok(())
     }
 
     fn broadcast(&mut self, data: &mut [T]) -> Result<(), ParallelError> {
-        self.0.broadcast(data)
+        self.link.broadcast(data)
+    }
+}
+
+/// Spoils the gradients of some ranks.
+fn spoilt(
+    ranks: Range<usize>,
+    before: fn(&mut [f32]),
+    after: fn(&mut [f32]),
+) -> impl Fn(usize, Links<f32>) -> Links<f32> {
+    move |rank, (link, agreement)| match ranks.contains(&rank) {
+        true => (Box::new(Spoilt { link, before, after }), agreement),
+        false => (link, agreement),
     }
 }
 
@@ -400,19 +417,14 @@ fn errors(
     })
 }
 
+const RANK_1_DIFFERS: &str =
+    "after epoch 1, 1 of 2 ranks hold other parameters than rank 0: rank 1";
+
 #[test]
 fn a_sum_instead_of_a_mean_is_noticed_on_one_rank_by_the_digest_and_on_all_by_the_comparison() {
-    let scale = |ranks: Range<usize>| {
-        move |rank: usize, (gradients, agreement): Links<f32>| -> Links<f32> {
-            match ranks.contains(&rank) {
-                true => (Box::new(Scaled(gradients, 2.0)), agreement),
-                false => (gradients, agreement),
-            }
-        }
-    };
-    let found = errors(scale(1..2), |_| mlp());
-    let expected = "after epoch 1, 1 of 2 ranks hold other parameters than rank 0: rank 1";
-    assert_eq!(found, [expected; 2]);
+    let double = |data: &mut [f32]| data.iter_mut().for_each(|x| *x *= 2.0);
+    let scale = |ranks| spoilt(ranks, |_| {}, double);
+    assert_eq!(errors(scale(1..2), |_| mlp()), [RANK_1_DIFFERS; 2]);
     assert_eq!(errors(scale(0..2), |_| mlp()), [""; 2], "ranks that are wrong alike agree");
     let images = data(32, [1, 8, 8]);
     let wrong = linked(2, PATIENCE, scale(0..2), |_, ranks: Ranks<f32>| {
@@ -420,6 +432,14 @@ fn a_sum_instead_of_a_mean_is_noticed_on_one_rank_by_the_digest_and_on_all_by_th
     });
     let right = gang::<f32, _>(&[mlp()], &images, |trainer| outcome(trainer, 2)).remove(0);
     assert!(distance(&right.parameters, &wrong[0].parameters) > 1e-4);
+}
+
+/// As many numbers in each sum, but those of other gradients; where the numbers differ, the sum itself
+/// fails (`parallel/exchange.rs`).
+#[test]
+fn a_rank_that_sums_its_gradients_in_another_order_is_noticed_by_the_digest() {
+    let swapped = spoilt(1..2, <[f32]>::reverse, <[f32]>::reverse);
+    assert_eq!(errors(swapped, |_| mlp()), [RANK_1_DIFFERS; 2]);
 }
 
 #[test]
