@@ -192,7 +192,7 @@ fn a_step_in_f32_is_that_of_one_rank_to_rounding() {
         let (one, two) = (step(1).remove(0), step(2).remove(0));
         let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
         let off = norm(&mut one.iter().zip(&two).map(|(a, b)| a - b));
-        assert!(off <= 1e-5 * norm(&mut one.iter().copied()), "{off}");
+        assert!(off <= 1e-7 * norm(&mut one.iter().copied()), "{off}");
     }
 }
 
@@ -237,9 +237,8 @@ fn measurements_are_those_of_one_rank() {
     }
 }
 
-/// Runs share no number, so neither do their sums over ranks.
-#[test]
-fn lanes_on_two_ranks_are_each_alone_on_two_ranks_to_the_last_bit() {
+/// Lanes that have little in common, the last of which diverges, on two ranks.
+fn unlike_lanes() -> [RunConfig; 4] {
     let mix = Augmentation::of(vec![Operation::Mixup { alpha: 0.4 }]);
     let lane = |seed: u64| RunConfig { seed, batch_size: 6, dropout: 0.2, ..alexnet32() };
     let lanes = [
@@ -248,7 +247,13 @@ fn lanes_on_two_ranks_are_each_alone_on_two_ranks_to_the_last_bit() {
         RunConfig { sync_batch_norm: true, lr: 0.1, ..lane(3) },
         RunConfig { lr: 1e9, ..lane(4) },
     ];
-    let lanes = lanes.map(|lane| on(2, &lane));
+    lanes.map(|lane| on(2, &lane))
+}
+
+/// Runs share no number, so neither do their sums over ranks.
+#[test]
+fn lanes_on_two_ranks_are_each_alone_on_two_ranks_to_the_last_bit() {
+    let lanes = unlike_lanes();
     let images = data(20, [1, 16, 16]);
     let run = |lanes: &[RunConfig]| {
         gang::<f32, _>(lanes, &images, |mut trainer| {
@@ -274,6 +279,20 @@ fn lanes_on_two_ranks_are_each_alone_on_two_ranks_to_the_last_bit() {
     }
 }
 
+/// Trains until rank `by` has all of them stop after `step`.
+fn stop_after<T: Real>(trainer: &mut Trainer<T>, step: u64, by: usize) {
+    let rank = trainer.ranks.peers().unwrap().rank();
+    loop {
+        let end = trainer.train_epoch(&mut |report| match report.step == step && rank == by {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        if matches!(end.unwrap(), EpochEnd::Stopped) {
+            return;
+        }
+    }
+}
+
 /// Whatever step it is stopped after, and by whichever rank.
 #[test]
 fn ranks_stop_together_and_go_on_to_the_same_bits() {
@@ -283,25 +302,10 @@ fn ranks_stop_together_and_go_on_to_the_same_bits() {
     let whole = gang::<f32, _>(lanes, &images, |mut trainer| train(&mut trainer)).remove(0);
     for stop in [0, 2, 4] {
         for by in 0..2 {
-            let halves = linked(
-                2,
-                PATIENCE,
-                |_, links| links,
-                |rank, ranks: Ranks<f32>| {
-                    let mut trainer = Trainer::of_rank(lanes, Arc::clone(&images), ranks).unwrap();
-                    let mut ended = false;
-                    while !ended {
-                        let end = trainer.train_epoch(&mut |report| match report.step == stop
-                            && rank == by
-                        {
-                            true => ControlFlow::Break(()),
-                            false => ControlFlow::Continue(()),
-                        });
-                        ended = matches!(end.unwrap(), EpochEnd::Stopped);
-                    }
-                    (trainer.steps_done(), files(&trainer))
-                },
-            );
+            let halves = gang::<f32, _>(lanes, &images, |mut trainer| {
+                stop_after(&mut trainer, stop, by);
+                (trainer.steps_done(), files(&trainer))
+            });
             assert_eq!([halves[0].0, halves[1].0], [stop + 1; 2]);
             // All ranks go on from the files of rank 0.
             let rest = gang::<f32, _>(lanes, &images, |mut trainer| {
