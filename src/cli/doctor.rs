@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::args::DoctorArgs;
 use super::error::CliError;
 use super::exit_code::ExitCode;
-use crate::dispatch::inventory::{Gpu, HAS_GPU_KERNELS, Inventory, why_no_gpu};
+use crate::dispatch::inventory::{Gpu, HAS_GPU_KERNELS, Inventory};
 use crate::dispatch::leases::{self, Leases, Taken};
 use crate::display::checkup::{Finding, Mark, checkup};
 use crate::executor::slurm::{Slurm, SlurmError};
@@ -83,7 +83,11 @@ fn gpus(inventory: &Inventory) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         inventory.notices.iter().map(|notice| Finding::new(Mark::Bad, "GPUs", notice)).collect();
     if inventory.gpus.is_empty() && findings.is_empty() {
-        findings.push(Finding::new(Mark::Absent, "GPUs", format!("none: {}", why_no_gpu())));
+        findings.push(Finding::new(
+            Mark::Absent,
+            "GPUs",
+            format!("{}; {}", inventory.lack, inventory.lack.advice()),
+        ));
     }
     findings.extend(inventory.gpus.iter().map(gpu));
     findings

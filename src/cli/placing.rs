@@ -3,7 +3,7 @@
 use super::args::FileArgs;
 use super::error::CliError;
 use crate::dispatch::DispatchError;
-use crate::dispatch::inventory::{HAS_GPU_KERNELS, Inventory, LIBRARY};
+use crate::dispatch::inventory::{HAS_GPU_KERNELS, Inventory};
 use crate::dispatch::occupancy::{Host, Kind};
 use crate::plan::lanes::Hardware;
 use crate::plan::{Plan, Requirement, Requirements};
@@ -130,6 +130,10 @@ impl Placing {
                 self.inventory.slots_in_words(Kind::Gpu)
             ));
         }
+        let on_gpu = |(_, requirement): (usize, &Requirement)| self.kind(requirement) == Kind::Gpu;
+        if self.requirements.distinct().any(on_gpu) {
+            notices.extend(self.inventory.company_in_words());
+        }
         let cores = self.inventory.cores.len();
         let shares = |(_, requirement): &(usize, &Requirement)| {
             let needed = u64::from(requirement.devices) * u64::from(self.threads);
@@ -186,9 +190,9 @@ fn check(
     {
         let precision = requirement.precision.kind();
         let (lack, advice) = match gpus {
-            0 => ("a GPU, and this machine has none", "take precision = \"f32\" here"),
+            0 => (format!("a GPU, and {}", inventory.lack), "take precision = \"f32\" here"),
             _ => (
-                "a program with kernels for GPUs",
+                "a program with kernels for GPUs".to_owned(),
                 "build it with `cargo build --release --features cuda`, or take precision = \"f32\"",
             ),
         };
@@ -198,11 +202,8 @@ fn check(
     match requirement.device {
         Device::Cpu => Ok(()),
         Device::Cuda if gpus == 0 => refused(
-            format!("{}: device = \"cuda\" needs a GPU, and this machine has none", name()),
-            format!(
-                "GPUs are found through {LIBRARY}, which NVIDIA's driver brings; without it take \
-                 device = \"cpu\" or \"auto\""
-            ),
+            format!("{}: device = \"cuda\" needs a GPU, and {}", name(), inventory.lack),
+            format!("{}; without a GPU take device = \"cpu\" or \"auto\"", inventory.lack.advice()),
         ),
         Device::Cuda if !inventory.has_gpus() => refused(
             format!("{}: device = \"cuda\" needs a program with kernels for GPUs", name()),
@@ -266,7 +267,7 @@ mod tests {
                 .map(|(machine, device, devices)| refusal(machine, device, devices).unwrap())
                 .collect();
         insta::assert_snapshot!(refusals.join("\n"), @r#"
-        lr=0.1: device = "cuda" needs a GPU, and this machine has none | GPUs are found through libnvidia-ml.so.1, which NVIDIA's driver brings; without it take device = "cpu" or "auto"
+        lr=0.1: device = "cuda" needs a GPU, and this machine has none | GPUs are found through libnvidia-ml.so.1, which NVIDIA's driver brings; without a GPU take device = "cpu" or "auto"
         lr=0.1: devices = 3 needs 3 GPUs, found 2 | take devices = 2 at most, or device = "cpu"
         lr=0.1: devices = 4 needs 4 GPUs, found 2 | take devices = 2 at most, or device = "cpu"
         "#);

@@ -1,5 +1,6 @@
 //! Which slots a sweep leases, keeps and gives back, as its machine has use for them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -17,14 +18,14 @@ pub struct Leasing<'a> {
     leases: Leases,
     /// When the last slot was refused.
     refused: Option<Instant>,
-    /// Processes that a person was told of.
-    told: Vec<u32>,
+    /// Processes that a person was told of, by the kind of slot that they hold.
+    told: BTreeMap<Kind, Vec<u32>>,
 }
 
 impl<'a> Leasing<'a> {
     /// Of this machine's slots.
     pub fn new(inventory: &'a Inventory, leases: Leases) -> Self {
-        Self { inventory, leases, refused: None, told: Vec::new() }
+        Self { inventory, leases, refused: None, told: BTreeMap::new() }
     }
 
     /// What there is to lease.
@@ -34,9 +35,10 @@ impl<'a> Leasing<'a> {
 
     /// Leases what is wanted and free. Says whom the sweep waits for where it cannot go on, and what is
     /// wrong with the locks.
-    pub fn acquire(&mut self, machine: &mut Machine) -> Option<String> {
+    pub fn acquire(&mut self, machine: &mut Machine) -> Vec<String> {
+        let mut notices = Vec::new();
         if self.refused.is_some_and(|at| at.elapsed() < POLL) {
-            return None;
+            return notices;
         }
         self.refused = None;
         if machine.is_idle() {
@@ -46,26 +48,27 @@ impl<'a> Leasing<'a> {
                 machine.set_memory(self.inventory.free_memory(*core));
             }
         }
-        let mut notice = None;
         for kind in Kind::ALL {
             let holders = match self.acquire_kind(machine, kind) {
                 Ok(None) => continue,
                 Ok(Some(holders)) => holders,
                 Err(error) => {
                     self.leases.give_up_locks();
-                    return Some(format!(
+                    notices.push(format!(
                         "cannot lease cores and GPUs any more: {error}; other sweeps may use the same ones"
                     ));
+                    return notices;
                 }
             };
             self.refused = Some(Instant::now());
-            let leased = machine.occupancy().leased(kind);
-            if machine.missing(kind) > 0 && self.told != holders {
-                notice = Some(waiting(kind, leased + machine.missing(kind), &holders));
-                self.told = holders;
+            let missing = machine.missing(kind);
+            if missing > 0 && self.told.get(&kind) != Some(&holders) {
+                let needed = machine.occupancy().leased(kind) + missing;
+                notices.push(waiting(kind, needed, &holders));
+                self.told.insert(kind, holders);
             }
         }
-        notice
+        notices
     }
 
     /// Leases slots of one kind. Gives the processes that hold what could not be had, if any.
@@ -150,7 +153,12 @@ mod tests {
     const NOW: Duration = Duration::ZERO;
 
     fn machine(inventory: &Inventory, gangs: &[u32]) -> Machine {
-        let work = |(run, devices): (usize, &u32)| Work {
+        let gangs: Vec<(Kind, u32)> = gangs.iter().map(|devices| (Kind::Core, *devices)).collect();
+        machine_of(inventory, &gangs)
+    }
+
+    fn machine_of(inventory: &Inventory, gangs: &[(Kind, u32)]) -> Machine {
+        let work = |(run, (kind, devices)): (usize, &(Kind, u32))| Work {
             group: Group {
                 runs: vec![run],
                 devices: *devices,
@@ -158,7 +166,7 @@ mod tests {
                 exclusive: false,
                 expected: None,
             },
-            kind: Kind::Core,
+            kind: *kind,
         };
         let works: Vec<Work> = gangs.iter().enumerate().map(work).collect();
         Machine::new(&works, &inventory.host(None, 1), RunPolicy::default(), false)
@@ -171,16 +179,16 @@ mod tests {
     }
 
     /// One turn of the event loop: which groups start, and what a person is told.
-    fn turn(leasing: &mut Leasing<'_>, machine: &mut Machine) -> (Vec<usize>, Option<String>) {
+    fn turn(leasing: &mut Leasing<'_>, machine: &mut Machine) -> (Vec<usize>, Vec<String>) {
         leasing.refused = None;
-        let notice = leasing.acquire(machine);
+        let notices = leasing.acquire(machine);
         let acts = machine.tick(NOW);
         leasing.trim(machine);
         let group = |act: &Act| match act {
             Act::Start { group, .. } => Some(*group),
             _ => None,
         };
-        (acts.iter().filter_map(group).collect(), notice)
+        (acts.iter().filter_map(group).collect(), notices)
     }
 
     #[test]
@@ -191,27 +199,47 @@ mod tests {
             (machine(&machine_file, &[1; 3]), machine(&machine_file, &[1; 2]));
         let mut leasing_one = leasing(&machine_file, folder.path());
         let mut leasing_other = leasing(&machine_file, folder.path());
-        assert_eq!(turn(&mut leasing_one, &mut one), (vec![0, 1], None));
-        let (started, notice) = turn(&mut leasing_other, &mut other);
+        assert_eq!(turn(&mut leasing_one, &mut one), (vec![0, 1], vec![]));
+        let (started, notices) = turn(&mut leasing_other, &mut other);
         let pid = std::process::id();
         let text = format!(
             "waiting for 1 core: another gridlane (process {pid}) has them; this sweep goes on as soon \
              as it can"
         );
-        assert_eq!((started, notice), (vec![], Some(text)));
-        assert_eq!(turn(&mut leasing_other, &mut other), (vec![], None), "said once");
+        assert_eq!((started, notices), (vec![], vec![text]));
+        assert_eq!(turn(&mut leasing_other, &mut other), (vec![], vec![]), "said once");
         // It has use for what becomes free.
         one.ended(NOW, 0, vec![Verdict::Result]);
-        assert_eq!(turn(&mut leasing_one, &mut one), (vec![2], None));
+        assert_eq!(turn(&mut leasing_one, &mut one), (vec![2], vec![]));
         assert_eq!(turn(&mut leasing_other, &mut other).0, [0_usize; 0]);
         // And none for this.
         one.ended(NOW, 1, vec![Verdict::Result]);
-        assert_eq!(turn(&mut leasing_one, &mut one), (vec![], None));
+        assert_eq!(turn(&mut leasing_one, &mut one), (vec![], vec![]));
         assert_eq!(turn(&mut leasing_other, &mut other).0, [0]);
         assert_eq!(turn(&mut leasing_other, &mut other).0, [0_usize; 0]);
         one.ended(NOW, 2, vec![Verdict::Result]);
         turn(&mut leasing_one, &mut one);
         assert_eq!(turn(&mut leasing_other, &mut other).0, [1]);
+    }
+
+    #[test]
+    fn one_who_waits_for_cores_of_one_and_gpus_of_another_is_told_of_both_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine_file =
+            described("cores = 1\nmemory_gib = 8\n[[gpu]]\nname = \"X\"\nmemory_gib = 1");
+        let (mut others, _) = Leases::open(folder.path());
+        for (slot, (name, holder)) in [("core-0", 7), ("gpu-described-0", 8)].iter().enumerate() {
+            assert_eq!(others.take(slot, name).unwrap(), Taken::Ours);
+            std::fs::write(folder.path().join(name), format!("{holder}\n")).unwrap();
+        }
+        let mut machine = machine_of(&machine_file, &[(Kind::Core, 1), (Kind::Gpu, 1)]);
+        let mut leasing = leasing(&machine_file, folder.path());
+        let (_, notices) = turn(&mut leasing, &mut machine);
+        let told: Vec<&str> = notices.iter().filter_map(|told| told.split(" has").next()).collect();
+        let expected =
+            ["1 core: another gridlane (process 7)", "1 GPU: another gridlane (process 8)"];
+        assert_eq!(told, expected.map(|who| format!("waiting for {who}")));
+        assert_eq!(turn(&mut leasing, &mut machine), (vec![], vec![]), "said once");
     }
 
     #[test]
@@ -221,10 +249,10 @@ mod tests {
         let mut machine = machine(&machine_file, &[1; 2]);
         let mut leasing = leasing(&machine_file, folder.path());
         std::fs::create_dir(folder.path().join("core-1")).unwrap();
-        let (started, notice) = turn(&mut leasing, &mut machine);
+        let (started, notices) = turn(&mut leasing, &mut machine);
         assert_eq!(started, [0]);
-        assert!(notice.unwrap().starts_with("cannot lease cores and GPUs any more: "));
-        assert_eq!(turn(&mut leasing, &mut machine), (vec![1], None));
+        assert!(notices[0].starts_with("cannot lease cores and GPUs any more: "), "{notices:?}");
+        assert_eq!(turn(&mut leasing, &mut machine), (vec![1], vec![]));
     }
 
     #[test]

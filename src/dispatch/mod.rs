@@ -197,7 +197,7 @@ impl Dispatcher<'_> {
             jobs: self.orders.jobs,
         });
         loop {
-            if let Some(notice) = self.leasing.acquire(&mut self.machine) {
+            for notice in self.leasing.acquire(&mut self.machine) {
                 self.notice(&notice);
             }
             let acts = self.machine.tick(self.begun.elapsed());
@@ -429,11 +429,13 @@ impl Dispatcher<'_> {
             && self.ownership.holds(run_id)
         {
             let result = failed_result(lane, log, failure);
-            self.patiently(&mut || {
+            self.patiently(|_| {
                 atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)
             })?;
         }
-        if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_)) && !self.publish(run_id)? {
+        if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_))
+            && !self.patiently(|own| own.ownership.publish(run_id))?
+        {
             outcome = "taken_over";
             let name = &lane.record.configuration;
             self.notice(&format!(
@@ -501,36 +503,17 @@ impl Dispatcher<'_> {
     }
 
     fn write(&mut self, entry: &JournalEntry) -> Result<(), DispatchError> {
-        let mut notified = false;
-        loop {
-            match self.journal.append(entry) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        self.patiently(|own| own.journal.append(entry))
     }
 
-    /// Writes a fact; on a full disk, waits for room.
-    fn patiently(
+    /// Does what writes a fact; on a full disk, waits for room.
+    fn patiently<T>(
         &mut self,
-        write: &mut dyn FnMut() -> Result<(), RecordError>,
-    ) -> Result<(), DispatchError> {
+        mut write: impl FnMut(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<T, DispatchError> {
         let mut notified = false;
         loop {
-            match write() {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Publishes a run, and waits for room on the disk where there is none.
-    fn publish(&mut self, id: RunId) -> Result<bool, DispatchError> {
-        let mut notified = false;
-        loop {
-            match self.ownership.publish(id) {
+            match write(self) {
                 Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
                 done => return Ok(done?),
             }

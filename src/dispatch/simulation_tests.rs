@@ -320,6 +320,9 @@ fn simulation_starts_no_group_later_than_its_reservation() {
 /// started a little late it is the makespan. So a group may take this part of the bound at most.
 const REACHABLE: f64 = 0.25;
 
+/// As near as that makespans come to the bound.
+const NEAR: f64 = 1.15;
+
 #[test]
 fn simulation_comes_near_the_lower_bound() {
     let mut found: Vec<(f64, f64)> = Vec::new();
@@ -350,10 +353,13 @@ fn simulation_comes_near_the_lower_bound() {
             part(1.0),
         );
     }
+    let over = found.iter().filter(|(_, ratio)| *ratio > NEAR).count();
+    println!("{over} of {} instances come to more than {NEAR} of the bound", found.len());
+    assert!(over * 100 <= found.len(), "more than one in a hundred: {over}");
     let reachable = found.iter().filter(|(longest, _)| *longest <= REACHABLE);
     let ratios: Vec<f64> = reachable.map(|(_, ratio)| *ratio).collect();
     assert!(ratios.len() > 200, "{}: the test does not test", ratios.len());
-    assert!(ratios.iter().all(|ratio| *ratio <= 1.15));
+    assert!(ratios.iter().all(|ratio| *ratio <= NEAR));
 }
 
 #[test]

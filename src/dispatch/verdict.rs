@@ -109,11 +109,18 @@ fn by_signal(signal: i32) -> Verdict {
     failed(FailureClass::Crashed, reason)
 }
 
-/// The line of a log in which the host's allocator or CUDA says that there is no memory left.
+/// How the host's allocator, CUDA, cuBLAS, cuDNN and NCCL say that there is no memory left.
+const WANT_OF_MEMORY: [&str; 5] = [
+    "memory allocation of ",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "'out of memory'",
+];
+
+/// The line of a log in which one of them says it.
 fn want_of_memory(tail: &str) -> Option<String> {
-    let says = |line: &&str| {
-        line.contains("memory allocation of ") || line.contains("CUDA_ERROR_OUT_OF_MEMORY")
-    };
+    let says = |line: &&str| WANT_OF_MEMORY.iter().any(|words| line.contains(words));
     tail.lines().rev().find(says).map(|line| line.trim().to_owned())
 }
 
@@ -207,6 +214,12 @@ mod tests {
                 "error: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
                 FailureClass::OutOfMemory,
                 "error: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
+            ),
+            (
+                Exit::Code(79),
+                "starting cuBLAS failed on cuda:0: CUBLAS_STATUS_ALLOC_FAILED",
+                FailureClass::OutOfMemory,
+                "starting cuBLAS failed on cuda:0: CUBLAS_STATUS_ALLOC_FAILED",
             ),
             (Exit::Code(3), "", FailureClass::Crashed, "exit code 3: it left no message"),
             (Exit::Signal(11), "", FailureClass::Crashed, "killed by signal 11 (SIGSEGV)"),

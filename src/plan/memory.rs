@@ -8,9 +8,10 @@ use crate::spec::Key;
 use crate::spec::architecture::{Architecture, Memory, Unfit};
 
 /// The keys that decide on what a run needs.
-pub(super) const DECIDING: [Key; 14] = [
+pub(super) const DECIDING: [Key; 15] = [
     Key::Dataset,
     Key::ValidationFraction,
+    Key::TrainFraction,
     Key::Augmentation,
     Key::Evaluation,
     Key::Model,
@@ -57,7 +58,18 @@ pub fn needs(points: &Points) -> Result<Vec<Need>, Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sample::{grid, planned};
+    use crate::plan::sample::{grid, neighbours, planned};
+    use crate::spec::RunConfig;
+
+    #[test]
+    fn every_key_that_decides_on_memory_is_looked_at() {
+        for (key, pair) in neighbours() {
+            let need = |config: &RunConfig| {
+                Architecture::of(config).unwrap().memory_where_it_trains(config)
+            };
+            assert!(need(&pair[0]) == need(&pair[1]) || DECIDING.contains(&key), "{key}");
+        }
+    }
 
     #[test]
     fn needs_are_told_apart_by_what_decides_on_them_and_the_largest_is_first() {

@@ -83,7 +83,15 @@ pub(crate) fn alike(points: &Points, keys: &[Key]) -> Vec<Alike> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sample::{grid, planned};
+    use crate::plan::sample::{grid, neighbours, planned};
+
+    #[test]
+    fn every_key_that_decides_on_layers_is_looked_at() {
+        for (key, pair) in neighbours() {
+            let [one, other] = pair.map(|config| Architecture::of(&config).unwrap());
+            assert!(same(&one, &other) || DECIDING.contains(&key), "{key}");
+        }
+    }
 
     #[test]
     fn axes_that_leave_the_layers_alone_make_no_second_network() {

@@ -12,9 +12,9 @@ use crate::spec::precision::Precision;
 use crate::spec::{Key, RunConfig};
 
 /// The keys that decide on what a run takes.
-const DECIDING: [Key; 16] = {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = memory::DECIDING;
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, Key::Epochs, Key::Mode]
+const DECIDING: [Key; 17] = {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = memory::DECIDING;
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, Key::Epochs, Key::Mode]
 };
 
 /// What a run takes.
@@ -126,7 +126,15 @@ impl Requirements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sample::{grid, planned};
+    use crate::plan::sample::{grid, neighbours, planned};
+
+    #[test]
+    fn every_key_that_decides_on_what_a_run_takes_is_looked_at() {
+        for (key, pair) in neighbours() {
+            let [one, other] = pair.map(|config| Requirement::of(&config).unwrap());
+            assert!(one == other || DECIDING.contains(&key), "{key}");
+        }
+    }
 
     #[test]
     fn configurations_that_take_the_same_are_looked_at_once() {

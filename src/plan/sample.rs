@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::Plan;
 use crate::ids::{RunId, SweepName};
@@ -24,6 +25,41 @@ pub(crate) fn setting(text: &str) -> Setting {
     let node = Node::from_json(&serde_json::from_str(value).unwrap());
     let key = Key::from_name(key).unwrap_or_else(|| panic!("no key {key}"));
     key.read(&node, &mut Diagnostics::new()).unwrap_or_else(|| panic!("bad value {text}"))
+}
+
+/// The configuration with another value of a key than the default.
+pub(crate) fn changed(config: &RunConfig, key: Key) -> RunConfig {
+    let others = json!({
+        "dataset": "mnist", "validation_fraction": 0.2, "train_fraction": 0.5, "model": "alexnet32", "width": 0.5,
+        "activation": "tanh", "batch_norm": true, "dropout": 0.5, "init": "kaiming_normal",
+        "augmentation": "basic", "evaluation": { "kind": "ten_crop", "padding": 2 },
+        "optimizer": "adam", "lr": 0.1, "schedule": "cosine",
+        "warmup_epochs": 0.5, "weight_decay": 0.1, "weight_decay_on": "weights",
+        "clip_norm": 1.0, "label_smoothing": 0.1, "batch_size": 64, "epochs": 5, "devices": 2,
+        "sync_batch_norm": true, "lr_scaling": "linear", "device": "cpu", "precision": "bf16", "mode": "throughput", "early_stopping": "validation",
+        "measure": ["drift"], "seed": 1,
+    });
+    let other = others.get(key.name()).unwrap_or_else(|| panic!("give {key} a value above"));
+    let mut config = config.clone();
+    config.set(&setting(&format!("{key}={other}")));
+    config
+}
+
+/// Pairs of configurations that differ in one key, around the defaults and around configurations where
+/// little is at its default.
+pub(crate) fn neighbours() -> Vec<(Key, [RunConfig; 2])> {
+    let base = RunConfig::default();
+    let all = Key::ALL.iter().copied().fold(base.clone(), |config, key| changed(&config, key));
+    let trained = RunConfig { mode: base.mode.clone(), ..all.clone() };
+    let pairs = Key::ALL.iter().copied().flat_map(|key| {
+        let back = |from: &RunConfig| {
+            let mut config = from.clone();
+            config.set(&base.setting(key));
+            [from.clone(), config]
+        };
+        [[base.clone(), changed(&base, key)], back(&all), back(&trained)].map(|pair| (key, pair))
+    });
+    pairs.collect()
 }
 
 fn choice(setting: Setting) -> Choice {

@@ -166,15 +166,7 @@ fn measurements_and_clipping_are_those_of_one_rank() {
 
 #[test]
 fn lanes_on_two_ranks_are_each_alone_on_two_ranks_to_the_last_bit() {
-    let mix = Augmentation::of(vec![Operation::Mixup { alpha: 0.4 }]);
-    let lane = |seed: u64| RunConfig { seed, batch_size: 6, dropout: 0.2, ..alexnet32() };
-    let lanes = [
-        RunConfig { batch_norm: BatchNorm::Off, ..lane(1) },
-        RunConfig { augmentation: mix, clip_norm: 0.5, ..lane(2) },
-        RunConfig { sync_batch_norm: true, lr: 0.1, ..lane(3) },
-        RunConfig { lr: 1e9, ..lane(4) },
-    ];
-    let lanes = lanes.map(|lane| on(2, &lane));
+    let lanes = unlike_lanes();
     let images = data(20, [1, 16, 16]);
     for accelerators in emulated::gangs(2) {
         let run = |lanes: &[RunConfig]| {
@@ -217,17 +209,7 @@ fn ranks_stop_together_and_go_on_to_the_same_bits() {
         for stop in [0, 4] {
             for by in 0..2 {
                 let half = run(&|mut trainer| {
-                    let rank = trainer.ranks.peers().unwrap().rank();
-                    let mut ended = false;
-                    while !ended {
-                        let end = trainer.train_epoch(&mut |report| match report.step == stop
-                            && rank == by
-                        {
-                            true => ControlFlow::Break(()),
-                            false => ControlFlow::Continue(()),
-                        });
-                        ended = matches!(end.unwrap(), EpochEnd::Stopped);
-                    }
+                    stop_after(&mut trainer, stop, by);
                     files(&trainer)
                 });
                 let rest = run(&|mut trainer| {

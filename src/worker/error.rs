@@ -84,7 +84,11 @@ mod tests {
     #[test]
     fn a_device_that_is_full_or_lost_is_no_refusal() {
         let device = || "cuda:0".to_owned();
-        let full = DeviceError::Memory { device: device(), bytes: 9, free: 4, total: 8 };
+        let (bytes, free, total) = (3 << 30, 1 << 30, 16 << 30);
+        let full = DeviceError::Memory { device: device(), bytes, free, total };
+        let expected = "cuda:0 has no 3.0 GiB left: 1.0 GiB of 16.0 GiB are free; take a smaller batch, or \
+                        fewer lanes in a group";
+        assert_eq!(full.to_string(), expected);
         let reason = || "CUDA_ERROR_DEVICE_UNAVAILABLE".to_owned();
         let lost =
             DeviceError::Failed { operation: "a launch", device: device(), reason: reason() };

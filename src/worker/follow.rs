@@ -16,7 +16,7 @@ use crate::spec::RunConfig;
 use crate::train::data::DataSplits;
 use crate::train::device::Device;
 use crate::train::parallel::Member;
-use crate::train::{Part, Trainer};
+use crate::train::{Part, TrainError, Trainer};
 
 /// Computes a rank's share of a group of runs, for as long as rank 0 goes on.
 ///
@@ -27,6 +27,7 @@ pub fn follow(assignment: &Assignment, seat: Seat) -> Result<WorkerExit, WorkerE
     let member = seat.take(config.devices)?;
     let data = throughput::load(&config, &assignment.data)?;
     let device = assignment.open_device(seat.rank)?;
+    device.check(config.precision).map_err(TrainError::from)?;
     let follower = Follower { assignment, member, data, device };
     let mut trainer = None;
     loop {

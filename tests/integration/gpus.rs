@@ -7,11 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::ranks::{long, process_of, results, signal, trains};
+use crate::ranks::{failure_of, long, results, trains};
 use crate::sandbox::{Ran, Sandbox, TINY, read_csv, workers_of};
 use crate::signals::wait_until;
 
@@ -170,15 +170,7 @@ fn failure(libraries: &Path, rank: usize, name: &str) -> (String, Duration) {
         let events = fs::read_to_string(sandbox.run_folders("tiny")[0].join("events.jsonl"));
         events.is_ok_and(|events| events.contains("\"epoch\":2"))
     });
-    let begun = Instant::now();
-    signal(process_of(&sandbox, rank), name);
-    let output = child.wait_with_output().unwrap();
-    let took = begun.elapsed();
-    assert_eq!(output.status.code(), Some(100), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(workers_of(&sandbox.path("")), [] as [u32; 0], "rank {rank}, {name}");
-    let rows = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
-    assert_eq!(rows[0]["status"], "failed");
-    (rows[0]["reason"].clone(), took)
+    failure_of(&sandbox, child, (rank, name))
 }
 
 /// Others wait for it inside of NCCL, where nothing can be told to them.

@@ -41,13 +41,13 @@ pub fn trains(sandbox: &Sandbox) {
 }
 
 /// Sends a signal to a process.
-pub fn signal(pid: u32, name: &str) {
+fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }
 
 /// The process of a rank of the only run.
-pub fn process_of(sandbox: &Sandbox, rank: usize) -> u32 {
+fn process_of(sandbox: &Sandbox, rank: usize) -> u32 {
     let is_rank = |pid: &u32| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
@@ -59,13 +59,23 @@ pub fn process_of(sandbox: &Sandbox, rank: usize) -> u32 {
     workers_of(&sandbox.path("")).into_iter().find(is_rank).expect("the rank runs")
 }
 
-/// What the only run's row of `runs.csv` says it failed of, and how long it took to be noticed.
+/// What the only run's row of `runs.csv` says it failed of when a signal is sent to one of its ranks, and
+/// how long it took to be noticed.
 fn failure(rank: usize, name: &str) -> (String, Duration) {
     let sandbox = Sandbox::new(&long());
     let child = start(&sandbox);
+    failure_of(&sandbox, child, (rank, name))
+}
+
+/// The same of a sweep that trains already.
+pub fn failure_of(
+    sandbox: &Sandbox,
+    sweep: Child,
+    (rank, name): (usize, &str),
+) -> (String, Duration) {
     let begun = Instant::now();
-    signal(process_of(&sandbox, rank), name);
-    let output = child.wait_with_output().unwrap();
+    signal(process_of(sandbox, rank), name);
+    let output = sweep.wait_with_output().unwrap();
     let took = begun.elapsed();
     assert_eq!(output.status.code(), Some(100), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(workers_of(&sandbox.path("")), [] as [u32; 0], "rank {rank}, {name}");

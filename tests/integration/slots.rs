@@ -147,6 +147,26 @@ fn gpus_are_those_of_the_drivers_library() {
     assert!(said(&chosen, ("UNUSED", "")).contains("1 x Pretended"));
     let chosen = ["plan", "sweep.toml", "--devices", "2"];
     run(&chosen, ("UNUSED", "")).expect_code(2).expect_stderr("no GPU 2: this machine has 0, 1");
+    let unknown = run(&plan, ("CUDA_VISIBLE_DEVICES", "1,7")).expect_code(0);
+    unknown.expect_stderr("CUDA_VISIBLE_DEVICES=1,7: 7 is no GPU of this machine");
+    assert!(said(&plan, ("DIVIDED", "1")).contains("1 x Part (4.0 GiB free)"));
+    run(&plan, ("DIVIDED", "1")).expect_stderr("a program sees one part alone: Part (MIG-a)");
+    let cuda = ["plan", "sweep.toml", "device=cuda"];
+    run(&cuda, ("CUDA_VISIBLE_DEVICES", "-1"))
+        .expect_code(2)
+        .expect_stderr("needs a GPU, and CUDA_VISIBLE_DEVICES=-1 hides those of this machine");
+    run(&cuda, ("BROKEN_DRIVER", "1"))
+        .expect_code(2)
+        .expect_stderr("needs a GPU, and this machine's driver does not work: ");
+    run(&[&cuda[..], &["--devices", "none"]].concat(), ("UNUSED", ""))
+        .expect_code(2)
+        .expect_stderr("needs a GPU, and --devices none leaves those of this machine out");
+    if cfg!(feature = "cuda") {
+        let ran = run(&plan, ("UNUSED", "")).expect_code(0);
+        ran.expect_stderr(
+            "cuda:1 (Pretended) is in use: process 42 has 1.0 GiB; 15.0 GiB of 16.0 GiB",
+        );
+    }
     let broken = run(&plan, ("BROKEN_DRIVER", "1")).expect_code(0);
     broken
         .expect_stderr("GPUs are not used: libnvidia-ml.so.1 is here, but the driver does not work")

@@ -4,6 +4,8 @@ use std::fs;
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 
+use super::control_groups::{self, Version};
+
 /// The numbers of the cores that this process may keep busy. With a quota the first ones stand for as
 /// many: every process of the container counts them alike.
 pub(super) fn usable() -> Vec<u32> {
@@ -25,49 +27,23 @@ fn by_affinity() -> Vec<u32> {
 
 /// How many cores this process may keep busy: a container's quota can be less than its cores.
 fn limit(cores: usize) -> usize {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let read = |path: String| fs::read_to_string(path).ok();
-    quota(&groups, &read).map_or(cores, |quota| (quota as usize).clamp(1, cores))
+    quota(&control_groups::own(), &read).map_or(cores, |quota| (quota as usize).clamp(1, cores))
 }
 
 /// The smallest quota of this process's control groups and of those above them, in cores.
 fn quota(groups: &str, read: &dyn Fn(String) -> Option<String>) -> Option<f64> {
-    let mut smallest: Option<f64> = None;
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (_, Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        for folder in and_above(path) {
-            let found = if controllers.is_empty() {
-                read(format!("/sys/fs/cgroup{folder}/cpu.max")).and_then(|text| of_version_2(&text))
-            } else if controllers.split(',').any(|controller| controller == "cpu") {
-                let number = |name: &str| {
-                    let text = read(format!("/sys/fs/cgroup/{controllers}{folder}/{name}"))?;
-                    text.trim().parse::<f64>().ok().filter(|number| *number > 0.0)
-                };
-                number("cpu.cfs_quota_us")
-                    .zip(number("cpu.cfs_period_us"))
-                    .map(|(quota, period)| quota / period)
-            } else {
-                None
+    let of_group = |(version, folder): (Version, String)| match version {
+        Version::Two => of_version_2(&read(format!("{folder}/cpu.max"))?),
+        Version::One => {
+            let number = |name: &str| {
+                let text = read(format!("{folder}/{name}"))?;
+                text.trim().parse::<f64>().ok().filter(|number| *number > 0.0)
             };
-            smallest = match (smallest, found) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            Some(number("cpu.cfs_quota_us")? / number("cpu.cfs_period_us")?)
         }
-    }
-    smallest
-}
-
-/// `/a/b` is `/a/b`, `/a` and the root.
-fn and_above(path: &str) -> Vec<String> {
-    let mut folders = vec![String::new()];
-    for part in path.split('/').filter(|part| !part.is_empty() && *part != "..") {
-        folders.push(format!("{}/{part}", folders[folders.len() - 1]));
-    }
-    folders
+    };
+    control_groups::folders(groups, "cpu").into_iter().filter_map(of_group).reduce(f64::min)
 }
 
 /// `200000 100000` is two cores, `max 100000` no limit.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::de::DeTable;
 
-use super::{Gpu, Inventory};
+use super::{Gpu, Inventory, Lack};
 use crate::spec::node::Node;
 
 /// Why a file describes no machine.
@@ -91,6 +91,7 @@ pub(super) fn parse(text: &str) -> Result<Inventory, String> {
     }
     Ok(Inventory {
         gpus,
+        lack: Lack::Absent,
         cores: (0..machine.cores).collect(),
         memory: bytes("memory_gib", machine.memory_gib)?,
         is_described: true,

@@ -2,14 +2,15 @@
 
 use std::fs;
 
+use super::control_groups::{self, Version};
+
 /// Bytes that programs can have before the system must swap or kill; as good as no limit where the
 /// system does not tell.
 pub(super) fn available() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let read = |path: String| fs::read_to_string(path).ok();
     let host = of_meminfo(&meminfo).unwrap_or(u64::MAX);
-    host.min(left_in_groups(&groups, &read).unwrap_or(u64::MAX))
+    host.min(left_in_groups(&control_groups::own(), &read).unwrap_or(u64::MAX))
 }
 
 fn of_meminfo(text: &str) -> Option<u64> {
@@ -18,34 +19,23 @@ fn of_meminfo(text: &str) -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-/// What this process's control group may still take: its limit less what it has, without the pages
-/// that only cache files.
+/// What this process's control groups and those above them may still take: the limit of each less
+/// what it has, without the pages that only cache files.
 fn left_in_groups(groups: &str, read: &dyn Fn(String) -> Option<String>) -> Option<u64> {
-    let mut least = None;
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-        let path = path.trim_end_matches('/');
-        let (folder, limit, usage, cache) = match controllers {
-            "" => {
-                (format!("/sys/fs/cgroup{path}"), "memory.max", "memory.current", "inactive_file ")
+    let left = |(version, folder): (Version, String)| {
+        let (limit, usage, cache) = match version {
+            Version::Two => ("memory.max", "memory.current", "inactive_file "),
+            Version::One => {
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
             }
-            "memory" => (
-                format!("/sys/fs/cgroup/memory{path}"),
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-                "total_inactive_file ",
-            ),
-            _ => continue,
         };
         let number = |name: &str| read(format!("{folder}/{name}"))?.trim().parse::<u64>().ok();
+        let (limit, usage) = (number(limit)?, number(usage)?);
         let stat = read(format!("{folder}/memory.stat")).unwrap_or_default();
         let cached = stat.lines().find_map(|line| line.strip_prefix(cache)?.trim().parse().ok());
-        let (Some(limit), Some(usage)) = (number(limit), number(usage)) else { continue };
-        let left = limit.saturating_sub(usage.saturating_sub(cached.unwrap_or(0)));
-        least = Some(least.map_or(left, |least: u64| least.min(left)));
-    }
-    least
+        Some(limit.saturating_sub(usage.saturating_sub(cached.unwrap_or(0))))
+    };
+    control_groups::folders(groups, "memory").into_iter().filter_map(left).min()
 }
 
 #[cfg(test)]
@@ -68,12 +58,16 @@ mod tests {
             _ => None,
         };
         assert_eq!(left_in_groups("0::/a\n", &version_2), Some(500));
+        // As a cluster has it: the job is limited, and the task in it is not by itself.
+        assert_eq!(left_in_groups("0::/a/task\n", &version_2), Some(500));
         let version_1 = |path: String| match path.as_str() {
             "/sys/fs/cgroup/memory/memory.limit_in_bytes" => Some("900\n".to_owned()),
             "/sys/fs/cgroup/memory/memory.usage_in_bytes" => Some("100\n".to_owned()),
             _ => None,
         };
         assert_eq!(left_in_groups("4:memory:/\n1:cpu:/\n0::/\n", &version_1), Some(800));
+        // A container that sees its group as the root, by the path that the host has for it.
+        assert_eq!(left_in_groups("4:memory:/docker/1f\n", &version_1), Some(800));
         assert_eq!(left_in_groups("0::/\n", &|_| Some("max\n".to_owned())), None);
     }
 }

@@ -3,15 +3,19 @@
 //! Asked once when a command begins; how much is free on a GPU is asked again when it is leased. A file
 //! (`--inventory FILE`) can stand for the machine, for plans of what is not there yet and for tests.
 
+mod control_groups;
 mod cores;
 mod file;
+mod lack;
 mod memory;
 mod nvml;
 
 use std::path::Path;
 
 pub use file::InventoryError;
-pub use nvml::{LIBRARY, why_no_gpu};
+pub use lack::Lack;
+use nvml::Found;
+pub use nvml::LIBRARY;
 
 use super::error::DispatchError;
 use super::occupancy::{Host, Kind, Slot};
@@ -55,6 +59,8 @@ pub struct GpuProcess {
 pub struct Inventory {
     /// Its GPUs.
     pub gpus: Vec<Gpu>,
+    /// Why there are none, where there are none.
+    pub lack: Lack,
     /// The numbers of the cores that this process may keep busy: of those that it may run on, as many
     /// as its container's quota allows.
     pub cores: Vec<u32>,
@@ -112,9 +118,10 @@ impl Inventory {
     /// Looks at this machine. What cannot be found out is left out, with a notice where somebody would
     /// wonder.
     pub fn of_this_machine() -> Self {
-        let (gpus, notice) = nvml::gpus();
+        let Found { gpus, lack, notice } = nvml::gpus();
         Self {
             gpus,
+            lack,
             cores: cores::usable(),
             memory: memory::available(),
             is_described: false,
@@ -136,7 +143,10 @@ impl Inventory {
     /// When a GPU is chosen that is not there.
     pub fn restrict(&mut self, choice: &DeviceChoice) -> Result<(), DispatchError> {
         let DeviceChoice::Gpus(numbers) = choice else {
-            self.gpus.clear();
+            if !self.gpus.is_empty() {
+                self.gpus.clear();
+                self.lack = Lack::NotChosen;
+            }
             return Ok(());
         };
         let find = |number: &u32| {
@@ -163,6 +173,7 @@ impl Inventory {
         };
         Self {
             gpus: (0..gpus).map(gpu).collect(),
+            lack: Lack::Absent,
             cores: (0..cores.max(1)).collect(),
             memory: memory.unwrap_or(UNKNOWN_MEMORY),
             is_described: true,
@@ -246,9 +257,31 @@ impl Inventory {
         }
     }
 
+    /// Who else is on its GPUs: `cuda:0 (NVIDIA H100) is in use: process 42 has 1.0 GiB; 79.0 GiB of 80.0
+    /// GiB are free`.
+    pub fn company_in_words(&self) -> Vec<String> {
+        let process = |process: &GpuProcess| match process.memory {
+            Some(bytes) => format!("process {} has {}", process.pid, show_bytes(bytes)),
+            None => format!("process {}", process.pid),
+        };
+        let in_use = self.gpus.iter().filter(|gpu| !gpu.processes.is_empty());
+        let words = in_use.map(|gpu| {
+            let processes: Vec<String> = gpu.processes.iter().map(process).collect();
+            format!(
+                "cuda:{} ({}) is in use: {}; {} of {} are free",
+                gpu.number,
+                gpu.name,
+                processes.join(", "),
+                show_bytes(gpu.free),
+                show_bytes(gpu.memory)
+            )
+        });
+        words.collect()
+    }
+
     fn gpus_in_words(&self) -> String {
         match self.gpus.as_slice() {
-            [] => "this machine has none".to_owned(),
+            [] => self.lack.to_string(),
             gpus => {
                 let numbers: Vec<String> = gpus.iter().map(|gpu| gpu.number.to_string()).collect();
                 format!("this machine has {}", numbers.join(", "))
@@ -307,6 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn who_else_is_on_a_gpu_is_told() {
+        let mut machine = described(
+            "cores = 1\nmemory_gib = 8\n[[gpu]]\nname = \"X\"\nmemory_gib = 16\nfree_gib = 13\ncount = 2",
+        );
+        assert!(machine.company_in_words().is_empty());
+        let process = |(pid, memory)| GpuProcess { pid, memory };
+        machine.gpus[1].processes = [(42, Some(3 << 30)), (7, None)].map(process).to_vec();
+        let told = machine.company_in_words();
+        assert_eq!(
+            told,
+            [
+                "cuda:1 (X) is in use: process 42 has 3.0 GiB, process 7; 13.0 GiB of 16.0 GiB are free"
+            ]
+        );
+    }
+
+    #[test]
     fn devices_can_be_chosen_if_they_are_there() {
         let mut machine = described(
             "cores = 1\nmemory_gib = 8\n[[gpu]]\nname = \"X\"\nmemory_gib = 16\ncount = 3",
@@ -317,7 +367,10 @@ mod tests {
         let error = machine.restrict(&"1".parse().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "there is no GPU 1: this machine has 2, 0");
         machine.restrict(&"none".parse().unwrap()).unwrap();
-        assert!(machine.gpus.is_empty());
+        assert_eq!((machine.gpus.len(), &machine.lack), (0, &Lack::NotChosen));
+        let mut bare = described("cores = 1\nmemory_gib = 8");
+        bare.restrict(&"none".parse().unwrap()).unwrap();
+        assert_eq!(bare.lack, Lack::Absent);
         for bad in ["", "0,0", "a", "0,,1", "-1"] {
             assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
         }

@@ -1,39 +1,65 @@
 //! GPUs by NVIDIA's management library, which is loaded while the program runs: a machine without it
 //! has no GPU, and the program needs none to start.
+//!
+//! The library lists all GPUs of the machine; a program sees those that `CUDA_VISIBLE_DEVICES` leaves,
+//! and of GPUs that are divided (MIG) one part, whatever else is there ("CUDA can only enumerate a
+//! single compute instance", NVIDIA's guide to MIG). What a program would see is worked out here.
 
-use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::{Device, Nvml};
 
+use super::lack::Lack;
 use super::{Gpu, GpuProcess};
 
 /// The library that is looked for.
 pub const LIBRARY: &str = "libnvidia-ml.so.1";
 
-/// The variable of CUDA that chooses among GPUs.
-const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+/// The variable that tells CUDA which GPUs a program may see.
+pub const VARIABLE: &str = "CUDA_VISIBLE_DEVICES";
 
-/// The GPUs that programs can see, and what is wrong with their driver.
-pub(super) fn gpus() -> (Vec<Gpu>, Option<String>) {
-    let nvml = match open() {
-        Ok(nvml) => nvml,
-        // No library: nobody expects a GPU here.
-        Err(NvmlError::LibloadingError(_)) => return (Vec::new(), None),
-        Err(error) => return (Vec::new(), Some(broken(&error))),
-    };
-    match all(&nvml) {
-        Ok(all) => (visible(all, std::env::var(VISIBLE).ok().as_deref()), None),
-        Err(error) => (Vec::new(), Some(broken(&error))),
+/// What programs can see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) gpus: Vec<Gpu>,
+    /// Why there are none, if so.
+    pub(super) lack: Lack,
+    /// What a person should know.
+    pub(super) notice: Option<String>,
+}
+
+impl Found {
+    fn nothing(lack: Lack, notice: Option<String>) -> Self {
+        Self { gpus: Vec::new(), lack, notice }
     }
 }
 
-/// Why programs see no GPU, where they see none and the driver has nothing to say.
-pub fn why_no_gpu() -> String {
-    let known = open().and_then(|nvml| nvml.device_count());
-    match (known, std::env::var(VISIBLE)) {
-        (Err(_), _) => format!("{LIBRARY}, which NVIDIA's driver brings, is not there"),
-        (Ok(1..), Ok(variable)) => format!("{VISIBLE}={variable} names none that the driver knows"),
-        (Ok(_), _) => "the driver knows none".to_owned(),
+/// A GPU of the machine.
+#[derive(Debug, Clone)]
+struct Whole {
+    gpu: Gpu,
+    /// Its parts, where it is divided.
+    parts: Option<Vec<Gpu>>,
+}
+
+/// The GPUs that programs can see.
+pub(super) fn gpus() -> Found {
+    let broken = |error: &NvmlError| {
+        let reason = format!("{LIBRARY} is here, but the driver does not work: {error}");
+        Found::nothing(
+            Lack::Broken(error.to_string()),
+            Some(format!("GPUs are not used: {reason}")),
+        )
+    };
+    let nvml = match open() {
+        Ok(nvml) => nvml,
+        // No library: nobody expects a GPU here.
+        Err(NvmlError::LibloadingError(_)) => return Found::nothing(Lack::Absent, None),
+        Err(error) => return broken(&error),
+    };
+    match all(&nvml) {
+        Ok(all) => visible(&all, std::env::var(VARIABLE).ok().as_deref()),
+        Err(error) => broken(&error),
     }
 }
 
@@ -41,16 +67,25 @@ fn open() -> Result<Nvml, NvmlError> {
     Nvml::builder().lib_path(LIBRARY.as_ref()).init()
 }
 
-fn broken(error: &NvmlError) -> String {
-    format!("GPUs are not used: {LIBRARY} is here, but the driver does not work: {error}")
+fn all(nvml: &Nvml) -> Result<Vec<Whole>, NvmlError> {
+    let whole = |index| {
+        let device = nvml.device_by_index(index)?;
+        Ok(Whole { gpu: describe(&device, index)?, parts: parts(&device) })
+    };
+    (0..nvml.device_count()?).map(whole).collect()
 }
 
-fn all(nvml: &Nvml) -> Result<Vec<Gpu>, NvmlError> {
-    (0..nvml.device_count()?).map(|index| describe(nvml, index)).collect()
+/// The parts of a GPU; `None` where it is not divided, or cannot be.
+fn parts(device: &Device<'_>) -> Option<Vec<Gpu>> {
+    if device.mig_mode().ok()?.current == 0 {
+        return None;
+    }
+    let part = |index| describe(&device.mig_device_by_index(index).ok()?, index).ok();
+    // So many there may be; places without one are passed over.
+    Some((0..device.mig_device_count().unwrap_or(0)).filter_map(part).collect())
 }
 
-fn describe(nvml: &Nvml, index: u32) -> Result<Gpu, NvmlError> {
-    let device = nvml.device_by_index(index)?;
+fn describe(device: &Device<'_>, number: u32) -> Result<Gpu, NvmlError> {
     let memory = device.memory_info()?;
     // Containers often hide the processes of others: their memory is in `free` all the same.
     let processes = device.running_compute_processes().unwrap_or_default();
@@ -62,7 +97,7 @@ fn describe(nvml: &Nvml, index: u32) -> Result<Gpu, NvmlError> {
         },
     };
     Ok(Gpu {
-        number: index,
+        number,
         name: device.name()?,
         uuid: device.uuid()?,
         memory: memory.total,
@@ -71,20 +106,80 @@ fn describe(nvml: &Nvml, index: u32) -> Result<Gpu, NvmlError> {
     })
 }
 
-/// What `CUDA_VISIBLE_DEVICES` leaves of all GPUs, numbered as a program sees them: numbers or the
-/// beginnings of UUIDs, up to the first that names none.
-fn visible(all: Vec<Gpu>, variable: Option<&str>) -> Vec<Gpu> {
-    let Some(variable) = variable else { return all };
-    let named = |name: &str| {
-        let name = name.trim();
-        let is = |gpu: &&Gpu| match name.parse::<u32>() {
-            Ok(number) => gpu.number == number,
-            Err(_) => !name.is_empty() && gpu.uuid.starts_with(name),
+impl Whole {
+    /// What a program sees of it, and whether that is a part.
+    fn seen(&self) -> Option<(&Gpu, bool)> {
+        match &self.parts {
+            None => Some((&self.gpu, false)),
+            Some(parts) => parts.first().map(|part| (part, true)),
+        }
+    }
+
+    /// What a name in the variable means here: a number, or the beginning of a UUID.
+    fn named(&self, name: &str) -> Option<(&Gpu, bool)> {
+        let is_it = match name.parse::<u32>() {
+            Ok(number) => self.gpu.number == number,
+            Err(_) => !name.is_empty() && self.gpu.uuid.starts_with(name),
         };
-        all.iter().find(is).cloned()
+        if is_it {
+            return self.seen();
+        }
+        let mut parts = self.parts.iter().flatten();
+        let part = parts.find(|part| name.starts_with("MIG-") && part.uuid.starts_with(name));
+        part.map(|part| (part, true))
+    }
+}
+
+/// What of all GPUs a program sees, numbered as it sees them.
+fn visible(all: &[Whole], variable: Option<&str>) -> Found {
+    let (mut seen, mut notice) = match variable {
+        None => (all.iter().filter_map(Whole::seen).collect(), None),
+        Some(variable) => named(all, variable),
     };
-    let visible = variable.split(',').map_while(named);
-    (0..).zip(visible).map(|(number, gpu)| Gpu { number, ..gpu }).collect()
+    if let Some(part) = seen.iter().copied().find(|(_, is_part)| *is_part) {
+        let devices: usize = all.iter().map(|whole| whole.parts.as_ref().map_or(1, Vec::len)).sum();
+        let is_named = seen.len() == 1 && variable.is_some_and(|name| name.starts_with("MIG-"));
+        if devices > 1 && !is_named {
+            let Gpu { name, uuid, .. } = part.0;
+            notice = Some(format!(
+                "GPUs are divided here (MIG), and a program sees one part alone: {name} ({uuid}); for each \
+                 of the others start a sweep of its own with {VARIABLE}=MIG-..."
+            ));
+        }
+        seen = vec![part];
+    }
+    let lack = match variable {
+        Some(value) if !all.is_empty() => Lack::Hidden(value.to_owned()),
+        _ => Lack::Absent,
+    };
+    let gpus = (0..).zip(seen).map(|(number, (gpu, _))| Gpu { number, ..gpu.clone() }).collect();
+    Found { gpus, lack, notice }
+}
+
+/// What the variable leaves, up to the first name that is none's, each with whether it is a part; and
+/// what is wrong with it.
+fn named<'a>(all: &'a [Whole], variable: &str) -> (Vec<(&'a Gpu, bool)>, Option<String>) {
+    let mut seen: Vec<(&Gpu, bool)> = Vec::new();
+    for name in variable.split(',').map(str::trim) {
+        let Some((gpu, is_part)) = all.iter().find_map(|whole| whole.named(name)) else {
+            // Others hide GPUs on purpose: nothing at all, -1, NoDevFiles.
+            let is_meant = name.starts_with(|first: char| first.is_ascii_digit())
+                || ["GPU-", "MIG-"].iter().any(|prefix| name.starts_with(prefix));
+            let notice = format!(
+                "{VARIABLE}={variable}: {name} is no GPU of this machine, so programs see what comes before \
+                 it: {} of {} GPUs",
+                seen.len(),
+                all.len()
+            );
+            return (seen, is_meant.then_some(notice));
+        };
+        if seen.iter().any(|(other, _)| other.uuid == gpu.uuid) {
+            let notice = format!("{VARIABLE}={variable} names a GPU twice, so programs see none");
+            return (Vec::new(), Some(notice));
+        }
+        seen.push((gpu, is_part));
+    }
+    (seen, None)
 }
 
 /// Bytes that nobody uses on a GPU, now.
@@ -98,33 +193,88 @@ pub(super) fn free_memory(uuid: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn gpu(number: u32) -> Gpu {
+    fn gpu(number: u32, uuid: &str) -> Gpu {
         Gpu {
             number,
             name: "X".to_owned(),
-            uuid: format!("GPU-{number}abc"),
+            uuid: uuid.to_owned(),
             memory: 1,
             free: 1,
             processes: Vec::new(),
         }
     }
 
+    fn whole(number: u32) -> Whole {
+        Whole { gpu: gpu(number, &format!("GPU-{number}abc")), parts: None }
+    }
+
+    fn seen(all: &[Whole], variable: Option<&str>) -> (Vec<String>, Option<String>) {
+        let Found { gpus, notice, .. } = visible(all, variable);
+        assert!(gpus.iter().map(|gpu| gpu.number).eq(0..gpus.len() as u32), "{gpus:?}");
+        (gpus.into_iter().map(|gpu| gpu.uuid).collect(), notice)
+    }
+
     #[test]
     fn the_variable_of_cuda_chooses_and_numbers_gpus() {
-        let seen = |variable| {
-            let seen = visible((0..4).map(gpu).collect(), variable);
-            let seen = seen.into_iter().map(|gpu| (gpu.number, gpu.uuid));
-            seen.collect::<Vec<(u32, String)>>()
+        let all: Vec<Whole> = (0..4).map(whole).collect();
+        let all_of_them = ["GPU-0abc", "GPU-1abc", "GPU-2abc", "GPU-3abc"];
+        for (variable, expected) in [
+            (None, &all_of_them[..]),
+            (Some("3,1"), &["GPU-3abc", "GPU-1abc"]),
+            (Some(" 2 , 0"), &["GPU-2abc", "GPU-0abc"]),
+            (Some("GPU-2"), &["GPU-2abc"]),
+            (Some(""), &[]),
+            (Some("-1"), &[]),
+            (Some("0,-1,2"), &["GPU-0abc"]),
+            (Some("NoDevFiles"), &[]),
+        ] {
+            let expected = expected.iter().map(|&uuid| uuid.to_owned()).collect();
+            assert_eq!(seen(&all, variable), (expected, None), "{variable:?}");
+        }
+        assert_eq!(visible(&all, Some("-1")).lack, Lack::Hidden("-1".to_owned()));
+        assert_eq!(visible(&[], Some("0")).lack, Lack::Absent);
+    }
+
+    #[test]
+    fn a_name_that_is_no_gpus_or_comes_twice_is_told() {
+        let all: Vec<Whole> = (0..4).map(whole).collect();
+        let told: Vec<String> = ["GPU-2,9,1", "7", "GPU-x", "1,GPU-1abc"]
+            .map(|variable| {
+                let (uuids, notice) = seen(&all, Some(variable));
+                format!("{}: {}", uuids.join(" "), notice.unwrap())
+            })
+            .into();
+        insta::assert_snapshot!(told.join("\n"), @"
+        GPU-2abc: CUDA_VISIBLE_DEVICES=GPU-2,9,1: 9 is no GPU of this machine, so programs see what comes before it: 1 of 4 GPUs
+        : CUDA_VISIBLE_DEVICES=7: 7 is no GPU of this machine, so programs see what comes before it: 0 of 4 GPUs
+        : CUDA_VISIBLE_DEVICES=GPU-x: GPU-x is no GPU of this machine, so programs see what comes before it: 0 of 4 GPUs
+        : CUDA_VISIBLE_DEVICES=1,GPU-1abc names a GPU twice, so programs see none
+        ");
+    }
+
+    #[test]
+    fn of_divided_gpus_a_program_sees_one_part() {
+        let divided = |number: u32, parts: &[&str]| {
+            let parts = parts.iter().map(|uuid| gpu(0, uuid)).collect();
+            Whole { parts: Some(parts), ..whole(number) }
         };
-        assert_eq!(seen(None).len(), 4);
-        assert_eq!(seen(Some("3,1")), [(0, "GPU-3abc".to_owned()), (1, "GPU-1abc".to_owned())]);
-        assert_eq!(
-            seen(Some("GPU-2,9,1")),
-            [(0, "GPU-2abc".to_owned())],
-            "up to what is not there"
-        );
-        assert_eq!(seen(Some("")), []);
-        assert_eq!(seen(Some("-1")), []);
+        let all = [whole(0), divided(1, &["MIG-a", "MIG-b"]), divided(2, &["MIG-c"])];
+        for (variable, expected, is_told) in [
+            (None, "MIG-a", true),
+            (Some("MIG-b"), "MIG-b", false),
+            (Some("MIG-c,MIG-b"), "MIG-c", true),
+            (Some("2"), "MIG-c", true),
+            (Some("GPU-1"), "MIG-a", true),
+            (Some("0"), "GPU-0abc", false),
+        ] {
+            let (uuids, notice) = seen(&all, variable);
+            assert_eq!((&uuids[..], notice.is_some()), (&[expected.to_owned()][..], is_told));
+        }
+        // A container that was given one part, and a GPU that is divided into none yet.
+        assert_eq!(seen(&all[2..], None), (vec!["MIG-c".to_owned()], None));
+        assert_eq!(seen(&[divided(0, &[]), whole(1)], None), (vec!["GPU-1abc".to_owned()], None));
+        let (_, notice) = seen(&all, None);
+        insta::assert_snapshot!(notice.unwrap(), @"GPUs are divided here (MIG), and a program sees one part alone: X (MIG-a); for each of the others start a sweep of its own with CUDA_VISIBLE_DEVICES=MIG-...");
     }
 
     #[test]
@@ -132,8 +282,8 @@ mod tests {
         if open().is_ok() {
             return;
         }
-        let (gpus, _) = gpus();
-        assert_eq!(gpus, []);
+        let found = gpus();
+        assert_eq!((found.gpus, found.lack), (vec![], Lack::Absent));
         assert_eq!(free_memory("GPU-0"), None);
     }
 }

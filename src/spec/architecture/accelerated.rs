@@ -18,6 +18,10 @@ pub const CONVOLUTION_BYTES: u64 = 1 << 28;
 /// Bytes that matrix products work in.
 pub const PRODUCT_BYTES: u64 = 32 << 20;
 
+/// Bytes that the driver and CUDA's libraries take for a process that uses a GPU: its context and their
+/// kernels. A round figure, on the large side for GPUs before Hopper.
+const CONTEXT_BYTES: u64 = 512 << 20;
+
 /// Bytes of a number, and of one in bf16.
 const NUMBER: u64 = 4;
 const ROUNDED: u64 = 2;
@@ -54,7 +58,8 @@ impl Architecture {
             scratch: gradients
                 .saturating_add(copies(rounded.saturating_mul(room)))
                 .saturating_add(shared),
-            shared: main.data.saturating_add(main.program).saturating_add(shared),
+            program: CONTEXT_BYTES,
+            shared: main.data.saturating_add(CONTEXT_BYTES).saturating_add(shared),
             ..main
         }
     }
@@ -102,7 +107,7 @@ mod tests {
         let config = RunConfig { model: Model::Alexnet32, ..RunConfig::default() };
         let (mlp, conv) = (needs(&RunConfig::default()), needs(&config));
         assert!(mlp.scratch < CONVOLUTION_BYTES && conv.scratch > CONVOLUTION_BYTES);
-        assert!(conv.shared > CONVOLUTION_BYTES + PRODUCT_BYTES);
+        assert!(conv.shared > CONVOLUTION_BYTES + PRODUCT_BYTES + CONTEXT_BYTES);
         let four = Memory::of_group([conv; 4]);
         assert_eq!(four, 4 * (conv.total() - conv.shared) + conv.shared);
     }

@@ -1,5 +1,7 @@
 //! What can go wrong between the engine and an accelerator.
 
+use crate::units::show_bytes;
+
 /// Why an accelerator cannot be had, or what it failed with.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -74,7 +76,8 @@ pub enum DeviceError {
     },
     /// Memory that the accelerator does not have.
     #[error(
-        "{device} has no {bytes} bytes left ({free} of {total} are free); take a smaller batch, or fewer lanes in a group"
+        "{device} has no {} left: {} of {} are free; take a smaller batch, or fewer lanes in a group",
+        show_bytes(*bytes as u64), show_bytes(*free as u64), show_bytes(*total as u64)
     )]
     Memory {
         /// The accelerator.

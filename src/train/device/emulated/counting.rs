@@ -1,11 +1,11 @@
 //! A backend that counts what is asked of another one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::super::backend::{Address, Backend, Graph, Launch, Product, Ticket};
-use super::super::collective::{Collective, Meeting};
+use super::super::collective::{Collective, Meeting, Stretch, SumTimes};
 use super::super::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 use super::super::error::DeviceError;
 
@@ -56,8 +56,10 @@ struct Inner {
     queued: AtomicU64,
     /// Calls that the accelerator says are under way.
     calls: OnceLock<Arc<AtomicUsize>>,
+    /// What was called while it said so.
+    said: Mutex<BTreeSet<&'static str>>,
     /// What was called while it said that nothing is.
-    unsaid: Mutex<Vec<&'static str>>,
+    unsaid: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Counts {
@@ -79,15 +81,16 @@ impl Counts {
         self.0.calls.set(calls).unwrap();
     }
 
-    /// What was called without being said to be.
-    pub fn unsaid(&self) -> Vec<&'static str> {
-        self.0.unsaid.lock().unwrap().clone()
+    /// What was called and said to be, and what was called without being said to be.
+    pub fn said_and_unsaid(&self) -> [BTreeSet<&'static str>; 2] {
+        [&self.0.said, &self.0.unsaid].map(|names| names.lock().unwrap().clone())
     }
 
     fn called(&self, name: &'static str) {
-        if self.0.calls.get().is_some_and(|calls| calls.load(Ordering::Relaxed) == 0) {
-            self.0.unsaid.lock().unwrap().push(name);
-        }
+        let Some(calls) = self.0.calls.get() else { return };
+        let is_said = calls.load(Ordering::Relaxed) > 0;
+        let names = if is_said { &self.0.said } else { &self.0.unsaid };
+        names.lock().unwrap().insert(name);
     }
 }
 
@@ -199,7 +202,8 @@ impl Backend for Counting {
         place: [usize; 2],
     ) -> Result<Box<dyn Collective>, DeviceError> {
         self.counts.called("meet");
-        self.inner.meet(meeting, place)
+        let inner = self.inner.meet(meeting, place)?;
+        Ok(Box::new(CountingCollective { inner, counts: self.counts.clone() }))
     }
 
     fn begin_capture(&self) -> Result<(), DeviceError> {
@@ -227,5 +231,33 @@ impl Backend for Counting {
 
     fn discard(&self, graph: Graph) {
         self.inner.discard(graph);
+    }
+}
+
+/// What is asked of the accelerators of all ranks.
+#[derive(Debug)]
+struct CountingCollective {
+    inner: Box<dyn Collective>,
+    counts: Counts,
+}
+
+impl Collective for CountingCollective {
+    fn sum(&mut self, stretches: &[Stretch]) -> Result<(), DeviceError> {
+        self.counts.called("sum");
+        self.inner.sum(stretches)
+    }
+
+    fn join(&mut self) -> Result<(), DeviceError> {
+        self.counts.called("join");
+        self.inner.join()
+    }
+
+    fn times(&mut self, wait: bool) -> Result<Option<SumTimes>, DeviceError> {
+        self.counts.called("times");
+        self.inner.times(wait)
+    }
+
+    fn is_for_good(&self) -> bool {
+        self.inner.is_for_good()
     }
 }
