@@ -6,7 +6,19 @@ use super::{BatchLoss, Targets};
 use crate::train::device::{Accelerator, Address, Arrival, Memory, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
-use crate::train::layer::{Lives, RowParts};
+use crate::train::layer::Lives;
+
+/// Fewest samples whose losses one thread sums: of no more, the sum is that of main memory.
+const FEWEST: usize = 32;
+
+/// Most sums of losses, which one thread joins.
+const MOST_PARTS: usize = 128;
+
+/// How the samples of a batch are cut into parts to sum their losses: samples of a part, and parts.
+fn parts_of(samples: usize) -> [usize; 2] {
+    let of_part = samples.div_ceil(MOST_PARTS).max(FEWEST);
+    [of_part, samples.div_ceil(of_part)]
+}
 
 /// Targets on the accelerator, and memory for what comes back; kept from batch to batch.
 #[derive(Debug, Default)]
@@ -102,15 +114,15 @@ impl Kept {
         let lanes = logits.lanes();
         let samples = targets.labels.len() / lanes;
         let [losses, right] = self.of_samples((accelerator, logits), (targets, classes), wanted)?;
-        let cut = RowParts::of(samples);
-        let parts = accelerator.scratch(2 * lanes * cut.count * size_of::<f64>())?;
-        let given = arguments![losses, right, parts, samples as u32, cut.rows as u32];
-        accelerator.launch("loss_parts", [cut.count, lanes], given)?;
+        let [of_part, count] = parts_of(samples);
+        let parts = accelerator.scratch(2 * lanes * count * size_of::<f64>())?;
+        let given = arguments![losses, right, parts, samples as u32, of_part as u32];
+        accelerator.launch("loss_parts", [count, lanes], given)?;
         let sums = match &self.sums {
             Some(sums) => sums.address(),
             None => self.sums.insert(accelerator.zeros::<f64>(2 * lanes)?).address(),
         };
-        let given = arguments![parts, sums, Lives::address(lives), cut.count as u32];
+        let given = arguments![parts, sums, Lives::address(lives), count as u32];
         accelerator.launch("loss_join", [1, lanes], given)?;
         Ok(())
     }

@@ -138,6 +138,16 @@ impl Launch {
         Self { kernel, grid, given, count }
     }
 
+    /// A launch over so many numbers of a lane, four for each thread; its first argument is how many
+    /// numbers there are.
+    ///
+    /// # Panics
+    /// If there are more arguments than a kernel takes.
+    pub fn of_fours(kernel: &'static str, grid: [u32; 2], arguments: &[Argument]) -> Self {
+        let [numbers, lanes] = grid;
+        Self { grid: [numbers.div_ceil(4), lanes], ..Self::new(kernel, grid, arguments) }
+    }
+
     /// All arguments.
     pub fn arguments(&self) -> &[Argument] {
         &self.given[..self.count]

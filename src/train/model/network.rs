@@ -356,7 +356,7 @@ impl<T: Real> Network<T> {
             if let Some(accelerator) = gradient.accelerator() {
                 let given = arguments![gradient, gradient.pitch()];
                 let threads = [gradient.lane_len(), gradient.lanes()];
-                accelerator.launch("clear_lanes", threads, given)?;
+                accelerator.launch_fours("clear_lanes", threads, given)?;
             }
         }
         Ok(())
