@@ -6,16 +6,17 @@
 #![expect(unsafe_code, reason = "handles and descriptors of cuDNN have no safe form")]
 
 use std::env;
-use std::ffi::c_void;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use cudarc::cudnn::result::{self, CudnnError};
 use cudarc::cudnn::sys;
+use cudarc::driver::result as driver;
 use cudarc::driver::sys::CUstream;
 
-use super::cudnn_choice::{Described, Plan, chosen, is_unsupported};
+use super::cudnn_choice::{Plan, chosen, is_unsupported};
 use crate::spec::architecture::CONVOLUTION_BYTES;
+use crate::spec::precision::Precision;
 use crate::train::device::backend::Address;
 use crate::train::device::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 
@@ -103,23 +104,39 @@ impl Cudnn {
         if let Some((_, _, algorithm)) = known {
             return Ok(*algorithm);
         }
-        let (plan, reason) = match shape.is_aligned {
-            true => match chosen(inside.handle()?, shape, direction) {
-                Err(error) if is_unsupported(error) => (None, error.to_string()),
-                plan => (plan?, format!("no deterministic algorithm within {LIMIT_MIB} MiB")),
-            },
-            false => (None, "lanes that do not begin where it needs them to".to_owned()),
+        let ((plan, refused), reason) = match shape.is_aligned {
+            true => {
+                let (handle, stream) = (inside.handle()?, inside.stream);
+                let bytes = largest_operand(shape);
+                let mut trial = |plan: &Plan| tried(handle, stream, plan, bytes);
+                match chosen(handle, shape, direction, &mut trial) {
+                    Err(error) if is_unsupported(error) => (Default::default(), error.to_string()),
+                    choice => {
+                        (choice?, format!("no deterministic algorithm within {LIMIT_MIB} MiB"))
+                    }
+                }
+            }
+            false => {
+                (Default::default(), "lanes that do not begin where it needs them to".to_owned())
+            }
         };
+        // Not being heard is no reason to stop.
+        let said = |line: String| _ = writeln!(std::io::stderr().lock(), "{line}");
+        for algorithm in refused {
+            said(format!(
+                "cuDNN {} offers algorithm {algorithm} and refuses it when it is called, the next is \
+                 taken: {direction:?} of {shape:?}",
+                self.version
+            ));
+        }
         let algorithm = plan
             .as_ref()
             .map(|plan| Algorithm { number: inside.plans.len(), workspace: plan.workspace });
         if algorithm.is_none() {
-            // Not being heard is no reason to stop.
-            let _ = writeln!(
-                std::io::stderr().lock(),
+            said(format!(
                 "not by cuDNN {} but by patches ({reason}): {direction:?} of {shape:?}",
                 self.version
-            );
+            ));
         }
         inside.plans.extend(plan);
         inside.asked.push((*shape, direction, algorithm));
@@ -134,66 +151,42 @@ impl Cudnn {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = inside.handle()?;
         let plan = &inside.plans[call.algorithm];
-        let Described { images, filters, convolution, outputs } = plan.described;
-        let [first, second, made] = call.operands.map(|Address(place)| place as *mut c_void);
-        let (one, zero) = (1.0_f32, 0.0_f32);
-        let (one, zero) = ((&raw const one).cast(), (&raw const zero).cast());
-        let work = (call.workspace.0 as *mut c_void, plan.workspace);
         // SAFETY: all operands are this GPU's memory and as large as the descriptors say, which tests
-        // of every geometry check on the host; algorithms are below the numbers of their kind, which
-        // `chosen` has looked at.
-        unsafe {
-            match plan.direction {
-                Direction::Forward => result::convolution_forward(
-                    handle,
-                    one,
-                    images,
-                    first,
-                    filters,
-                    second,
-                    convolution,
-                    std::mem::transmute::<u32, sys::cudnnConvolutionFwdAlgo_t>(plan.algorithm),
-                    work.0,
-                    work.1,
-                    zero,
-                    outputs,
-                    made,
-                ),
-                Direction::BackwardData => result::convolution_backward_data(
-                    handle,
-                    one,
-                    filters,
-                    first,
-                    outputs,
-                    second,
-                    convolution,
-                    std::mem::transmute::<u32, sys::cudnnConvolutionBwdDataAlgo_t>(plan.algorithm),
-                    work.0,
-                    work.1,
-                    zero,
-                    images,
-                    made,
-                ),
-                Direction::BackwardFilter => result::convolution_backward_filter(
-                    handle,
-                    one,
-                    images,
-                    first,
-                    outputs,
-                    second,
-                    convolution,
-                    std::mem::transmute::<u32, sys::cudnnConvolutionBwdFilterAlgo_t>(
-                        plan.algorithm,
-                    ),
-                    work.0,
-                    work.1,
-                    zero,
-                    filters,
-                    made,
-                ),
-            }
-        }
+        // of every geometry check on the host.
+        unsafe { plan.queue(handle, call.operands, call.workspace) }
     }
+}
+
+/// Calls an algorithm once, on memory that means nothing. Where there is no memory for that, the
+/// algorithm is taken as it is offered.
+fn tried(
+    handle: sys::cudnnHandle_t,
+    stream: CUstream,
+    plan: &Plan,
+    bytes: usize,
+) -> Result<(), CudnnError> {
+    let place = bytes.next_multiple_of(256);
+    // SAFETY: the stream is the handle's; the memory is given back behind the only call that uses it.
+    let Ok(memory) = (unsafe { driver::malloc_async(stream, place + plan.workspace.max(1)) })
+    else {
+        return Ok(());
+    };
+    let work = Address(memory).after::<u8>(place);
+    // SAFETY: every operand has room there. They may lie in one another: nobody looks at what is made.
+    let called = unsafe { plan.queue(handle, [Address(memory); 3], work) };
+    // SAFETY: as above. An error is one of the stream, which the next operation tells.
+    let _ = unsafe { driver::free_async(memory, stream) };
+    called
+}
+
+/// Bytes of the largest operand.
+fn largest_operand(shape: &ConvolutionShape) -> usize {
+    let bytes =
+        if shape.precision == Precision::Bf16 { size_of::<u16>() } else { size_of::<f32>() };
+    let of = |size: [usize; 3]| size.iter().product::<usize>();
+    let taps = shape.kernel[0] * shape.kernel[1] * (shape.input[2] / shape.groups);
+    let images = shape.samples * of(shape.input).max(of(shape.output));
+    images.max(shape.output[2] * taps) * bytes
 }
 
 #[cfg(test)]

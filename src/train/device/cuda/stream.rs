@@ -478,6 +478,12 @@ impl Backend for Stream {
 mod tests {
     use super::*;
 
+    /// A driver refuses PTX that is newer than itself.
+    #[test]
+    fn the_module_is_for_drivers_of_cuda_12() {
+        assert!(PTX.contains("\n.version 8.0\n.target sm_75\n"));
+    }
+
     #[test]
     fn the_module_has_every_kernel_that_the_sources_have() {
         let mut expected = crate::train::device::emulated::compile::all_kernels();

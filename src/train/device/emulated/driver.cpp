@@ -152,7 +152,7 @@ int cuStreamWaitEvent(Stream *stream, const Event *event, unsigned) {
 }
 int cuEventQuery(const Event *event) { return event->is_reached() ? OK : NOT_READY; }
 int cuEventSynchronize(const Event *event) { return event->reach(), OK; }
-int cuEventElapsedTime_v2(float *ms, const Event *first, const Event *second) {
+int cuEventElapsedTime(float *ms, const Event *first, const Event *second) {
     if (!first->timed || !second->timed) return INVALID;
     if (!first->is_reached() || !second->is_reached()) return NOT_READY;
     return *ms = std::chrono::duration<float, std::milli>(second->at - first->at).count(), OK;
