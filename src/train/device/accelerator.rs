@@ -245,7 +245,7 @@ impl Accelerator {
         self.0.queue.backend().algorithm(shape, direction)
     }
 
-    /// Queues one lane's convolution.
+    /// Queues the convolutions of all lanes.
     ///
     /// # Errors
     /// When the accelerator fails.

@@ -165,7 +165,7 @@ pub enum Command {
     Launch(Launch),
     /// Matrix products.
     Multiply(Product),
-    /// A convolution of one lane.
+    /// Convolutions of all lanes.
     Convolve(ConvolutionCall),
 }
 
@@ -273,7 +273,7 @@ pub trait Backend: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Queues one convolution by an algorithm that was offered.
+    /// Queues convolutions by an algorithm that was offered.
     ///
     /// # Errors
     /// When this or something queued before fails.

@@ -7,14 +7,15 @@
 
 use std::env;
 use std::io::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::cudnn::result::{self, CudnnError};
 use cudarc::cudnn::sys;
-use cudarc::driver::result as driver;
 use cudarc::driver::sys::CUstream;
+use cudarc::driver::{CudaStream, DriverError, result as driver};
 
 use super::cudnn_choice::{Plan, chosen, is_unsupported};
+use super::event::Event;
 use crate::spec::architecture::CONVOLUTION_BYTES;
 use crate::spec::precision::Precision;
 use crate::train::device::backend::Address;
@@ -38,37 +39,118 @@ pub(super) struct Cudnn {
 }
 
 struct Inside {
-    stream: CUstream,
+    stream: Arc<CudaStream>,
     /// Made for the first convolution: it costs time and memory that other networks need not spend.
-    handle: Option<sys::cudnnHandle_t>,
+    handle: Option<Handle>,
+    /// Beside the stream that computes, for lanes that are computed abreast.
+    beside: Vec<Beside>,
+    /// Behind what lanes abreast read and overwrite.
+    before: Option<Event>,
     /// What was asked for, with its place among the plans if there is one.
     asked: Vec<(ConvolutionShape, Direction, Option<Algorithm>)>,
     plans: Vec<Plan>,
 }
 
-// SAFETY: handle and descriptors belong to no thread; whoever uses them holds the lock, with the
+/// cuDNN on one stream.
+struct Handle(sys::cudnnHandle_t);
+
+impl Handle {
+    fn new(stream: CUstream) -> Result<Self, CudnnError> {
+        let handle = Self(result::create_handle()?);
+        // SAFETY: handle and stream live; the driver's and the runtime's streams are the same thing.
+        unsafe { result::set_stream(handle.0, stream.cast()) }?;
+        Ok(handle)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the handle was made here and is used no more.
+        let _ = unsafe { result::destroy_handle(self.0) };
+    }
+}
+
+/// Another stream, with a handle of its own: what a handle keeps from call to call is one stream's.
+struct Beside {
+    // Goes before the stream that it works on.
+    handle: Handle,
+    stream: Arc<CudaStream>,
+    /// Behind all that is queued there.
+    after: Event,
+}
+
+// SAFETY: handles and descriptors belong to no thread; whoever uses them holds the lock, with the
 // context of the GPU bound.
 unsafe impl Send for Inside {}
 
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.plans.clear();
-        if let Some(handle) = self.handle {
-            // SAFETY: the handle was made here and is used no more.
-            let _ = unsafe { result::destroy_handle(handle) };
-        }
+/// What convolutions fail with.
+pub(super) enum Failure {
+    /// cuDNN.
+    Library(CudnnError),
+    /// The driver, beside it.
+    Driver(DriverError),
+}
+
+impl From<CudnnError> for Failure {
+    fn from(error: CudnnError) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Self {
+        Self::Driver(error)
     }
 }
 
 impl Inside {
     fn handle(&mut self) -> Result<sys::cudnnHandle_t, CudnnError> {
-        if let Some(handle) = self.handle {
-            return Ok(handle);
+        let handle = match self.handle.take() {
+            Some(handle) => handle,
+            None => Handle::new(self.stream.cu_stream())?,
+        };
+        Ok(self.handle.insert(handle).0)
+    }
+
+    /// Makes streams until there are `count` beside the one that computes.
+    fn make_beside(&mut self, count: usize) -> Result<(), Failure> {
+        while self.beside.len() < count {
+            let stream = self.stream.context().new_stream()?;
+            let handle = Handle::new(stream.cu_stream())?;
+            self.beside.push(Beside { handle, stream, after: Event::plain()? });
         }
-        let handle = *self.handle.insert(result::create_handle()?);
-        // SAFETY: handle and stream live; the driver's and the runtime's streams are the same thing.
-        unsafe { result::set_stream(handle, self.stream.cast()) }?;
-        Ok(handle)
+        if self.before.is_none() {
+            self.before = Some(Event::plain()?);
+        }
+        Ok(())
+    }
+
+    /// Queues the convolutions of lanes: `abreast` of them at a time, each on a stream of its own, between
+    /// what is queued before and what is queued after.
+    fn convolve(&mut self, call: &ConvolutionCall) -> Result<(), Failure> {
+        let (own, abreast) = (self.handle()?, call.algorithm.abreast(call.lanes));
+        let plan = self.plans.get(call.algorithm.number).expect("invariant: it was offered");
+        let queue = |handle: sys::cudnnHandle_t, at: usize| {
+            (at..call.lanes).step_by(abreast).try_for_each(|lane| {
+                // SAFETY: all operands are this GPU's memory and as large as the descriptors say, which
+                // tests of every geometry check on the host.
+                unsafe { plan.queue(handle, call.operands_of(lane), call.workspace_of(at)) }
+            })
+        };
+        if abreast == 1 {
+            return Ok(queue(own, 0)?);
+        }
+        let (compute, beside) = (self.stream.cu_stream(), &self.beside[..abreast - 1]);
+        let before = self.before.as_ref().expect("invariant: made with the streams");
+        before.record(compute)?;
+        for (at, beside) in (1..).zip(beside) {
+            before.hold(beside.stream.cu_stream())?;
+            queue(beside.handle.0, at)?;
+            beside.after.record(beside.stream.cu_stream())?;
+        }
+        queue(own, 0)?;
+        beside.iter().try_for_each(|beside| beside.after.hold(compute))?;
+        Ok(())
     }
 }
 
@@ -79,8 +161,15 @@ fn version_of(number: usize) -> String {
 
 impl Cudnn {
     /// cuDNN, whose library is open, on a stream.
-    pub(super) fn new(stream: CUstream) -> Self {
-        let inside = Inside { stream, handle: None, asked: Vec::new(), plans: Vec::new() };
+    pub(super) fn new(stream: &Arc<CudaStream>) -> Self {
+        let inside = Inside {
+            stream: Arc::clone(stream),
+            handle: None,
+            beside: Vec::new(),
+            before: None,
+            asked: Vec::new(),
+            plans: Vec::new(),
+        };
         Self { version: version_of(result::get_version()), inside: Mutex::new(inside) }
     }
 
@@ -106,7 +195,7 @@ impl Cudnn {
         }
         let ((plan, refused), reason) = match shape.is_aligned {
             true => {
-                let (handle, stream) = (inside.handle()?, inside.stream);
+                let (handle, stream) = (inside.handle()?, inside.stream.cu_stream());
                 let bytes = largest_operand(shape);
                 let mut trial = |plan: &Plan| tried(handle, stream, plan, bytes);
                 match chosen(handle, shape, direction, &mut trial) {
@@ -143,17 +232,14 @@ impl Cudnn {
         Ok(algorithm)
     }
 
-    /// Queues a convolution; the context is bound.
+    /// Queues the convolutions of all lanes; the context is bound.
     ///
     /// # Errors
-    /// When cuDNN refuses.
-    pub(super) fn convolve(&self, call: &ConvolutionCall) -> Result<(), CudnnError> {
+    /// When cuDNN refuses, or the driver fails.
+    pub(super) fn convolve(&self, call: &ConvolutionCall) -> Result<(), Failure> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let handle = inside.handle()?;
-        let plan = &inside.plans[call.algorithm];
-        // SAFETY: all operands are this GPU's memory and as large as the descriptors say, which tests
-        // of every geometry check on the host.
-        unsafe { plan.queue(handle, call.operands, call.workspace) }
+        inside.make_beside(call.algorithm.abreast(call.lanes) - 1)?;
+        inside.convolve(call)
     }
 }
 

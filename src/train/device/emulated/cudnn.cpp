@@ -150,6 +150,15 @@ static void correlate(
     for (size_t i = 0; i < sums.size(); ++i) made.set(i, sums[i]);
 }
 
+// Lanes that are computed abreast, on other streams, must come after all that is queued on the stream
+// that computes.
+static bool follows(const Stream *stream) {
+    if (stream->computes) return true;
+    for (auto &other : stream->after)
+        if (other.first->computes && other.second == other.first->work) return true;
+    return false;
+}
+
 // Checks a call, which its stream does when it comes to it; descriptors are read at once.
 static int convolve(
     const Handle *handle, Direction way, const Tensor *x, void *x_at, const Filter *w, void *w_at,
@@ -159,6 +168,7 @@ static int convolve(
     const char *refuses = getenv("FAKE_CUDNN_REFUSES");
     if (algorithm != good[way] || (refuses && strstr(refuses, names[way]))) return NOT_SUPPORTED;
     called[way] += 1;
+    if (!follows((Stream *)handle->stream)) return BAD_PARAM;
     if (alpha != 1.0f || beta != 0.0f) return BAD_PARAM;
     if (!work || work_bytes < workspace(*x, *w)) return INSUFFICIENT;
     if (!aligned(x_at) || !aligned(w_at) || !aligned(y_at) || !aligned(work)) return MISALIGNED;
