@@ -1,11 +1,17 @@
 //! Compiles the kernels for GPUs. Does nothing without the feature `cuda`.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The oldest GPUs that the kernels are compiled for (Turing); the driver translates for newer ones.
 const ARCHITECTURE: &str = "compute_75";
+
+/// The version of PTX that the kernels are said to be in: 8.0 is what drivers of CUDA 12.0 read. The
+/// compiler writes its own, newer one, of which the kernels use nothing; ptxas and the driver refuse
+/// an instruction that a version does not have.
+const PTX: &str = "8.0";
 
 /// Where .ci/build-cuda puts the compiler.
 const FETCHED: &str = "target/cuda/toolkit/nvidia/cu13/bin/nvcc";
@@ -57,6 +63,15 @@ fn compile(nvcc: &Path, source: &Path, ptx: &Path) -> Result<(), String> {
             let said = String::from_utf8_lossy(&output.stderr).replace('\n', " ");
             Err(format!("{} {}: {said}", nvcc.display(), output.status))
         }
-        Ok(_) => Ok(()),
+        Ok(_) => lower(ptx),
     }
+}
+
+/// Writes [`PTX`] where the compiler has written its own version.
+fn lower(ptx: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", ptx.display());
+    let text = fs::read_to_string(ptx).map_err(failed)?;
+    let version = |line: &&str| line.starts_with(".version ");
+    let line = text.lines().find(version).ok_or("the compiler's PTX has no version")?;
+    fs::write(ptx, text.replacen(line, &format!(".version {PTX}"), 1)).map_err(failed)
 }

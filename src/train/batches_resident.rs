@@ -84,8 +84,8 @@ impl Resident {
         let shown = self.shown.place(&accelerator)?;
         let shape = self.shape.once(&accelerator, |table| table.extend(pipeline.geometry()))?;
         let tables = self.tables.once(&accelerator, |table| pipeline.tables(table))?;
-        let units: usize = pipeline.output_shape().iter().product();
-        let threads = [samples * units, input.lanes()];
+        let [_, height, width] = pipeline.output_shape();
+        let threads = [samples * height * width, input.lanes()];
         let (pixels, pitch) = (self.pixels(from), input.pitch());
         let given = arguments![pixels, &*input, pitch, samples as u32, shown, shape, tables];
         accelerator.launch("show_images", threads, given)?;

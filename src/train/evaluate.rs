@@ -1,5 +1,6 @@
 //! A trainer looks at what it has come to: validation, test, and what is measured after an epoch.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::admission;
@@ -9,9 +10,13 @@ use super::error::TrainError;
 use super::kernel::Real;
 use super::layer::{Mode, Pass};
 use super::loss::BatchLoss;
+use super::loss::accelerated::ComingSamples;
 use super::measure::{self, Measured, Memory, Phase, Probe};
 use super::report::{Evaluation, Part};
 use super::trainer::Trainer;
+
+/// Passes of an evaluation that are queued behind the one whose losses are waited for, at most.
+const AHEAD: usize = 2;
 
 impl<T: Real> Trainer<T> {
     /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
@@ -88,7 +93,8 @@ impl<T: Real> Trainer<T> {
     }
 
     /// Adds the loss and the number right of every lane over images of a part, each shown once. The
-    /// sums are made image by image, however many pass at once.
+    /// sums are made image by image, however many pass at once. On an accelerator the passes after one
+    /// are queued before its losses are looked at.
     fn evaluate_once(
         &mut self,
         part: Part,
@@ -96,19 +102,29 @@ impl<T: Real> Trainer<T> {
         sums: &mut [BatchLoss],
     ) -> Result<(), TrainError> {
         let capacity = self.network.capacity();
+        let mut coming = VecDeque::new();
         for start in images.clone().step_by(capacity) {
             let range = start..(start + capacity).min(images.end);
             let samples = range.len();
-            self.batches.fill_evaluation(self.network.input_mut(), part, range)?;
-            self.network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
-            self.network.add_loss(self.batches.labels(), sums)?;
+            let accelerator = self.network.accelerator();
+            Self::together(accelerator.as_ref(), || {
+                self.batches.fill_evaluation(self.network.input_mut(), part, range)?;
+                self.network.forward(&Pass { mode: Mode::Evaluate, samples, first_sample: 0 })?;
+                self.network.queue_loss(self.batches.labels(), sums)
+            })?;
+            coming.extend(self.network.fetch_samples(self.batches.labels().len())?);
+            if coming.len() > AHEAD
+                && let Some(first) = coming.pop_front()
+            {
+                ComingSamples::add(first, sums)?;
+            }
             if part == Part::Validation {
                 self.measures.enter(Phase::Other);
                 self.measures.observe(&self.network, samples)?;
                 self.measures.enter(Phase::Evaluation);
             }
         }
-        Ok(())
+        coming.into_iter().try_for_each(|last| last.add(sums))
     }
 
     /// What the configuration asks to measure at the end of an epoch, after

@@ -1,12 +1,24 @@
 //! The loss on an accelerator: one thread a sample. In training the losses of a batch are summed there
-//! too, in parts and then the parts in their order, and nobody waits for them; in an evaluation the
-//! losses of the samples come back and are added here, in their order.
+//! too, in parts and then the parts in their order; in an evaluation the losses of the samples come
+//! back and are added here, in their order. Nobody waits for either before the next pass is queued.
 
 use super::{BatchLoss, Targets};
 use crate::train::device::{Accelerator, Address, Arrival, Memory, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
-use crate::train::layer::{Lives, RowParts};
+use crate::train::layer::Lives;
+
+/// Fewest samples whose losses one thread sums: of no more, the sum is that of main memory.
+const FEWEST: usize = 32;
+
+/// Most sums of losses, which one thread joins.
+const MOST_PARTS: usize = 128;
+
+/// How the samples of a batch are cut into parts to sum their losses: samples of a part, and parts.
+fn parts_of(samples: usize) -> [usize; 2] {
+    let of_part = samples.div_ceil(MOST_PARTS).max(FEWEST);
+    [of_part, samples.div_ceil(of_part)]
+}
 
 /// Targets on the accelerator, and memory for what comes back; kept from batch to batch.
 #[derive(Debug, Default)]
@@ -15,8 +27,8 @@ pub struct Kept {
     seconds: Table<u32>,
     shares: Table<f32>,
     smoothing: Table<f64>,
-    losses: Option<(Memory, Vec<f64>)>,
-    right: Option<(Memory, Vec<u32>)>,
+    losses: Option<Memory>,
+    right: Option<Memory>,
     /// Loss and number right of every lane.
     sums: Option<Memory>,
 }
@@ -53,18 +65,45 @@ impl Coming {
     }
 }
 
-/// Memory for `len` numbers and a place for the copy.
-fn room<T: bytemuck::Pod + Default>(
-    kept: &mut Option<(Memory, Vec<T>)>,
+/// Losses of the samples of a batch on their way from an accelerator.
+#[derive(Debug)]
+pub struct ComingSamples {
+    losses: Arrival<f64>,
+    right: Arrival<u32>,
+    /// Of a lane.
+    samples: usize,
+    /// Of all lanes.
+    all: usize,
+}
+
+impl ComingSamples {
+    /// Waits for them, and adds loss and number right of every sample of every lane to `results`.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn add(self, results: &mut [BatchLoss]) -> Result<(), TrainError> {
+        let (mut losses, mut right) = (vec![0.0; self.all], vec![0; self.all]);
+        self.losses.collect(&mut losses)?;
+        self.right.collect(&mut right)?;
+        let lanes = losses.chunks_exact(self.samples).zip(right.chunks_exact(self.samples));
+        for (result, (losses, right)) in results.iter_mut().zip(lanes) {
+            losses.iter().for_each(|loss| result.sum += loss);
+            right.iter().for_each(|&right| result.right += u64::from(right));
+        }
+        Ok(())
+    }
+}
+
+/// Memory for `len` numbers.
+fn room<T: bytemuck::Pod>(
+    kept: &mut Option<Memory>,
     len: usize,
     accelerator: &Accelerator,
 ) -> Result<Address, TrainError> {
-    let (memory, copy) = match kept {
-        Some(kept) if kept.0.bytes() >= len * size_of::<T>() => kept,
-        none => none.insert((accelerator.zeros::<T>(len)?, Vec::new())),
-    };
-    copy.resize(len, T::default());
-    Ok(memory.address())
+    match kept {
+        Some(memory) if memory.bytes() >= len * size_of::<T>() => Ok(memory.address()),
+        none => Ok(none.insert(accelerator.zeros::<T>(len)?).address()),
+    }
 }
 
 impl Kept {
@@ -79,13 +118,44 @@ impl Kept {
         wanted: Wanted<'_, T>,
         results: &mut [BatchLoss],
     ) -> Result<(), TrainError> {
-        let samples = targets.labels.len() / results.len();
+        self.queue_samples((accelerator, logits), (targets, classes), wanted)?;
+        match self.fetch_samples(targets.labels.len(), results.len())? {
+            Some(coming) => coming.add(results),
+            None => Ok(()),
+        }
+    }
+
+    /// Queues the losses of the samples of a batch, to be [fetched](Self::fetch_samples).
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn queue_samples<T: Real>(
+        &mut self,
+        (accelerator, logits): (&Accelerator, &Buffer<T>),
+        (targets, classes): (&Targets<'_>, usize),
+        wanted: Wanted<'_, T>,
+    ) -> Result<(), TrainError> {
         // A rank's part of a batch may be empty.
-        if samples == 0 {
+        if targets.labels.is_empty() {
             return Ok(());
         }
-        self.of_samples((accelerator, logits), (targets, classes), wanted)?;
-        self.add(samples, results)
+        self.of_samples((accelerator, logits), (targets, classes), wanted).map(drop)
+    }
+
+    /// The losses of `all` samples of `lanes` that were queued last; none of no samples.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn fetch_samples(
+        &self,
+        all: usize,
+        lanes: usize,
+    ) -> Result<Option<ComingSamples>, TrainError> {
+        let (Some(losses), Some(right), true) = (&self.losses, &self.right, all > 0) else {
+            return Ok(None);
+        };
+        let (losses, right) = (losses.fetch(0, all)?, right.fetch(0, all)?);
+        Ok(Some(ComingSamples { losses, right, samples: all / lanes, all }))
     }
 
     /// Queues the losses of a batch, and takes the life of the lanes in which they are not finite.
@@ -102,15 +172,15 @@ impl Kept {
         let lanes = logits.lanes();
         let samples = targets.labels.len() / lanes;
         let [losses, right] = self.of_samples((accelerator, logits), (targets, classes), wanted)?;
-        let cut = RowParts::of(samples);
-        let parts = accelerator.scratch(2 * lanes * cut.count * size_of::<f64>())?;
-        let given = arguments![losses, right, parts, samples as u32, cut.rows as u32];
-        accelerator.launch("loss_parts", [cut.count, lanes], given)?;
+        let [of_part, count] = parts_of(samples);
+        let parts = accelerator.scratch(2 * lanes * count * size_of::<f64>())?;
+        let given = arguments![losses, right, parts, samples as u32, of_part as u32];
+        accelerator.launch("loss_parts", [count, lanes], given)?;
         let sums = match &self.sums {
             Some(sums) => sums.address(),
             None => self.sums.insert(accelerator.zeros::<f64>(2 * lanes)?).address(),
         };
-        let given = arguments![parts, sums, Lives::address(lives), cut.count as u32];
+        let given = arguments![parts, sums, Lives::address(lives), count as u32];
         accelerator.launch("loss_join", [1, lanes], given)?;
         Ok(())
     }
@@ -150,8 +220,8 @@ impl Kept {
             self.smoothing.refill(|table| table.extend(wanted.smoothing));
             smoothing = self.smoothing.place(accelerator)?;
         }
-        let losses = room(&mut self.losses, all, accelerator)?;
-        let right = room(&mut self.right, all, accelerator)?;
+        let losses = room::<f64>(&mut self.losses, all, accelerator)?;
+        let right = room::<u32>(&mut self.right, all, accelerator)?;
         let (gradient, pitch, mean_over) = match &wanted.gradient {
             Some((gradient, over)) => (gradient.address(), gradient.pitch(), *over as u32),
             None => (Address::NONE, 0, 1),
@@ -172,22 +242,6 @@ impl Kept {
         ];
         accelerator.launch("cross_entropy", [samples, lanes], given)?;
         Ok([losses, right])
-    }
-
-    /// Waits for the last batch and adds it up.
-    fn add(&mut self, samples: usize, results: &mut [BatchLoss]) -> Result<(), TrainError> {
-        let (Some((losses, loss)), Some((rights, right))) = (&mut self.losses, &mut self.right)
-        else {
-            unreachable!("invariant: there was room for the batch")
-        };
-        losses.download(0, loss)?;
-        rights.download(0, right)?;
-        let lanes = loss.chunks_exact(samples).zip(right.chunks_exact(samples));
-        for (result, (loss, right)) in results.iter_mut().zip(lanes) {
-            loss.iter().for_each(|loss| result.sum += loss);
-            right.iter().for_each(|&right| result.right += u64::from(right));
-        }
-        Ok(())
     }
 }
 

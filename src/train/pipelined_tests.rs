@@ -80,6 +80,36 @@ fn a_steady_step_is_one_launch_and_the_device_has_always_something_to_do() {
     }
 }
 
+/// The passes of an evaluation are one launch each, once such a list has come twice, and the host waits
+/// with nothing queued once: for the last pass. The sums are those of main memory, image by image.
+#[test]
+fn passes_of_an_evaluation_are_queued_one_behind_the_other() {
+    let Some((accelerator, counts)) = watched(false) else { return };
+    let mut data = Arc::unwrap_or_clone(data(16, [1, 8, 8]));
+    // Passes of up to 256: seven whole ones and a ragged one.
+    data.val = part(1800, data.shape, 3);
+    let data = Arc::new(data);
+    let lanes = mixed(&mlp());
+    let mut alone = Trainer::on(&lanes, Arc::clone(&data), &Device::Cpu).unwrap();
+    let mut trainer = Trainer::on(&lanes, data, &Device::Accelerator(accelerator)).unwrap();
+    let expected = alone.evaluate(Part::Validation).unwrap();
+    for turn in 0..3 {
+        let before = counts.so_far();
+        let found = trainer.evaluate(Part::Validation).unwrap();
+        let seen = counts.so_far() - before;
+        // Losses and numbers right of the last pass.
+        assert_eq!((seen.fetches, seen.waits), (2 * 8, 2), "{turn}: {seen:?}");
+        if turn == 2 {
+            assert_eq!((seen.replays, seen.commands, seen.allocations), (8, 0, 0), "{seen:?}");
+        }
+        for (found, expected) in found.iter().zip(&expected) {
+            let (found, expected) = (found.unwrap(), expected.unwrap());
+            assert!((found.loss - expected.loss).abs() < 1e-5 * expected.loss);
+            assert_eq!(found.accuracy, expected.accuracy);
+        }
+    }
+}
+
 #[test]
 fn graphs_change_no_bit() {
     for device in devices() {

@@ -189,7 +189,7 @@ impl<T: Real> Trainer<T> {
     }
 
     /// Queues what `work` queues as one, on an accelerator.
-    fn together<R>(
+    pub(super) fn together<R>(
         accelerator: Option<&Accelerator>,
         work: impl FnOnce() -> Result<R, TrainError>,
     ) -> Result<R, TrainError> {

@@ -22,6 +22,11 @@ pub const PRODUCT_BYTES: u64 = 32 << 20;
 /// kernels. A round figure, on the large side for GPUs before Hopper.
 const CONTEXT_BYTES: u64 = 512 << 20;
 
+/// Bytes that NCCL keeps on each GPU of a run on several: buffers of its channels. Some 540 to 690 MB
+/// are reported (at NVIDIA/nccl) of 2 and 4 A100 on NVLink, 1.06 GB of 8 H100: it grows with the channels
+/// that the links are worth, not with what is summed.
+pub const COLLECTIVE_BYTES: u64 = 1 << 30;
+
 /// Bytes of a number, and of one in bf16.
 const NUMBER: u64 = 4;
 const ROUNDED: u64 = 2;
@@ -43,7 +48,8 @@ impl Architecture {
         let largest = self.working_layers().map(|layer| layer.output.units() as u64).max();
         let gradients = (2 * NUMBER * largest.unwrap_or(0)).saturating_mul(room);
         let convolutions = self.convolution_bytes().unwrap_or(0);
-        let shared = convolutions + PRODUCT_BYTES;
+        let collective = if config.devices > 1 { COLLECTIVE_BYTES } else { 0 };
+        let shared = convolutions + PRODUCT_BYTES + collective;
         let rounded = self.working_layers().map(rounded_gradients).max().unwrap_or(0);
         let inputs = self.working_layers().filter(|layer| multiplies(layer));
         let inputs: u64 = inputs.map(|layer| layer.input.units() as u64 * ROUNDED).sum();
@@ -110,6 +116,15 @@ mod tests {
         assert!(conv.shared > CONVOLUTION_BYTES + PRODUCT_BYTES + CONTEXT_BYTES);
         let four = Memory::of_group([conv; 4]);
         assert_eq!(four, 4 * (conv.total() - conv.shared) + conv.shared);
+    }
+
+    #[test]
+    fn several_gpus_have_the_buffers_of_their_sums() {
+        let one = RunConfig::default();
+        let two = RunConfig { devices: 2, batch_size: 2 * one.batch_size, ..one.clone() };
+        let [two, alone] = [two, one].map(|config| needs(&config));
+        assert_eq!(two.scratch - alone.scratch, COLLECTIVE_BYTES);
+        assert_eq!(two.shared - alone.shared, COLLECTIVE_BYTES, "lanes share them");
     }
 
     #[test]

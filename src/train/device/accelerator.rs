@@ -200,6 +200,26 @@ impl Accelerator {
         self.0.queue.push(Command::Launch(Launch::new(kernel, grid, &arguments)))
     }
 
+    /// Queues a kernel whose threads have four neighbouring numbers each (`FOURS` in
+    /// `kernels/lane.cuh`), for `numbers` of each of `lanes` lanes; its first argument is the number of
+    /// numbers, those that are given follow.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn launch_fours<const N: usize>(
+        &self,
+        kernel: &'static str,
+        [numbers, lanes]: [usize; 2],
+        arguments: [Argument; N],
+    ) -> Result<(), DeviceError> {
+        if numbers == 0 || lanes == 0 {
+            return Ok(());
+        }
+        let grid = [counted("a launch", numbers)?, counted("a launch", lanes)?];
+        let _call = self.call();
+        self.0.queue.push(Command::Launch(Launch::of_fours(kernel, grid, &arguments)))
+    }
+
     /// Queues matrix products.
     ///
     /// # Errors
@@ -225,7 +245,7 @@ impl Accelerator {
         self.0.queue.backend().algorithm(shape, direction)
     }
 
-    /// Queues one lane's convolution.
+    /// Queues the convolutions of all lanes.
     ///
     /// # Errors
     /// When the accelerator fails.

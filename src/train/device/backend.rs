@@ -138,6 +138,16 @@ impl Launch {
         Self { kernel, grid, given, count }
     }
 
+    /// A launch over so many numbers of a lane, four for each thread; its first argument is how many
+    /// numbers there are.
+    ///
+    /// # Panics
+    /// If there are more arguments than a kernel takes.
+    pub fn of_fours(kernel: &'static str, grid: [u32; 2], arguments: &[Argument]) -> Self {
+        let [numbers, lanes] = grid;
+        Self { grid: [numbers.div_ceil(4), lanes], ..Self::new(kernel, grid, arguments) }
+    }
+
     /// All arguments.
     pub fn arguments(&self) -> &[Argument] {
         &self.given[..self.count]
@@ -155,7 +165,7 @@ pub enum Command {
     Launch(Launch),
     /// Matrix products.
     Multiply(Product),
-    /// A convolution of one lane.
+    /// Convolutions of all lanes.
     Convolve(ConvolutionCall),
 }
 
@@ -263,7 +273,7 @@ pub trait Backend: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Queues one convolution by an algorithm that was offered.
+    /// Queues convolutions by an algorithm that was offered.
     ///
     /// # Errors
     /// When this or something queued before fails.

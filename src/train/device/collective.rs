@@ -138,7 +138,7 @@ mod tests {
                 let [from, small, large, after] = [zeros(), zeros(), zeros(), zeros()];
                 let copy = |from: &crate::train::device::Memory, to: Address, len: usize| {
                     let given = crate::train::device::arguments![from.address(), to, 0_u32, 0_u32];
-                    accelerator.launch("copy_lanes", [len, 1], given).unwrap();
+                    accelerator.launch_fours("copy_lanes", [len, 1], given).unwrap();
                 };
                 let mut seen = Vec::new();
                 for step in 0..3 {

@@ -26,6 +26,19 @@ pub struct Library {
     pub advice: &'static str,
 }
 
+/// What a driver of CUDA 13 counts from: 13000 is 13.0.
+const CUDA_13: i32 = 13_000;
+
+impl Library {
+    /// The same for a driver of a version of CUDA: a library of a later major version does not start
+    /// with it, also where it is the first that is found.
+    pub fn for_driver(self, version: i32) -> Self {
+        let is_later = |file: &&str| version < CUDA_13 && file.ends_with(".so.13");
+        let later = self.files.iter().take_while(|file| is_later(file)).count();
+        Self { files: &self.files[later..], ..self }
+    }
+}
+
 /// What comes with the driver.
 pub const DRIVER: Library = Library {
     what: "the NVIDIA driver's library",
@@ -43,7 +56,7 @@ pub const DRIVER: Library = Library {
         "cuDriverGetVersion",
         "cuEventCreate",
         "cuEventDestroy_v2",
-        "cuEventElapsedTime_v2",
+        "cuEventElapsedTime",
         "cuEventQuery",
         "cuEventRecord",
         "cuEventSynchronize",
@@ -99,8 +112,8 @@ pub const CUBLAS: Library = Library {
         "cublasSgemmStridedBatched",
         "cublasSgemm_v2",
     ],
-    advice: "install a CUDA toolkit or `pip install nvidia-cublas`, or name its folder in \
-             GRIDLANE_CUDA_LIBS",
+    advice: "install a CUDA toolkit or `pip install nvidia-cublas` (nvidia-cublas-cu12 for a driver of \
+             CUDA 12), or name its folder in GRIDLANE_CUDA_LIBS",
 };
 
 /// Sums over the GPUs of several ranks; wanted by runs on several alone.
@@ -293,6 +306,15 @@ mod tests {
         let error = find(&LIBRARY, &places, open("libx.so.1")).unwrap_err().to_string();
         let expected = format!("{}/libx.so.1 cannot be loaded: it is bad", paths[0].display());
         assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn a_driver_of_cuda_12_is_given_no_library_of_cuda_13() {
+        let files = |version| CUBLAS.for_driver(version).files;
+        assert_eq!(files(13_000), ["libcublas.so.13", "libcublas.so.12"]);
+        assert_eq!(files(13_020), ["libcublas.so.13", "libcublas.so.12"]);
+        assert_eq!(files(12_080), ["libcublas.so.12"]);
+        assert_eq!(NCCL.for_driver(12_080).files, NCCL.files);
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::backend::{Address, Backend, Command, Graph};
 use super::error::DeviceError;
 
 /// Lists that are kept: those of a whole batch and of the last of an epoch, each before and after
-/// memory has moved.
-const KEPT: usize = 4;
+/// memory has moved, and those of an evaluation, which comes between two epochs.
+const KEPT: usize = 6;
 
 /// Passes work on to a backend.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ fn counted(refuses_graphs: bool) -> Option<(Accelerator, Counts)> {
 /// to = from, four numbers of one lane.
 fn copy(on: &Accelerator, from: &Memory, to: &Memory) -> Result<(), DeviceError> {
     let given = arguments![from.address(), to.address(), 4_u32, 4_u32];
-    on.launch("copy_lanes", [4, 1], given)
+    on.launch_fours("copy_lanes", [4, 1], given)
 }
 
 fn numbers(memory: &Memory) -> [f32; 4] {
@@ -78,7 +78,7 @@ fn a_number_that_changes_with_the_step_makes_another_list() {
     let [a, b] = [(); 2].map(|()| on.zeros::<f32>(8).unwrap());
     for step in 0..6_u32 {
         let given = arguments![a.address(), b.address(), step, 4_u32];
-        on.together(|| on.launch("copy_lanes", [4, 1], given)).unwrap();
+        on.together(|| on.launch_fours("copy_lanes", [4, 1], given)).unwrap();
     }
     let Count { commands, captures, replays, .. } = counts.so_far();
     assert_eq!((commands, captures, replays), (6, 0, 0));
@@ -129,7 +129,7 @@ fn memory_that_is_given_back_outlives_the_commands_that_use_it() {
             table.refill(|table| table.extend([turn as f32; 4]));
             let small = table.place(&on)?;
             let given = arguments![small, to.address(), 4_u32, 4_u32];
-            on.launch("copy_lanes", [4, 1], given)?;
+            on.launch_fours("copy_lanes", [4, 1], given)?;
             table.refill(|table| table.extend([9.0; 400]));
             table.place(&on).map(drop)
         })

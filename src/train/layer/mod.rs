@@ -31,7 +31,6 @@ use super::kernel::{Buffer, Real};
 use super::lane_set::LaneSet;
 use super::parallel::Peers;
 pub use crate::spec::architecture::Shape;
-pub use accelerated::rows::Parts as RowParts;
 pub use lives::Lives;
 pub use parameter::{Parameter, State};
 

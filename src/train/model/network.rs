@@ -5,7 +5,7 @@ use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real, Workspace};
 use crate::train::lane_set::LaneSet;
 use crate::train::layer::{Flow, GradientReady, Layer, Lives, Parameter, Pass, Shape, State};
-use crate::train::loss::accelerated::{Coming, Kept, Wanted};
+use crate::train::loss::accelerated::{Coming, ComingSamples, Kept, Wanted};
 use crate::train::loss::{BatchLoss, Targets, cross_entropy, cross_entropy_gradient};
 use crate::train::measure::{Label, LayerClock, Way};
 use crate::train::parallel::Peers;
@@ -317,6 +317,35 @@ impl<T: Real> Network<T> {
         cross_entropy(logits, labels, self.classes(), results)
     }
 
+    /// [`add_loss`](Self::add_loss) of a pass for which nobody waits on an accelerator: there `results`
+    /// stay as they are until the losses are [fetched](Self::fetch_samples) and added.
+    ///
+    /// # Errors
+    /// When the tensor library fails.
+    pub fn queue_loss(
+        &mut self,
+        labels: &[u16],
+        results: &mut [BatchLoss],
+    ) -> Result<(), TrainError> {
+        let Some(accelerator) = self.accelerator() else { return self.add_loss(labels, results) };
+        let logits = self.outputs.last().expect("invariant: a network has layers");
+        let (on, aimed) = ((&accelerator, logits), (&Targets::plain(labels), self.classes()));
+        let wanted = Wanted { gradient: None, smoothing: &[] };
+        self.loss.queue_samples(on, aimed, wanted)
+    }
+
+    /// The losses of the samples that were queued last, as many as `labels` of all lanes, on their way;
+    /// none where they have been added already.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn fetch_samples(&self, labels: usize) -> Result<Option<ComingSamples>, TrainError> {
+        match self.lives {
+            Some(_) => self.loss.fetch_samples(labels, self.lanes),
+            None => Ok(None),
+        }
+    }
+
     /// Overwrites the gradients of all parameters, after
     /// [`loss_and_gradient`](Self::loss_and_gradient), and tells `ready` of each.
     ///
@@ -356,7 +385,7 @@ impl<T: Real> Network<T> {
             if let Some(accelerator) = gradient.accelerator() {
                 let given = arguments![gradient, gradient.pitch()];
                 let threads = [gradient.lane_len(), gradient.lanes()];
-                accelerator.launch("clear_lanes", threads, given)?;
+                accelerator.launch_fours("clear_lanes", threads, given)?;
             }
         }
         Ok(())

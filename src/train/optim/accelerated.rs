@@ -66,7 +66,7 @@ impl<T: Real> Optimizer<T> {
         for (at, (len, [value, gradient], [one, two])) in launches.into_iter().enumerate() {
             let lanes = table.after::<f32>(at * rules.len() * PER_LANE);
             let given = arguments![value, gradient, one, two, lanes, lives, scales];
-            accelerator.launch("update_parameter", [len, rules.len()], given)?;
+            accelerator.launch_fours("update_parameter", [len, rules.len()], given)?;
         }
         Ok(())
     }

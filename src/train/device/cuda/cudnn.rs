@@ -6,16 +6,18 @@
 #![expect(unsafe_code, reason = "handles and descriptors of cuDNN have no safe form")]
 
 use std::env;
-use std::ffi::c_void;
 use std::io::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::cudnn::result::{self, CudnnError};
 use cudarc::cudnn::sys;
 use cudarc::driver::sys::CUstream;
+use cudarc::driver::{CudaStream, DriverError, result as driver};
 
-use super::cudnn_choice::{Described, Plan, chosen, is_unsupported};
+use super::cudnn_choice::{Plan, chosen, is_unsupported};
+use super::event::Event;
 use crate::spec::architecture::CONVOLUTION_BYTES;
+use crate::spec::precision::Precision;
 use crate::train::device::backend::Address;
 use crate::train::device::convolution::{Algorithm, ConvolutionCall, ConvolutionShape, Direction};
 
@@ -37,37 +39,118 @@ pub(super) struct Cudnn {
 }
 
 struct Inside {
-    stream: CUstream,
+    stream: Arc<CudaStream>,
     /// Made for the first convolution: it costs time and memory that other networks need not spend.
-    handle: Option<sys::cudnnHandle_t>,
+    handle: Option<Handle>,
+    /// Beside the stream that computes, for lanes that are computed abreast.
+    beside: Vec<Beside>,
+    /// Behind what lanes abreast read and overwrite.
+    before: Option<Event>,
     /// What was asked for, with its place among the plans if there is one.
     asked: Vec<(ConvolutionShape, Direction, Option<Algorithm>)>,
     plans: Vec<Plan>,
 }
 
-// SAFETY: handle and descriptors belong to no thread; whoever uses them holds the lock, with the
+/// cuDNN on one stream.
+struct Handle(sys::cudnnHandle_t);
+
+impl Handle {
+    fn new(stream: CUstream) -> Result<Self, CudnnError> {
+        let handle = Self(result::create_handle()?);
+        // SAFETY: handle and stream live; the driver's and the runtime's streams are the same thing.
+        unsafe { result::set_stream(handle.0, stream.cast()) }?;
+        Ok(handle)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the handle was made here and is used no more.
+        let _ = unsafe { result::destroy_handle(self.0) };
+    }
+}
+
+/// Another stream, with a handle of its own: what a handle keeps from call to call is one stream's.
+struct Beside {
+    // Goes before the stream that it works on.
+    handle: Handle,
+    stream: Arc<CudaStream>,
+    /// Behind all that is queued there.
+    after: Event,
+}
+
+// SAFETY: handles and descriptors belong to no thread; whoever uses them holds the lock, with the
 // context of the GPU bound.
 unsafe impl Send for Inside {}
 
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.plans.clear();
-        if let Some(handle) = self.handle {
-            // SAFETY: the handle was made here and is used no more.
-            let _ = unsafe { result::destroy_handle(handle) };
-        }
+/// What convolutions fail with.
+pub(super) enum Failure {
+    /// cuDNN.
+    Library(CudnnError),
+    /// The driver, beside it.
+    Driver(DriverError),
+}
+
+impl From<CudnnError> for Failure {
+    fn from(error: CudnnError) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Self {
+        Self::Driver(error)
     }
 }
 
 impl Inside {
     fn handle(&mut self) -> Result<sys::cudnnHandle_t, CudnnError> {
-        if let Some(handle) = self.handle {
-            return Ok(handle);
+        let handle = match self.handle.take() {
+            Some(handle) => handle,
+            None => Handle::new(self.stream.cu_stream())?,
+        };
+        Ok(self.handle.insert(handle).0)
+    }
+
+    /// Makes streams until there are `count` beside the one that computes.
+    fn make_beside(&mut self, count: usize) -> Result<(), Failure> {
+        while self.beside.len() < count {
+            let stream = self.stream.context().new_stream()?;
+            let handle = Handle::new(stream.cu_stream())?;
+            self.beside.push(Beside { handle, stream, after: Event::plain()? });
         }
-        let handle = *self.handle.insert(result::create_handle()?);
-        // SAFETY: handle and stream live; the driver's and the runtime's streams are the same thing.
-        unsafe { result::set_stream(handle, self.stream.cast()) }?;
-        Ok(handle)
+        if self.before.is_none() {
+            self.before = Some(Event::plain()?);
+        }
+        Ok(())
+    }
+
+    /// Queues the convolutions of lanes: `abreast` of them at a time, each on a stream of its own, between
+    /// what is queued before and what is queued after.
+    fn convolve(&mut self, call: &ConvolutionCall) -> Result<(), Failure> {
+        let (own, abreast) = (self.handle()?, call.algorithm.abreast(call.lanes));
+        let plan = self.plans.get(call.algorithm.number).expect("invariant: it was offered");
+        let queue = |handle: sys::cudnnHandle_t, at: usize| {
+            (at..call.lanes).step_by(abreast).try_for_each(|lane| {
+                // SAFETY: all operands are this GPU's memory and as large as the descriptors say, which
+                // tests of every geometry check on the host.
+                unsafe { plan.queue(handle, call.operands_of(lane), call.workspace_of(at)) }
+            })
+        };
+        if abreast == 1 {
+            return Ok(queue(own, 0)?);
+        }
+        let (compute, beside) = (self.stream.cu_stream(), &self.beside[..abreast - 1]);
+        let before = self.before.as_ref().expect("invariant: made with the streams");
+        before.record(compute)?;
+        for (at, beside) in (1..).zip(beside) {
+            before.hold(beside.stream.cu_stream())?;
+            queue(beside.handle.0, at)?;
+            beside.after.record(beside.stream.cu_stream())?;
+        }
+        queue(own, 0)?;
+        beside.iter().try_for_each(|beside| beside.after.hold(compute))?;
+        Ok(())
     }
 }
 
@@ -78,8 +161,15 @@ fn version_of(number: usize) -> String {
 
 impl Cudnn {
     /// cuDNN, whose library is open, on a stream.
-    pub(super) fn new(stream: CUstream) -> Self {
-        let inside = Inside { stream, handle: None, asked: Vec::new(), plans: Vec::new() };
+    pub(super) fn new(stream: &Arc<CudaStream>) -> Self {
+        let inside = Inside {
+            stream: Arc::clone(stream),
+            handle: None,
+            beside: Vec::new(),
+            before: None,
+            asked: Vec::new(),
+            plans: Vec::new(),
+        };
         Self { version: version_of(result::get_version()), inside: Mutex::new(inside) }
     }
 
@@ -103,97 +193,86 @@ impl Cudnn {
         if let Some((_, _, algorithm)) = known {
             return Ok(*algorithm);
         }
-        let (plan, reason) = match shape.is_aligned {
-            true => match chosen(inside.handle()?, shape, direction) {
-                Err(error) if is_unsupported(error) => (None, error.to_string()),
-                plan => (plan?, format!("no deterministic algorithm within {LIMIT_MIB} MiB")),
-            },
-            false => (None, "lanes that do not begin where it needs them to".to_owned()),
+        let ((plan, refused), reason) = match shape.is_aligned {
+            true => {
+                let (handle, stream) = (inside.handle()?, inside.stream.cu_stream());
+                let bytes = largest_operand(shape);
+                let mut trial = |plan: &Plan| tried(handle, stream, plan, bytes);
+                match chosen(handle, shape, direction, &mut trial) {
+                    Err(error) if is_unsupported(error) => (Default::default(), error.to_string()),
+                    choice => {
+                        (choice?, format!("no deterministic algorithm within {LIMIT_MIB} MiB"))
+                    }
+                }
+            }
+            false => {
+                (Default::default(), "lanes that do not begin where it needs them to".to_owned())
+            }
         };
+        // Not being heard is no reason to stop.
+        let said = |line: String| _ = writeln!(std::io::stderr().lock(), "{line}");
+        for algorithm in refused {
+            said(format!(
+                "cuDNN {} offers algorithm {algorithm} and refuses it when it is called, the next is \
+                 taken: {direction:?} of {shape:?}",
+                self.version
+            ));
+        }
         let algorithm = plan
             .as_ref()
             .map(|plan| Algorithm { number: inside.plans.len(), workspace: plan.workspace });
         if algorithm.is_none() {
-            // Not being heard is no reason to stop.
-            let _ = writeln!(
-                std::io::stderr().lock(),
+            said(format!(
                 "not by cuDNN {} but by patches ({reason}): {direction:?} of {shape:?}",
                 self.version
-            );
+            ));
         }
         inside.plans.extend(plan);
         inside.asked.push((*shape, direction, algorithm));
         Ok(algorithm)
     }
 
-    /// Queues a convolution; the context is bound.
+    /// Queues the convolutions of all lanes; the context is bound.
     ///
     /// # Errors
-    /// When cuDNN refuses.
-    pub(super) fn convolve(&self, call: &ConvolutionCall) -> Result<(), CudnnError> {
+    /// When cuDNN refuses, or the driver fails.
+    pub(super) fn convolve(&self, call: &ConvolutionCall) -> Result<(), Failure> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let handle = inside.handle()?;
-        let plan = &inside.plans[call.algorithm];
-        let Described { images, filters, convolution, outputs } = plan.described;
-        let [first, second, made] = call.operands.map(|Address(place)| place as *mut c_void);
-        let (one, zero) = (1.0_f32, 0.0_f32);
-        let (one, zero) = ((&raw const one).cast(), (&raw const zero).cast());
-        let work = (call.workspace.0 as *mut c_void, plan.workspace);
-        // SAFETY: all operands are this GPU's memory and as large as the descriptors say, which tests
-        // of every geometry check on the host; algorithms are below the numbers of their kind, which
-        // `chosen` has looked at.
-        unsafe {
-            match plan.direction {
-                Direction::Forward => result::convolution_forward(
-                    handle,
-                    one,
-                    images,
-                    first,
-                    filters,
-                    second,
-                    convolution,
-                    std::mem::transmute::<u32, sys::cudnnConvolutionFwdAlgo_t>(plan.algorithm),
-                    work.0,
-                    work.1,
-                    zero,
-                    outputs,
-                    made,
-                ),
-                Direction::BackwardData => result::convolution_backward_data(
-                    handle,
-                    one,
-                    filters,
-                    first,
-                    outputs,
-                    second,
-                    convolution,
-                    std::mem::transmute::<u32, sys::cudnnConvolutionBwdDataAlgo_t>(plan.algorithm),
-                    work.0,
-                    work.1,
-                    zero,
-                    images,
-                    made,
-                ),
-                Direction::BackwardFilter => result::convolution_backward_filter(
-                    handle,
-                    one,
-                    images,
-                    first,
-                    outputs,
-                    second,
-                    convolution,
-                    std::mem::transmute::<u32, sys::cudnnConvolutionBwdFilterAlgo_t>(
-                        plan.algorithm,
-                    ),
-                    work.0,
-                    work.1,
-                    zero,
-                    filters,
-                    made,
-                ),
-            }
-        }
+        inside.make_beside(call.algorithm.abreast(call.lanes) - 1)?;
+        inside.convolve(call)
     }
+}
+
+/// Calls an algorithm once, on memory that means nothing. Where there is no memory for that, the
+/// algorithm is taken as it is offered.
+fn tried(
+    handle: sys::cudnnHandle_t,
+    stream: CUstream,
+    plan: &Plan,
+    bytes: usize,
+) -> Result<(), CudnnError> {
+    let place = bytes.next_multiple_of(256);
+    // SAFETY: the stream is the handle's; the memory is given back behind the only call that uses it.
+    let Ok(memory) = (unsafe { driver::malloc_async(stream, place + plan.workspace.max(1)) })
+    else {
+        return Ok(());
+    };
+    let work = Address(memory).after::<u8>(place);
+    // SAFETY: every operand has room there. They may lie in one another: nobody looks at what is made.
+    let called = unsafe { plan.queue(handle, [Address(memory); 3], work) };
+    // SAFETY: as above. An error is one of the stream, which the next operation tells.
+    let _ = unsafe { driver::free_async(memory, stream) };
+    called
+}
+
+/// Bytes of the largest operand.
+fn largest_operand(shape: &ConvolutionShape) -> usize {
+    let bytes =
+        if shape.precision == Precision::Bf16 { size_of::<u16>() } else { size_of::<f32>() };
+    let of = |size: [usize; 3]| size.iter().product::<usize>();
+    let taps = shape.kernel[0] * shape.kernel[1] * (shape.input[2] / shape.groups);
+    let images = shape.samples * of(shape.input).max(of(shape.output));
+    images.max(shape.output[2] * taps) * bytes
 }
 
 #[cfg(test)]

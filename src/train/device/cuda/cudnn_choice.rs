@@ -118,16 +118,22 @@ pub(super) fn is_unsupported(error: CudnnError) -> bool {
     (2000..4000).contains(&(error.0 as u32))
 }
 
-/// The best algorithm that may be used.
+/// What was chosen, and which algorithms were refused although they were offered.
+pub(super) type Choice = (Option<Plan>, Vec<u32>);
+
+/// The best algorithm that may be used. What cuDNN offers it may still refuse when it is called, so
+/// each is called once by `trial`, until one is not refused.
 ///
 /// # Errors
-/// When cuDNN refuses, also because it does not do this.
+/// When cuDNN refuses, also because it does not do this, or `trial` fails otherwise than by a refusal.
 pub(super) fn chosen(
     handle: sys::cudnnHandle_t,
     shape: &ConvolutionShape,
     direction: Direction,
-) -> Result<Option<Plan>, CudnnError> {
-    let described = Described::new(shape)?;
+    trial: &mut dyn FnMut(&Plan) -> Result<(), CudnnError>,
+) -> Result<Choice, CudnnError> {
+    let mut described = Described::new(shape)?;
+    let mut refused = Vec::new();
     let offers = described.offers(handle, direction)?;
     for offer in offers.iter().filter(|offer| may_be_used(offer, shape.precision)) {
         let kinds = match direction {
@@ -156,12 +162,18 @@ pub(super) fn chosen(
             Err(error) if is_unsupported(error) => continue,
             workspace => workspace?,
         };
-        if workspace as u64 <= CONVOLUTION_BYTES {
-            let algorithm = offer.algorithm;
-            return Ok(Some(Plan { direction, algorithm, workspace, described }));
+        if workspace as u64 > CONVOLUTION_BYTES {
+            continue;
         }
+        let plan = Plan { direction, algorithm: offer.algorithm, workspace, described };
+        match trial(&plan) {
+            Ok(()) => return Ok((Some(plan), refused)),
+            Err(error) if is_unsupported(error) => refused.push(plan.algorithm),
+            Err(error) => return Err(error),
+        }
+        described = plan.described;
     }
-    Ok(None)
+    Ok((None, refused))
 }
 
 impl Described {

@@ -2,9 +2,23 @@
 //! between them.
 #![expect(unsafe_code, reason = "events of CUDA have no safe form")]
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use cudarc::driver::{DriverError, result, sys};
+
+/// `cuEventElapsedTime`, which drivers of every version have. The bindings' is `cuEventElapsedTime_v2`,
+/// which drivers before CUDA 12.8 lack.
+type ElapsedTime = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
+
+fn elapsed_time() -> ElapsedTime {
+    static FUNCTION: OnceLock<ElapsedTime> = OnceLock::new();
+    *FUNCTION.get_or_init(|| {
+        // SAFETY: the type is that of cuda.h.
+        let found = unsafe { sys::culib().get::<ElapsedTime>(b"cuEventElapsedTime") };
+        *found.expect("invariant: every function was looked up when the driver was opened")
+    })
+}
 
 /// A mark, which can be set again.
 #[derive(Debug)]
@@ -56,8 +70,9 @@ impl Event {
 
     /// The time from it to a later one; both are timed, and reached.
     pub(super) fn until(&self, later: &Self) -> Result<Duration, DriverError> {
-        // SAFETY: as in `record`.
-        let ms = unsafe { result::event::elapsed(self.0, later.0) }?;
+        let mut ms = 0.0;
+        // SAFETY: as in `record`; the driver writes one float.
+        unsafe { elapsed_time()(&raw mut ms, self.0, later.0) }.result()?;
         // To half a microsecond, the driver says; the first of two may come out later than that.
         Ok(Duration::from_secs_f32(ms.max(0.0) / 1e3))
     }

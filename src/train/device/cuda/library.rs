@@ -5,22 +5,34 @@ use std::path::Path;
 
 use libloading::os::unix::{Library as Opened, RTLD_GLOBAL, RTLD_LAZY};
 
+use super::stream;
 use crate::train::device::error::DeviceError;
 use crate::train::device::libraries::{self, Library, Places};
 
-/// Opens the libraries that a GPU needs and leaves them open: the bindings find them by their names
-/// from then on.
+/// Opens the driver's library and leaves it open: the bindings find it by its name from then on. Says
+/// for which version of CUDA it is.
 ///
 /// # Errors
-/// When one is missing, cannot be loaded, or lacks a function.
-pub fn open_all() -> Result<(), DeviceError> {
-    let places = Places::of_this_machine();
-    [&libraries::DRIVER, &libraries::CUBLAS_LT, &libraries::CUBLAS]
-        .into_iter()
-        .try_for_each(|library| open(library, places).map(std::mem::forget))
+/// When it is missing, cannot be loaded, or lacks a function.
+pub fn open_driver() -> Result<i32, DeviceError> {
+    std::mem::forget(open(&libraries::DRIVER, Places::of_this_machine())?);
+    let failed = |error| DeviceError::Driver { reason: stream::reason(&error) };
+    stream::driver_version().map_err(failed)
 }
 
-/// Opens cuDNN where it is there, as [`open_all`] opens the others: it is not needed.
+/// Opens the other libraries that a GPU needs, in the versions that go with a driver of that version of
+/// CUDA, and leaves them open, too.
+///
+/// # Errors
+/// As [`open_driver`].
+pub fn open_products(version: i32) -> Result<(), DeviceError> {
+    let places = Places::of_this_machine();
+    [libraries::CUBLAS_LT, libraries::CUBLAS]
+        .into_iter()
+        .try_for_each(|library| open(&library.for_driver(version), places).map(std::mem::forget))
+}
+
+/// Opens cuDNN where it is there, as [`open_products`] opens the others: it is not needed.
 ///
 /// # Errors
 /// When it is there and cannot be loaded, or lacks a function.
@@ -62,7 +74,7 @@ pub fn survey() -> Vec<(&'static str, Result<String, DeviceError>)> {
 /// Opens a library; it is closed again when what is returned goes.
 ///
 /// # Errors
-/// As [`open_all`].
+/// As [`open_driver`].
 pub fn open(library: &Library, places: &Places) -> Result<Opened, DeviceError> {
     opened(library, places).map(|(opened, _)| opened)
 }

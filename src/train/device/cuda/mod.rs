@@ -7,6 +7,7 @@
 //! a time; the locks are for the type system.
 
 mod cudnn;
+mod cudnn_call;
 mod cudnn_choice;
 mod event;
 mod host;

@@ -12,8 +12,8 @@ use crate::train::device::accelerator::Accelerator;
 use crate::train::device::error::DeviceError;
 use crate::train::device::shares_gpus;
 
-/// The version of CUDA that the kernels' PTX is for, as the driver counts: 13.0.
-const CUDA: i32 = 13_000;
+/// The version of CUDA that the kernels' PTX is for (`PTX` in build.rs), as the driver counts: 12.0.
+const CUDA: i32 = 12_000;
 
 /// The compute capability that they are compiled for.
 const CAPABILITY: (i32, i32) = (7, 5);
@@ -27,7 +27,12 @@ const GRAPHS: &str = "GRIDLANE_CUDA_GRAPHS";
 /// When a library is missing, the driver does not start or is too old, there is no such GPU, or it is
 /// too old or out of memory.
 pub fn open(index: usize) -> Result<Accelerator, DeviceError> {
-    library::open_all()?;
+    let version = library::open_driver()?;
+    if version < CUDA {
+        let [found, needed] = [version, CUDA].map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
+        return Err(DeviceError::Old { found, needed });
+    }
+    library::open_products(version)?;
     // All functions are there; what the bindings should panic at in spite of that is an error, too.
     catch_unwind(AssertUnwindSafe(|| opened(index))).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -40,11 +45,6 @@ fn opened(index: usize) -> Result<Accelerator, DeviceError> {
     let driver =
         |error: cudarc::driver::DriverError| DeviceError::Driver { reason: stream::reason(&error) };
     cudarc::driver::result::init().map_err(driver)?;
-    let version = stream::driver_version().map_err(driver)?;
-    if version < CUDA {
-        let [found, needed] = [version, CUDA].map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
-        return Err(DeviceError::Old { found, needed });
-    }
     let found = usize::try_from(CudaContext::device_count().map_err(driver)?).unwrap_or_default();
     let index = if shares_gpus() { index % found.max(1) } else { index };
     if index >= found {
@@ -74,7 +74,7 @@ fn opened(index: usize) -> Result<Accelerator, DeviceError> {
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::process::Command;
+    use std::process::{Command, Output};
 
     use super::*;
     use crate::spec::precision::Precision;
@@ -85,15 +85,20 @@ mod tests {
     /// What this test program says when it runs the tests named `filter` with the libraries in
     /// `folder`: the bindings open libraries once in a process.
     fn told(folder: &Path, filter: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
-        let output = Command::new(std::env::current_exe().unwrap())
+        let output = ran(folder, filter, environment);
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The same with its log.
+    fn ran(folder: &Path, filter: &[&str], environment: &[(&str, &str)]) -> Output {
+        Command::new(std::env::current_exe().unwrap())
             .args(filter)
             .args(["--nocapture", "--include-ignored"])
             .env("GRIDLANE_CUDA_LIBS", folder)
             .env("PYTHON", "false")
             .envs(environment.iter().copied())
             .output()
-            .unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap()
     }
 
     /// What two ranks on GPUs come to, each a thread.
@@ -209,8 +214,8 @@ mod tests {
             ),
             (
                 "FAKE_VERSION",
-                "12040",
-                "the NVIDIA driver speaks CUDA 12.4, the kernels need 13.0; update the driver, or \
+                "11080",
+                "the NVIDIA driver speaks CUDA 11.8, the kernels need 12.0; update the driver, or \
                  train on the cpu",
             ),
             (
@@ -230,6 +235,28 @@ mod tests {
         fs::write(folder.join("libcublas.so.13"), "no library").unwrap();
         let refused = outcome(folder, &[]);
         assert!(refused.contains("libcublas.so.13 cannot be loaded: "), "{refused}");
+    }
+
+    /// Drivers of 570 and before are of CUDA 12; those of 580 read what is for CUDA 12, too.
+    #[test]
+    fn a_driver_of_cuda_12_takes_libraries_of_cuda_12() {
+        let Some(fakes) = fakes() else { return };
+        let folder = fakes.path();
+        let old = [("FAKE_VERSION", "12080")];
+        if library::open_products(12_080).is_err() {
+            let found = outcome(folder, &old);
+            let expected =
+                "cuBLASLt is missing: looked for libcublasLt.so.12 where the system looks and";
+            assert!(found.starts_with(expected), "{found}");
+        }
+        for name in ["libcublasLt", "libcublas"] {
+            let of = |major| folder.join(format!("{name}.so.{major}"));
+            fs::rename(of(13), of(12)).unwrap();
+        }
+        for version in ["12000", "12080", "13000"] {
+            let found = outcome(folder, &[("FAKE_VERSION", version)]);
+            assert_eq!(found, "cuda:0 (fake, cuDNN 9.19.0)", "{version}");
+        }
     }
 
     #[test]
@@ -266,7 +293,7 @@ mod tests {
                 .ends_with("it has no function cuCtxGetCurrent; it is too old, or another library"),
             "{found}"
         );
-        if library::open_all().is_ok() {
+        if library::open_driver().and_then(library::open_products).is_ok() {
             skipped("this machine has the libraries");
             return;
         }
@@ -338,6 +365,31 @@ mod tests {
         }
         let (passed, said) = told(fakes.path(), &tests, &[("GRIDLANE_CUDNN", "off")]);
         assert!(passed && !said.contains("cudnn forward"), "{said}");
+    }
+
+    /// cuDNN may refuse an algorithm that it has offered: then it is the next one, or patches.
+    #[test]
+    fn what_cudnn_refuses_when_it_is_called_is_done_otherwise_and_said() {
+        let Some(fakes) = fakes() else { return };
+        let tests = ["accelerated::tests::convolutions_of_every", "--test-threads=1"];
+        for refuses in ["", "forward", "data filter"] {
+            let environment = [("FAKE_CUDNN_REFUSES", refuses), ("FAKE_CUDNN_COUNTS", "1")];
+            let output = ran(fakes.path(), &tests, &environment);
+            let [said, log] =
+                [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            let passed = output.status.success() && !said.contains("cudnn: ");
+            assert!(passed, "{refuses}: {said} {log}");
+            // Every choice is told of once, and twice where there is no other algorithm.
+            let mut expected = 0;
+            for (way, [asked, called]) in ["forward", "data", "filter"].iter().zip(counts(&said)) {
+                let is_refused = refuses.contains(way);
+                assert_eq!(called == 0, is_refused, "{refuses}: {way} {called}");
+                expected += asked * (1 + usize::from(is_refused));
+            }
+            let lines = log.lines().filter(|line| line.contains("refuses it when it is called"));
+            assert_eq!(lines.count(), expected, "{log}");
+            assert_eq!(log.contains("but by patches (no det"), !refuses.is_empty(), "{log}");
+        }
     }
 
     /// Everything that is compared with the CPU on a GPU, with the fake driver: through the very

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::cublas::{self, CudaBlas, result as products, sys::cublasOperation_t};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
-use super::cudnn::Cudnn;
+use super::cudnn::{Cudnn, Failure};
 use super::host::{Arrivals, Staging};
 use super::nccl::{self, Nccl};
 use super::products::{self as precise, Mode};
@@ -129,7 +129,7 @@ impl Stream {
     /// Lets cuDNN, whose library is open, compute convolutions from now on, and says so in the name that
     /// `named` makes of its version.
     pub(super) fn use_cudnn(&mut self, named: impl FnOnce(&str) -> String) {
-        let cudnn = Cudnn::new(self.stream.cu_stream());
+        let cudnn = Cudnn::new(&self.stream);
         self.name = named(cudnn.version());
         self.cudnn = Some(cudnn);
     }
@@ -408,8 +408,10 @@ impl Backend for Stream {
     fn convolve(&self, call: &ConvolutionCall) -> Result<(), DeviceError> {
         let cudnn = self.cudnn.as_ref().expect("invariant: it offered the algorithm");
         self.run("binding the context", |_| Ok(()))?;
-        let done = cudnn.convolve(call);
-        done.map_err(|error| self.failed(CUDNN_CALL, error.to_string()))
+        cudnn.convolve(call).map_err(|error| match error {
+            Failure::Library(error) => self.failed(CUDNN_CALL, error.to_string()),
+            Failure::Driver(error) => self.failed(CUDNN_CALL, reason(&error)),
+        })
     }
 
     fn synchronize(&self) -> Result<(), DeviceError> {
@@ -477,6 +479,12 @@ impl Backend for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A driver refuses PTX that is newer than itself.
+    #[test]
+    fn the_module_is_for_drivers_of_cuda_12() {
+        assert!(PTX.contains("\n.version 8.0\n.target sm_75\n"));
+    }
 
     #[test]
     fn the_module_has_every_kernel_that_the_sources_have() {

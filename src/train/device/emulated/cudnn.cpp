@@ -3,7 +3,8 @@
 // must not be taken before the one that may be, and checks what it is called with.
 //
 // FAKE_CUDNN names the directions that it has an algorithm for, of "forward data filter"; all where it
-// is not set. With FAKE_CUDNN_COUNTS it says at the end how often it was asked and called.
+// is not set. In each direction it offers one before that it refuses when it is called; in those that
+// FAKE_CUDNN_REFUSES names it refuses all. With FAKE_CUDNN_COUNTS it says at the end how often it was asked and called.
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -90,6 +91,8 @@ static int offers(
         {3, NOT_SUPPORTED, -1.0f, 0, DETERMINISTIC, by->math, {}},
         // One more that must not be taken of tensors in f32: it may round them to f16.
         {2, OK, 0.3f, memory, x->type == FLOAT ? DETERMINISTIC : !DETERMINISTIC, CONVERSION, {}},
+        // Offered like the one that may be taken, and refused at the call.
+        {0, OK, 0.35f, memory / 2, knows ? DETERMINISTIC : !DETERMINISTIC, by->math, {}},
         {good[way], OK, 0.4f, memory, knows ? DETERMINISTIC : !DETERMINISTIC, by->math, {}},
         {0, OK, 0.5f, 0, !DETERMINISTIC, by->math, {}},
     };
@@ -147,14 +150,26 @@ static void correlate(
     for (size_t i = 0; i < sums.size(); ++i) made.set(i, sums[i]);
 }
 
+// Lanes that are computed abreast, on other streams, must come after all that is queued on the stream
+// that computes.
+static bool follows(const Stream *stream) {
+    if (stream->computes) return true;
+    for (auto &other : stream->after)
+        if (other.first->computes && other.second == other.first->work) return true;
+    return false;
+}
+
 // Checks a call, which its stream does when it comes to it; descriptors are read at once.
 static int convolve(
     const Handle *handle, Direction way, const Tensor *x, void *x_at, const Filter *w, void *w_at,
     const Convolution *by, const Tensor *y, void *y_at, int algorithm, void *work, size_t work_bytes,
     float alpha, float beta) {
-    called[way] += 1;
     if (!fits(handle, x, w, by, y)) return BAD_PARAM;
-    if (algorithm != good[way] || alpha != 1.0f || beta != 0.0f) return NOT_SUPPORTED;
+    const char *refuses = getenv("FAKE_CUDNN_REFUSES");
+    if (algorithm != good[way] || (refuses && strstr(refuses, names[way]))) return NOT_SUPPORTED;
+    called[way] += 1;
+    if (!follows((Stream *)handle->stream)) return BAD_PARAM;
+    if (alpha != 1.0f || beta != 0.0f) return BAD_PARAM;
     if (!work || work_bytes < workspace(*x, *w)) return INSUFFICIENT;
     if (!aligned(x_at) || !aligned(w_at) || !aligned(y_at) || !aligned(work)) return MISALIGNED;
     Numbers X = {x_at, x->type, by->math}, W = {w_at, w->type, by->math}, Y = {y_at, y->type, by->math};
@@ -222,8 +237,9 @@ int cudnnGetConvolutionBackwardFilterAlgorithm_v7(
     return offers(handle, FILTER, x, w, by, y, most, count, to);
 }
 int cudnnGetConvolutionForwardWorkspaceSize(
-    void *, const Tensor *x, const Filter *w, const Convolution *, const Tensor *, int, size_t *bytes) {
-    return *bytes = workspace(*x, *w), OK;
+    void *, const Tensor *x, const Filter *w, const Convolution *, const Tensor *, int algorithm,
+    size_t *bytes) {
+    return *bytes = workspace(*x, *w) / (algorithm ? 1 : 2), OK;
 }
 int cudnnGetConvolutionBackwardDataWorkspaceSize(
     void *, const Filter *w, const Tensor *, const Convolution *, const Tensor *x, int, size_t *bytes) {

@@ -51,7 +51,12 @@ enum {
     NOT_FOUND = 500,
     NOT_READY = 600,
     NOT_WHILE_CAPTURING = 900,
+    NOT_JOINED = 904,
 };
+
+// Of every recording the streams that have come to it by waiting for an event, each with the work of it
+// that the stream in which it began has waited for.
+static std::map<Graph *, std::map<Stream *, uint64_t>> joined;
 
 typedef uint64_t Pointer;
 // What is done by a stream, now or when it is recorded.
@@ -114,11 +119,18 @@ int cuStreamSynchronize(Stream *stream) {
 // Mode 1 is CU_STREAM_CAPTURE_MODE_THREAD_LOCAL.
 int cuStreamBeginCapture_v2(Stream *stream, int mode) {
     if (captures(stream) || mode != 1 || !told("FAKE_CAPTURE", 1)) return INVALID;
-    return stream->captured = new Graph(), OK;
+    return stream->began = true, stream->captured = new Graph(), OK;
 }
 int cuStreamEndCapture(Stream *stream, Graph **graph) {
-    if (!captures(stream)) return INVALID;
-    return *graph = stream->captured, stream->captured = nullptr, OK;
+    if (!captures(stream) || !stream->began) return INVALID;
+    bool whole = true;
+    for (auto &other : joined[stream->captured]) {
+        whole = whole && other.second == other.first->work;
+        other.first->captured = nullptr;
+    }
+    joined.erase(stream->captured);
+    *graph = stream->captured, stream->captured = nullptr, stream->began = false;
+    return whole ? OK : NOT_JOINED;
 }
 int cuGraphInstantiateWithFlags(Graph **executable, const Graph *graph, unsigned long long flags) {
     if (flags) return INVALID;
@@ -138,21 +150,30 @@ int cuEventCreate(Event **event, unsigned flags) {
 // What is queued may still come to it.
 int cuEventDestroy_v2(Event *) { return OK; }
 int cuEventRecord(Event *event, Stream *stream) {
-    if (captures(stream)) return NOT_WHILE_CAPTURING;
-    event->stream = stream, event->work = stream->work;
+    event->stream = stream, event->work = stream->work, event->captured = stream->captured;
+    if (captures(stream)) return event->timed ? NOT_WHILE_CAPTURING : OK;
     if (event->timed) add(stream, [=] { event->at = std::chrono::steady_clock::now(); });
     return event->number = stream->queued(), OK;
 }
 int cuStreamWaitEvent(Stream *stream, const Event *event, unsigned) {
-    if (captures(stream) || !event->stream) return INVALID;
+    if (!event->stream) return INVALID;
     stream->after[event->stream] = event->work;
+    if (event->captured) {
+        // A stream takes part from here on; one that does already comes after the other.
+        if (captures(stream) && stream->captured != event->captured) return INVALID;
+        auto &others = joined[event->captured];
+        if (!captures(stream)) others[stream] = stream->work;
+        if (stream->began && others.count(event->stream)) others[event->stream] = event->work;
+        return stream->captured = event->captured, OK;
+    }
+    if (captures(stream)) return INVALID;
     Stream *other = event->stream;
     uint64_t number = event->number;
     return add(stream, [=] { other->run_to(number); });
 }
 int cuEventQuery(const Event *event) { return event->is_reached() ? OK : NOT_READY; }
 int cuEventSynchronize(const Event *event) { return event->reach(), OK; }
-int cuEventElapsedTime_v2(float *ms, const Event *first, const Event *second) {
+int cuEventElapsedTime(float *ms, const Event *first, const Event *second) {
     if (!first->timed || !second->timed) return INVALID;
     if (!first->is_reached() || !second->is_reached()) return NOT_READY;
     return *ms = std::chrono::duration<float, std::milli>(second->at - first->at).count(), OK;
@@ -180,6 +201,7 @@ int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
 int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
     if (captures(stream)) return NOT_WHILE_CAPTURING;
     void *memory;
+    ((Stream *)stream)->computes = true;
     if (posix_memalign(&memory, 256, bytes)) return 2;
     return *place = (Pointer)memset(memory, 0xff, bytes), OK;
 }

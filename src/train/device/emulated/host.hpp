@@ -17,6 +17,17 @@ struct Place {
 };
 static thread_local Place blockIdx, blockDim, threadIdx;
 
+// Several numbers that are read or written at once, which must lie at a multiple of their size.
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+struct alignas(8) ushort4 {
+    unsigned short x, y, z, w;
+};
+
 static inline float __uint_as_float(unsigned bits) {
     float number;
     memcpy(&number, &bits, 4);

@@ -19,8 +19,12 @@ struct Stream {
     // What is not done yet, and how much is.
     std::deque<Work> queue;
     uint64_t done = 0;
-    // What is recorded instead, where it is.
+    // What is recorded instead, where it is; and whether that began here, not by waiting for an event in
+    // a stream that is recorded.
     Graph *captured = nullptr;
+    bool began = false;
+    // Has memory been asked for on it? So it is the one that all but convolutions and sums are on.
+    bool computes = false;
     // Kernels, products and copies so far, and how many of another stream's this one comes after.
     uint64_t work = 0;
     std::map<Stream *, uint64_t> after;
@@ -49,6 +53,8 @@ struct Event {
     Stream *stream = nullptr;
     // Behind so many things of the stream, itself included, and its work by then.
     uint64_t number = 0, work = 0;
+    // What was recorded when it was set: whoever waits for it is recorded, too.
+    Graph *captured = nullptr;
     bool timed = false;
     std::chrono::steady_clock::time_point at;
     bool is_reached() const { return !stream || stream->done >= number; }

@@ -62,9 +62,13 @@ __device__ inline float slope_of(unsigned function, float number, float x, float
 KERNEL activation_forward(
     unsigned n, const float *x, float *y, unsigned x_stride, unsigned y_stride,
     const unsigned *functions, const float *constants) {
-    THREAD(i, n);
-    float value = value_of(functions[LANE], constants[LANE], of_lane(x, x_stride)[i]);
-    of_lane(y, y_stride)[i] = without_trace(value);
+    FOURS(i, count, n);
+    unsigned function = functions[LANE];
+    float constant = constants[LANE];
+    Four value = four_of(of_lane(x, x_stride) + i, count);
+    for (unsigned k = 0; k < 4; ++k)
+        value.at[k] = without_trace(value_of(function, constant, value.at[k]));
+    put_four(of_lane(y, y_stride) + i, value, count);
 }
 
 // dx = dy f'(x)
@@ -72,8 +76,15 @@ KERNEL activation_backward(
     unsigned n, const float *x, const float *y, const float *dy, float *dx, unsigned x_stride,
     unsigned y_stride, unsigned dy_stride, unsigned dx_stride, const unsigned *functions,
     const float *constants) {
-    THREAD(i, n);
-    float slope = slope_of(
-        functions[LANE], constants[LANE], of_lane(x, x_stride)[i], of_lane(y, y_stride)[i]);
-    of_lane(dx, dx_stride)[i] = without_trace(of_lane(dy, dy_stride)[i] * slope);
+    FOURS(i, count, n);
+    unsigned function = functions[LANE];
+    float constant = constants[LANE];
+    Four before = four_of(of_lane(x, x_stride) + i, count);
+    Four after = four_of(of_lane(y, y_stride) + i, count);
+    Four gradient = four_of(of_lane(dy, dy_stride) + i, count);
+    for (unsigned k = 0; k < 4; ++k) {
+        float slope = slope_of(function, constant, before.at[k], after.at[k]);
+        gradient.at[k] = without_trace(gradient.at[k] * slope);
+    }
+    put_four(of_lane(dx, dx_stride) + i, gradient, count);
 }

@@ -3,31 +3,66 @@
 // `lanes` has four numbers for every lane: is it normalised, did it live when the host last looked,
 // its momentum, its eps.
 #include "lane.cuh"
+#include "rows.cu"
 
 #define NORMALISED(lanes) ((lanes)[4 * LANE] != 0.0)
 #define LIVES(lanes) ((lanes)[4 * LANE + 1] != 0.0)
 #define MOMENTUM(lanes) ((lanes)[4 * LANE + 2])
 #define EPS(lanes) ((lanes)[4 * LANE + 3])
 
-// Sums of x and x^2 over a part's rows, about the column's first number; n = parts * channels. As one
-// of the numbers, that one is off the mean by no more than the root of their total spread.
+// Sums of x and x^2 of WIDE columns over the rows from `first` to `end`, about the columns' first
+// numbers.
+template <unsigned WIDE>
+__device__ inline void sum_moments(
+    const float *column, double *sums, size_t squares_at, unsigned channels, unsigned first,
+    unsigned end) {
+    Four centre = some_of<WIDE>(column);
+    double sum[WIDE], squares[WIDE];
+    for (unsigned c = 0; c < WIDE; ++c) sum[c] = squares[c] = 0.0;
+    unsigned row = first;
+    for (; row + AHEAD <= end; row += AHEAD) {
+        Four next[AHEAD];
+        for (unsigned k = 0; k < AHEAD; ++k)
+            next[k] = some_of<WIDE>(column + (size_t)(row + k) * channels);
+        for (unsigned k = 0; k < AHEAD; ++k)
+            for (unsigned c = 0; c < WIDE; ++c) {
+                double distance = (double)next[k].at[c] - (double)centre.at[c];
+                sum[c] += distance;
+                squares[c] += distance * distance;
+            }
+    }
+    for (; row < end; ++row) {
+        Four next = some_of<WIDE>(column + (size_t)row * channels);
+        for (unsigned c = 0; c < WIDE; ++c) {
+            double distance = (double)next.at[c] - (double)centre.at[c];
+            sum[c] += distance;
+            squares[c] += distance * distance;
+        }
+    }
+    for (unsigned c = 0; c < WIDE; ++c) {
+        sums[c] = sum[c];
+        sums[squares_at + c] = squares[c];
+    }
+}
+
+// Sums of x and x^2 over a part's rows, about the column's first number; n = parts * channels, with
+// threads as rows.cu has them. As one of the numbers, that one is off the mean by no more than the root
+// of their total spread.
 KERNEL moments_parts(
     unsigned n, const float *x, double *parts, unsigned stride, unsigned channels, unsigned count,
     unsigned rows_of_part, const double *lanes) {
-    THREAD(i, n);
-    if (!NORMALISED(lanes)) return;
-    unsigned channel = i % channels, first = i / channels * rows_of_part;
+    unsigned i = OF_THREAD(channels) * (blockIdx.x * blockDim.x + threadIdx.x);
+    if (i >= n || !NORMALISED(lanes)) return;
+    unsigned first = i / channels * rows_of_part;
     unsigned end = first + rows_of_part < count ? first + rows_of_part : count;
-    const float *lane = of_lane(x, stride);
-    double centre = lane[channel], sum = 0.0, squares = 0.0;
-    for (unsigned row = first; row < end; ++row) {
-        double distance = lane[(size_t)row * channels + channel] - centre;
-        sum += distance;
-        squares += distance * distance;
+    const float *column = of_lane(x, stride) + i % channels;
+    double *part = of_lane(parts, 2 * n) + i;
+    if (channels % 4 == 0 && lies_whole(column, sizeof(float4))) {
+        sum_moments<4>(column, part, n, channels, first, end);
+        return;
     }
-    double *part = of_lane(parts, 2 * n);
-    part[i] = sum;
-    part[n + i] = squares;
+    for (unsigned c = 0; c < OF_THREAD(channels); ++c)
+        sum_moments<1>(column + c, part + c, n, channels, first, end);
 }
 
 // Where the terms of one column go: seven rows of (lanes, channels), of which the first four are centre,
@@ -74,12 +109,9 @@ struct Moments {
 __device__ inline Moments join_moments(
     unsigned n, unsigned i, const float *x, const double *parts, unsigned stride,
     unsigned count_parts, double rows) {
-    const double *part = of_lane(parts, 2 * count_parts * n);
-    double sum = 0.0, squares = 0.0;
-    for (unsigned p = 0; p < count_parts; ++p) {
-        sum += part[(size_t)p * n + i];
-        squares += part[(size_t)(count_parts + p) * n + i];
-    }
+    const double *part = of_lane(parts, 2 * count_parts * n) + i;
+    double sum = added(0.0, part, n, count_parts);
+    double squares = added(0.0, part + (size_t)count_parts * n, n, count_parts);
     double mean = of_lane(x, stride)[i] + sum / rows;
     double spread = squares - sum * (sum / rows);
     return {mean, spread < 0.0 ? 0.0 : spread};
@@ -114,37 +146,78 @@ KERNEL running_terms(
 KERNEL normalise(
     unsigned n, const float *x, float *y, const float *terms, const float *beta, unsigned x_stride,
     unsigned y_stride, unsigned channels, unsigned all, const double *lanes) {
-    THREAD(i, n);
-    float number = of_lane(x, x_stride)[i];
+    FOURS(i, count, n);
+    Four numbers = four_of(of_lane(x, x_stride) + i, count);
     if (NORMALISED(lanes)) {
         unsigned channel = i % channels;
-        number = (number - of_lane(terms, channels)[channel])
-                * of_lane(terms + all, channels)[channel]
-            + of_lane(beta, channels)[channel];
+        Four centre = four_around(of_lane(terms, channels), channel, channels);
+        Four factor = four_around(of_lane(terms + all, channels), channel, channels);
+        Four offset = four_around(of_lane(beta, channels), channel, channels);
+        for (unsigned k = 0; k < 4; ++k)
+            numbers.at[k] = (numbers.at[k] - centre.at[k]) * factor.at[k] + offset.at[k];
     }
-    of_lane(y, y_stride)[i] = number;
+    put_four(of_lane(y, y_stride) + i, numbers, count);
 }
 
-// Sums of dy and (x - mean) dy over a part's rows; n = parts * channels
+// Rows that sums of two matrices ask for ahead: half as many, of both.
+#define AHEAD_OF_TWO (AHEAD / 2)
+
+// Sums of dy and (x - mean) dy of WIDE columns over the rows from `first` to `end`.
+template <unsigned WIDE>
+__device__ inline void sum_gradients(
+    const float *x, const float *dy, const float *means, double *sums, size_t weighted_at,
+    unsigned channels, unsigned first, unsigned end) {
+    Four mean = {{means[0], 0.0f, 0.0f, 0.0f}};
+    for (unsigned c = 0; c < WIDE; ++c) mean.at[c] = means[c];
+    double plain[WIDE], weighted[WIDE];
+    for (unsigned c = 0; c < WIDE; ++c) plain[c] = weighted[c] = 0.0;
+    unsigned row = first;
+    for (; row + AHEAD_OF_TWO <= end; row += AHEAD_OF_TWO) {
+        Four xs[AHEAD_OF_TWO], dys[AHEAD_OF_TWO];
+        for (unsigned k = 0; k < AHEAD_OF_TWO; ++k) {
+            xs[k] = some_of<WIDE>(x + (size_t)(row + k) * channels);
+            dys[k] = some_of<WIDE>(dy + (size_t)(row + k) * channels);
+        }
+        for (unsigned k = 0; k < AHEAD_OF_TWO; ++k)
+            for (unsigned c = 0; c < WIDE; ++c) {
+                plain[c] += dys[k].at[c];
+                weighted[c] += (double)(xs[k].at[c] - mean.at[c]) * dys[k].at[c];
+            }
+    }
+    for (; row < end; ++row) {
+        Four xs = some_of<WIDE>(x + (size_t)row * channels);
+        Four dys = some_of<WIDE>(dy + (size_t)row * channels);
+        for (unsigned c = 0; c < WIDE; ++c) {
+            plain[c] += dys.at[c];
+            weighted[c] += (double)(xs.at[c] - mean.at[c]) * dys.at[c];
+        }
+    }
+    for (unsigned c = 0; c < WIDE; ++c) {
+        sums[c] = plain[c];
+        sums[weighted_at + c] = weighted[c];
+    }
+}
+
+// Sums of dy and (x - mean) dy over a part's rows; n = parts * channels, with threads as rows.cu has
+// them
 KERNEL gradient_parts(
     unsigned n, const float *x, const float *dy, const float *terms, double *parts,
     unsigned x_stride, unsigned dy_stride, unsigned channels, unsigned count,
     unsigned rows_of_part, unsigned all, const double *lanes) {
-    THREAD(i, n);
-    if (!NORMALISED(lanes)) return;
+    unsigned i = OF_THREAD(channels) * (blockIdx.x * blockDim.x + threadIdx.x);
+    if (i >= n || !NORMALISED(lanes)) return;
     unsigned channel = i % channels, first = i / channels * rows_of_part;
     unsigned end = first + rows_of_part < count ? first + rows_of_part : count;
-    float mean = of_lane(terms + 2 * (size_t)all, channels)[channel];
-    const float *x_lane = of_lane(x, x_stride), *dy_lane = of_lane(dy, dy_stride);
-    double plain = 0.0, weighted = 0.0;
-    for (unsigned row = first; row < end; ++row) {
-        size_t place = (size_t)row * channels + channel;
-        plain += dy_lane[place];
-        weighted += (double)(x_lane[place] - mean) * dy_lane[place];
+    const float *mean = of_lane(terms + 2 * (size_t)all, channels) + channel;
+    const float *xs = of_lane(x, x_stride) + channel, *dys = of_lane(dy, dy_stride) + channel;
+    double *part = of_lane(parts, 2 * n) + i;
+    bool whole = lies_whole(xs, sizeof(float4)) && lies_whole(dys, sizeof(float4));
+    if (channels % 4 == 0 && whole) {
+        sum_gradients<4>(xs, dys, mean, part, n, channels, first, end);
+        return;
     }
-    double *part = of_lane(parts, 2 * n);
-    part[i] = plain;
-    part[n + i] = weighted;
+    for (unsigned c = 0; c < OF_THREAD(channels); ++c)
+        sum_gradients<1>(xs + c, dys + c, mean + c, part + c, n, channels, first, end);
 }
 
 // Keeps what dx is made of: three rows of the terms from the fifth on are factor, offset and slope.
@@ -165,12 +238,10 @@ struct Gradients {
 
 __device__ inline Gradients join_gradients(
     unsigned n, unsigned i, const double *parts, unsigned count_parts) {
-    const double *part = of_lane(parts, 2 * count_parts * n);
-    Gradients sums = {0.0, 0.0};
-    for (unsigned p = 0; p < count_parts; ++p) {
-        sums.plain += part[(size_t)p * n + i];
-        sums.weighted += part[(size_t)(count_parts + p) * n + i];
-    }
+    const double *part = of_lane(parts, 2 * count_parts * n) + i;
+    Gradients sums;
+    sums.plain = added(0.0, part, n, count_parts);
+    sums.weighted = added(0.0, part + (size_t)count_parts * n, n, count_parts);
     return sums;
 }
 
@@ -194,14 +265,20 @@ KERNEL gradient_join(
 KERNEL propagate(
     unsigned n, const float *x, const float *dy, float *dx, const float *terms, unsigned x_stride,
     unsigned dy_stride, unsigned dx_stride, unsigned channels, unsigned all, const double *lanes) {
-    THREAD(i, n);
-    float number = of_lane(dy, dy_stride)[i];
+    FOURS(i, count, n);
+    Four numbers = four_of(of_lane(dy, dy_stride) + i, count);
     if (NORMALISED(lanes)) {
-        const float *row = of_lane(terms, channels) + i % channels;
+        const float *row = of_lane(terms, channels);
         size_t next = all;
-        float mean = row[2 * next], factor = row[4 * next];
-        float offset = row[5 * next], slope = row[6 * next];
-        number = factor * number - offset - slope * (of_lane(x, x_stride)[i] - mean);
+        unsigned channel = i % channels;
+        Four mean = four_around(row + 2 * next, channel, channels);
+        Four factor = four_around(row + 4 * next, channel, channels);
+        Four offset = four_around(row + 5 * next, channel, channels);
+        Four slope = four_around(row + 6 * next, channel, channels);
+        Four input = four_of(of_lane(x, x_stride) + i, count);
+        for (unsigned k = 0; k < 4; ++k)
+            numbers.at[k] = factor.at[k] * numbers.at[k] - offset.at[k]
+                - slope.at[k] * (input.at[k] - mean.at[k]);
     }
-    of_lane(dx, dx_stride)[i] = number;
+    put_four(of_lane(dx, dx_stride) + i, numbers, count);
 }

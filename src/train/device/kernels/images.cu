@@ -7,32 +7,29 @@
 
 // out = the windows of `samples` images of every lane. `shape`: channels, pixels and width of a stored
 // image; height and width of the output; are the channels of a pixel neighbours? `tables`: what every
-// byte of every channel becomes. n = samples * channels * height * width
+// byte of every channel becomes. n = samples * height * width
 KERNEL show_images(
     unsigned n, const unsigned char *pixels, float *out, unsigned out_stride, unsigned samples,
     const int *shown, const unsigned *shape, const float *tables) {
     THREAD(i, n);
     unsigned channels = shape[0], plane = shape[1], height = shape[3], width = shape[4];
-    unsigned rest = i, channel = 0;
-    if (shape[5]) {
-        channel = rest % channels;
-        rest /= channels;
-    }
-    int x = (int)(rest % width);
-    rest /= width;
-    int y = (int)(rest % height);
-    rest /= height;
-    if (!shape[5]) {
-        channel = rest % channels;
-        rest /= channels;
-    }
-    const int *image = shown + PER_IMAGE * ((size_t)LANE * samples + rest);
-    unsigned char byte = 0;
-    if (y >= image[3] && y < image[4] && x >= image[5] && x < image[6]) {
+    unsigned area = height * width, sample = i / area, pixel = i % area;
+    int y = (int)(pixel / width), x = (int)(pixel % width);
+    const int *image = shown + PER_IMAGE * ((size_t)LANE * samples + sample);
+    bool inside = y >= image[3] && y < image[4] && x >= image[5] && x < image[6];
+    const unsigned char *from = pixels;
+    if (inside) {
         int place = image[1] + y * (int)shape[2] + x * image[2];
-        byte = pixels[((size_t)image[0] * channels + channel) * plane + place];
+        from += (size_t)image[0] * channels * plane + place;
     }
-    of_lane(out, out_stride)[i] = tables[256 * channel + byte];
+    // From channel to channel of a pixel.
+    bool last = shape[5];
+    float *to = of_lane(out, out_stride) + (size_t)sample * channels * area;
+    to += last ? (size_t)pixel * channels : pixel;
+    for (unsigned c = 0; c < channels; ++c) {
+        unsigned char byte = inside ? from[(size_t)c * plane] : 0;
+        to[last ? c : (size_t)c * area] = tables[256 * c + byte];
+    }
 }
 
 // Neighbouring images a and b: a = s a + (1 - s) b, b = t b + (1 - t) a, with the shares of every

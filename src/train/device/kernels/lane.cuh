@@ -6,6 +6,10 @@
 // arguments alone, in whatever order its threads run. Sums are made in two launches: parts, each by
 // one thread, then the parts in their order.
 //
+// Memory is what a step waits for, so a thread asks for much at a time: numbers that are next to one
+// another are a thread's four by four, 16 bytes where they begin at a multiple of them, and sums ask
+// for several numbers ahead. Neither changes what is computed, nor in which order.
+//
 // float arithmetic is that of the CPU's layers, operation by operation: compiled without contraction
 // of products and sums, it gives the same bits. Sums over samples are in double.
 #pragma once
@@ -17,6 +21,13 @@
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;    \
     if (i >= (n)) return
 
+// The same for threads that have four neighbouring numbers each: the first of them is number `i` of
+// 0 .. n, and `count` of them are there.
+#define FOURS(i, count, n)                                 \
+    unsigned i = 4 * (blockIdx.x * blockDim.x + threadIdx.x); \
+    if (i >= (n)) return;                                  \
+    unsigned count = (n) - i < 4 ? (n) - i : 4
+
 #define LANE (blockIdx.y)
 
 // The numbers of this thread's lane, `stride` numbers apart from lane to lane.
@@ -27,3 +38,66 @@ __device__ inline T *of_lane(T *all, unsigned stride) {
 
 // Does this thread's lane live? `lives` is null where all of them do.
 __device__ inline bool lives_on(const unsigned *lives) { return !lives || lives[LANE]; }
+
+// Four neighbouring numbers.
+struct Four {
+    float at[4];
+};
+
+// Can four numbers be read or written there at once?
+__device__ inline bool lies_whole(const void *place, size_t bytes) {
+    return ((size_t)place & (bytes - 1)) == 0;
+}
+
+// Four numbers from a place where they lie whole.
+__device__ inline Four whole_four(const float *from) {
+    float4 all = *(const float4 *)from;
+    Four four = {{all.x, all.y, all.z, all.w}};
+    return four;
+}
+
+// The first `count` of four numbers; 0 for the others.
+__device__ inline Four four_of(const float *from, unsigned count) {
+    if (count == 4 && lies_whole(from, sizeof(float4))) return whole_four(from);
+    Four four = {{0.0f, 0.0f, 0.0f, 0.0f}};
+    for (unsigned k = 0; k < 4; ++k)
+        if (k < count) four.at[k] = from[k];
+    return four;
+}
+
+// Four numbers of a row of `columns`, which begins again after its end.
+__device__ inline Four four_around(const float *row, unsigned column, unsigned columns) {
+    if (column + 4 <= columns) return four_of(row + column, 4);
+    Four four;
+    for (unsigned k = 0; k < 4; ++k) {
+        four.at[k] = row[column];
+        if (++column == columns) column = 0;
+    }
+    return four;
+}
+
+// Writes the first `count` of four numbers.
+__device__ inline void put_four(float *to, Four four, unsigned count) {
+    if (count == 4 && lies_whole(to, sizeof(float4))) {
+        float4 all = {four.at[0], four.at[1], four.at[2], four.at[3]};
+        *(float4 *)to = all;
+        return;
+    }
+    for (unsigned k = 0; k < 4; ++k)
+        if (k < count) to[k] = four.at[k];
+}
+
+// Numbers that a sum asks for before it adds the first of them.
+#define AHEAD 8
+
+// sum + `count` numbers from `from` on, `stride` apart, one after the other
+__device__ inline double added(double sum, const double *from, size_t stride, unsigned count) {
+    unsigned at = 0;
+    for (; at + AHEAD <= count; at += AHEAD) {
+        double next[AHEAD];
+        for (unsigned k = 0; k < AHEAD; ++k) next[k] = from[(at + k) * stride];
+        for (unsigned k = 0; k < AHEAD; ++k) sum += next[k];
+    }
+    for (; at < count; ++at) sum += from[at * stride];
+    return sum;
+}

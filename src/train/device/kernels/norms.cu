@@ -7,7 +7,13 @@ KERNEL square_parts(
     THREAD(i, n);
     const float *lane = of_lane(numbers, len);
     double sum = 0.0;
-    for (size_t at = i; at < len; at += n) sum += (double)lane[at] * lane[at];
+    size_t at = i;
+    for (; at + (size_t)(AHEAD - 1) * n < len; at += (size_t)AHEAD * n) {
+        float next[AHEAD];
+        for (unsigned k = 0; k < AHEAD; ++k) next[k] = lane[at + (size_t)k * n];
+        for (unsigned k = 0; k < AHEAD; ++k) sum += (double)next[k] * next[k];
+    }
+    for (; at < len; at += n) sum += (double)lane[at] * lane[at];
     of_lane(parts, parts_stride)[i] = sum;
 }
 
@@ -17,10 +23,8 @@ KERNEL fold_parts(
     unsigned count, unsigned fold) {
     THREAD(i, n);
     const double *lane = of_lane(from, from_stride);
-    unsigned end = (i + 1) * fold < count ? (i + 1) * fold : count;
-    double sum = 0.0;
-    for (unsigned at = i * fold; at < end; ++at) sum += lane[at];
-    of_lane(to, to_stride)[i] = sum;
+    unsigned first = i * fold, left = count - first;
+    of_lane(to, to_stride)[i] = added(0.0, lane + first, 1, left < fold ? left : fold);
 }
 
 // The norm of a lane's gradients, from the sums of squares of `count` parameters in every lane, of which

@@ -15,9 +15,10 @@ __device__ inline Geometry geometry(const unsigned *g) {
     return all;
 }
 
-// Number i of the patches (groups, rows, depth) of `samples` images; 0 where a tap is beside the image.
-__device__ inline float gathered(
-    unsigned i, const float *x, unsigned x_stride, unsigned samples, const unsigned *shape) {
+// The first `count` of four numbers from i on of the patches (groups, rows, depth) of `samples` images;
+// 0 where a tap is beside the image.
+__device__ inline Four gathered(
+    unsigned i, unsigned count, const float *x, unsigned samples, const unsigned *shape) {
     Geometry g = geometry(shape);
     unsigned of_group = g.channels / g.groups;
     unsigned rest = i, channel = rest % of_group;
@@ -31,28 +32,49 @@ __device__ inline float gathered(
     unsigned out_y = rest % g.out_height;
     rest /= g.out_height;
     unsigned sample = rest % samples, group = rest / samples;
-    // Beside the image on the left and above, the differences wrap around to large numbers.
-    unsigned y = out_y * g.stride_y + tap_y * g.dilation_y - g.padding_y;
-    unsigned column = out_x * g.stride_x + tap_x * g.dilation_x - g.padding_x;
-    if (y >= g.height || column >= g.width) return 0.0f;
-    size_t pixel = ((size_t)sample * g.height + y) * g.width + column;
-    return of_lane(x, x_stride)[pixel * g.channels + group * of_group + channel];
+    Four numbers = {{0.0f, 0.0f, 0.0f, 0.0f}};
+    for (unsigned k = 0; k < 4; ++k) {
+        // Beside the image on the left and above, the differences wrap around to large numbers.
+        unsigned y = out_y * g.stride_y + tap_y * g.dilation_y - g.padding_y;
+        unsigned column = out_x * g.stride_x + tap_x * g.dilation_x - g.padding_x;
+        if (k < count && y < g.height && column < g.width) {
+            size_t pixel = ((size_t)sample * g.height + y) * g.width + column;
+            numbers.at[k] = x[pixel * g.channels + group * of_group + channel];
+        }
+        // On to the next number, from the innermost extent out.
+        if (++channel < of_group) continue;
+        channel = 0;
+        if (++tap_x < g.kernel_width) continue;
+        tap_x = 0;
+        if (++tap_y < g.kernel_height) continue;
+        tap_y = 0;
+        if (++out_x < g.out_width) continue;
+        out_x = 0;
+        if (++out_y < g.out_height) continue;
+        out_y = 0;
+        if (++sample < samples) continue;
+        sample = 0;
+        ++group;
+    }
+    return numbers;
 }
 
 // All patches; n = groups * rows * depth
 KERNEL gather_patches(
     unsigned n, const float *x, float *patches, unsigned x_stride, unsigned samples,
     const unsigned *shape) {
-    THREAD(i, n);
-    of_lane(patches, n)[i] = gathered(i, x, x_stride, samples, shape);
+    FOURS(i, count, n);
+    Four numbers = gathered(i, count, of_lane(x, x_stride), samples, shape);
+    put_four(of_lane(patches, n) + i, numbers, count);
 }
 
 // The same, rounded
 KERNEL gather_patches_bf16(
     unsigned n, const float *x, unsigned short *patches, unsigned x_stride, unsigned samples,
     const unsigned *shape) {
-    THREAD(i, n);
-    of_lane(patches, n)[i] = to_bf16(gathered(i, x, x_stride, samples, shape));
+    FOURS(i, count, n);
+    Four numbers = gathered(i, count, of_lane(x, x_stride), samples, shape);
+    put_rounded(of_lane(patches, n) + i, numbers, count);
 }
 
 // dx = the sum over all places of the patches that a pixel stands at; n = samples * H * W * C

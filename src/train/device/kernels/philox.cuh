@@ -1,9 +1,13 @@
 // Philox 4x32-10, as src/train/rng.rs: element e of a stream is word e % 4 of block e / 4.
 #pragma once
 
-__device__ inline unsigned philox_element(
-    unsigned key0, unsigned key1, unsigned major_, unsigned minor_, unsigned long long element) {
-    unsigned long long block = element / 4;
+// The four words of a block.
+struct PhiloxBlock {
+    unsigned word[4];
+};
+
+__device__ inline PhiloxBlock philox_block(
+    unsigned key0, unsigned key1, unsigned major_, unsigned minor_, unsigned long long block) {
     unsigned c0 = (unsigned)block, c1 = (unsigned)(block >> 32), c2 = minor_, c3 = major_;
     for (int round = 0; round < 10; ++round) {
         unsigned long long a = (unsigned long long)c0 * 0xD2511F53u;
@@ -15,6 +19,6 @@ __device__ inline unsigned philox_element(
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    unsigned word = (unsigned)(element % 4);
-    return word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
+    PhiloxBlock made = {{c0, c1, c2, c3}};
+    return made;
 }

@@ -28,32 +28,102 @@ __device__ inline Output output_at(unsigned i, unsigned channels, unsigned width
     return o;
 }
 
+// Four places in a window.
+struct Offsets {
+    unsigned at[4];
+};
+
+__device__ inline Offsets offsets_of(const unsigned *from, unsigned count) {
+    Offsets offsets = {{0, 0, 0, 0}};
+    if (count == 4 && lies_whole(from, sizeof(uint4))) {
+        uint4 all = *(const uint4 *)from;
+        offsets.at[0] = all.x, offsets.at[1] = all.y;
+        offsets.at[2] = all.z, offsets.at[3] = all.w;
+        return offsets;
+    }
+    for (unsigned k = 0; k < 4; ++k)
+        if (k < count) offsets.at[k] = from[k];
+    return offsets;
+}
+
+__device__ inline void put_offsets(unsigned *to, Offsets offsets, unsigned count) {
+    if (count == 4 && lies_whole(to, sizeof(uint4))) {
+        uint4 all = {offsets.at[0], offsets.at[1], offsets.at[2], offsets.at[3]};
+        *(uint4 *)to = all;
+        return;
+    }
+    for (unsigned k = 0; k < 4; ++k)
+        if (k < count) to[k] = offsets.at[k];
+}
+
+// The largest numbers of the windows of WIDE outputs, which are channels of one pixel.
+template <unsigned WIDE>
+__device__ inline void largest(
+    unsigned i, Pooling p, const float *x, float *y, unsigned *winners, const unsigned *rows,
+    const unsigned *columns) {
+    Output o = output_at(i, p.channels, p.out_width, p.out_height);
+    const float *image = x + (size_t)o.sample * p.height * p.width * p.channels + o.channel;
+    unsigned top = rows[2 * o.row], bottom = rows[2 * o.row + 1];
+    unsigned left = columns[2 * o.column], right = columns[2 * o.column + 1];
+    Four best = four_of(image + (size_t)(top * p.width + left) * p.channels, WIDE);
+    Offsets winner = {{0, 0, 0, 0}};
+    for (unsigned row = top; row < bottom; ++row)
+        for (unsigned column = left; column < right; ++column) {
+            unsigned offset = (row - top) * p.width + (column - left);
+            if (offset == 0) continue;
+            Four numbers = four_of(image + (size_t)(row * p.width + column) * p.channels, WIDE);
+            for (unsigned k = 0; k < WIDE; ++k) {
+                float number = numbers.at[k];
+                if (number > best.at[k] || number != number) {
+                    best.at[k] = number;
+                    winner.at[k] = offset;
+                }
+            }
+        }
+    put_four(y + i, best, WIDE);
+    put_offsets(winners + i, winner, WIDE);
+}
+
+// What comes back to WIDE numbers, which are channels of one pixel.
+template <unsigned WIDE>
+__device__ inline void won(
+    unsigned i, Pooling p, const float *dy, const unsigned *winners, float *dx,
+    const unsigned *rows, const unsigned *columns, const unsigned *row_windows,
+    const unsigned *column_windows, unsigned disjoint) {
+    Output o = output_at(i, p.channels, p.width, p.height);
+    size_t first = (size_t)o.sample * p.out_height * p.out_width;
+    Four sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
+    for (unsigned row = row_windows[2 * o.row]; row < row_windows[2 * o.row + 1]; ++row)
+        for (unsigned column = column_windows[2 * o.column];
+             column < column_windows[2 * o.column + 1]; ++column) {
+            size_t place = (first + row * p.out_width + column) * p.channels + o.channel;
+            unsigned offset =
+                (o.row - rows[2 * row]) * p.width + (o.column - columns[2 * column]);
+            Offsets winner = offsets_of(winners + place, WIDE);
+            Four gradients = four_of(dy + place, WIDE);
+            for (unsigned k = 0; k < WIDE; ++k) {
+                float gradient = winner.at[k] == offset ? gradients.at[k] : 0.0f;
+                sum.at[k] = disjoint ? gradient : sum.at[k] + gradient;
+            }
+        }
+    put_four(dx + i, sum, WIDE);
+}
+
 // y = the largest number, the first of equal ones, NaN above all; winner = its pixel, counted from
 // the first of the window. `rows`, `columns`: from and to of every window.
 KERNEL max_pool_forward(
     unsigned n, const float *x, float *y, unsigned *winners, unsigned x_stride, unsigned y_stride,
     unsigned winners_stride, const unsigned *shape, const unsigned *rows, const unsigned *columns) {
-    THREAD(i, n);
+    FOURS(i, count, n);
     Pooling p = pooling(shape);
-    Output o = output_at(i, p.channels, p.out_width, p.out_height);
-    const float *image =
-        of_lane(x, x_stride) + (size_t)o.sample * p.height * p.width * p.channels + o.channel;
-    unsigned top = rows[2 * o.row], bottom = rows[2 * o.row + 1];
-    unsigned left = columns[2 * o.column], right = columns[2 * o.column + 1];
-    float best = image[(size_t)(top * p.width + left) * p.channels];
-    unsigned winner = 0;
-    for (unsigned row = top; row < bottom; ++row)
-        for (unsigned column = left; column < right; ++column) {
-            unsigned offset = (row - top) * p.width + (column - left);
-            if (offset == 0) continue;
-            float number = image[(size_t)(row * p.width + column) * p.channels];
-            if (number > best || number != number) {
-                best = number;
-                winner = offset;
-            }
-        }
-    of_lane(y, y_stride)[i] = best;
-    of_lane(winners, winners_stride)[i] = winner;
+    if (p.channels % 4 == 0) {
+        largest<4>(i, p, of_lane(x, x_stride), of_lane(y, y_stride), of_lane(winners, winners_stride),
+                   rows, columns);
+        return;
+    }
+    for (unsigned k = 0; k < count; ++k)
+        largest<1>(i + k, p, of_lane(x, x_stride), of_lane(y, y_stride),
+                   of_lane(winners, winners_stride), rows, columns);
 }
 
 // dx = the gradients of the windows that the pixel won. `row_windows`, `column_windows`: from and to
@@ -64,22 +134,18 @@ KERNEL max_pool_backward(
     unsigned winners_stride, unsigned dx_stride, const unsigned *shape, const unsigned *rows,
     const unsigned *columns, const unsigned *row_windows, const unsigned *column_windows,
     unsigned disjoint) {
-    THREAD(i, n);
+    FOURS(i, count, n);
     Pooling p = pooling(shape);
-    Output o = output_at(i, p.channels, p.width, p.height);
-    size_t first = (size_t)o.sample * p.out_height * p.out_width;
-    float sum = 0.0f;
-    for (unsigned row = row_windows[2 * o.row]; row < row_windows[2 * o.row + 1]; ++row)
-        for (unsigned column = column_windows[2 * o.column];
-             column < column_windows[2 * o.column + 1]; ++column) {
-            size_t place = (first + row * p.out_width + column) * p.channels + o.channel;
-            unsigned offset =
-                (o.row - rows[2 * row]) * p.width + (o.column - columns[2 * column]);
-            bool won = of_lane(winners, winners_stride)[place] == offset;
-            float gradient = won ? of_lane(dy, dy_stride)[place] : 0.0f;
-            sum = disjoint ? gradient : sum + gradient;
-        }
-    of_lane(dx, dx_stride)[i] = sum;
+    const float *gradients = of_lane(dy, dy_stride);
+    const unsigned *wins = of_lane(winners, winners_stride);
+    if (p.channels % 4 == 0) {
+        won<4>(i, p, gradients, wins, of_lane(dx, dx_stride), rows, columns, row_windows,
+               column_windows, disjoint);
+        return;
+    }
+    for (unsigned k = 0; k < count; ++k)
+        won<1>(i + k, p, gradients, wins, of_lane(dx, dx_stride), rows, columns, row_windows,
+               column_windows, disjoint);
 }
 
 // y = share * sum over the window; a share for every window

@@ -51,7 +51,7 @@ impl Activation {
         let threads = [pass.samples * self.shape.units(), self.functions.len()];
         let given =
             arguments![input, &*output, input.pitch(), output.pitch(), functions, constants];
-        accelerator.launch("activation_forward", threads, given)?;
+        accelerator.launch_fours("activation_forward", threads, given)?;
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Activation {
             functions,
             constants,
         ];
-        accelerator.launch("activation_backward", threads, given)?;
+        accelerator.launch_fours("activation_backward", threads, given)?;
         Ok(())
     }
 }

@@ -55,11 +55,6 @@ impl<T: Real> BatchNorm<T> {
         Ok([lanes.place(accelerator)?, terms])
     }
 
-    /// Memory for the parts of two sums for every lane and channel.
-    fn parts_on(accelerator: &Accelerator, len: usize) -> Result<Address, TrainError> {
-        Ok(accelerator.scratch(2 * len * size_of::<f64>())?)
-    }
-
     pub(super) fn forward_on(
         &mut self,
         accelerator: &Accelerator,
@@ -73,13 +68,13 @@ impl<T: Real> BatchNorm<T> {
         let [mean, variance] = [0, 1].map(|i| &self.states[i].value);
         if matches!(pass.mode, Mode::Train { .. }) {
             let rows = pass.samples * self.shape.area();
-            let parts = Parts::of(rows);
-            let threads = parts.count * channels;
-            let sums = Self::parts_on(accelerator, count * threads)?;
-            let [of_part, parts] = [parts.rows as u32, parts.count as u32];
+            let parts = Parts::of(rows, channels);
+            let sums = parts.scratch(accelerator, [2, count])?;
             let (pitch, columns, rows) = (input.pitch(), channels as u32, rows as u32);
-            let given = arguments![input, sums, pitch, columns, rows, of_part, lanes];
-            accelerator.launch("moments_parts", [threads, count], given)?;
+            let given = arguments![input, sums, pitch, columns, rows, parts.rows as u32, lanes];
+            parts.launch(accelerator, "moments_parts", count, given)?;
+            let sums = parts.join(accelerator, sums, [2, count])?;
+            let parts = parts.joined() as u32;
             if self.together.is_some() {
                 let given = together::Parts { sums, count: parts, rows, lanes, terms };
                 self.moments_together(accelerator, input, &given)?;
@@ -108,7 +103,7 @@ impl<T: Real> BatchNorm<T> {
             lanes,
         ];
         let threads = [pass.samples * self.shape.units(), count];
-        accelerator.launch("normalise", threads, given)?;
+        accelerator.launch_fours("normalise", threads, given)?;
         Ok(())
     }
 
@@ -124,15 +119,15 @@ impl<T: Real> BatchNorm<T> {
         let (channels, count) = (self.shape.channels, self.lanes.len());
         let (columns, all) = (channels as u32, (count * channels) as u32);
         let rows = pass.samples * self.shape.area();
-        let parts = Parts::of(rows);
-        let threads = parts.count * channels;
-        let sums = Self::parts_on(accelerator, count * threads)?;
-        let [of_part, parts, rows] = [parts.rows as u32, parts.count as u32, rows as u32];
+        let cut = Parts::of(rows, channels);
+        let sums = cut.scratch(accelerator, [2, count])?;
+        let [of_part, parts, rows] = [cut.rows as u32, cut.joined() as u32, rows as u32];
         let (x_pitch, dy_pitch) = (input.pitch(), gradient.pitch());
         let given = arguments![
             input, gradient, terms, sums, x_pitch, dy_pitch, columns, rows, of_part, all, lanes
         ];
-        accelerator.launch("gradient_parts", [threads, count], given)?;
+        cut.launch(accelerator, "gradient_parts", count, given)?;
+        let sums = cut.join(accelerator, sums, [2, count])?;
         let [gamma, beta] = &mut self.parameters[..] else {
             unreachable!("invariant: gamma and beta")
         };
@@ -175,7 +170,7 @@ impl<T: Real> BatchNorm<T> {
             lanes,
         ];
         let threads = [pass.samples * self.shape.units(), count];
-        accelerator.launch("propagate", threads, given)?;
+        accelerator.launch_fours("propagate", threads, given)?;
         Ok(())
     }
 }

@@ -119,14 +119,14 @@ impl<T: Real> Conv2d<T> {
             return self.add_bias(accelerator, output, samples);
         };
         if !self.kept.is_rounded() {
-            let workspace = accelerator.scratch(algorithm.workspace)?;
+            let workspace = accelerator.scratch(algorithm.bytes(self.lanes()))?;
             self.forward_by_library(accelerator, algorithm, [input, &*output], workspace)?;
             return self.add_bias(accelerator, output, samples);
         }
         let numbers = samples * self.output.units();
         let pitch = self.pitch_of(numbers);
         let made = aligned(self.lanes() * pitch * rounded::BYTES);
-        let place = accelerator.scratch(made + algorithm.workspace)?;
+        let place = accelerator.scratch(made + algorithm.bytes(self.lanes()))?;
         let workspace = place.after::<u8>(made);
         self.forward_rounded(accelerator, algorithm, (input, (place, pitch)), workspace)?;
         match self.parameters.get(1) {
@@ -213,7 +213,8 @@ impl<T: Real> Conv2d<T> {
         let images = data.map_or(0, |_| rounded(samples * self.input.units()));
         let chunk = self.chunks(samples).next();
         let patches = chunk.map_or(0, |chunk: Chunk| self.patch_bytes(chunk));
-        let of = |algorithm: Option<Algorithm>| algorithm.map_or(patches, |it| it.workspace);
+        let of =
+            |algorithm: Option<Algorithm>| algorithm.map_or(patches, |it| it.bytes(self.lanes()));
         let made = weights.max(images);
         let start = accelerator.scratch(gradient + made + of(filter).max(of(data)))?;
         let made_at = start.after::<u8>(gradient);

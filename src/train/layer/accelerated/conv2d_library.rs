@@ -1,5 +1,5 @@
-//! Convolution by the accelerator's library: one call a lane, at the lane's places, so that lane i is
-//! computed as the run alone is.
+//! Convolution by the accelerator's library: it is called once a lane, at the lane's places, so that lane
+//! i is computed as the run alone is.
 
 use super::Conv2d;
 use super::accelerated::Work;
@@ -69,7 +69,7 @@ impl<T: Real> Conv2d<T> {
         Ok(algorithm)
     }
 
-    /// Calls the library for every lane.
+    /// Calls the library for all lanes.
     fn convolve(
         &self,
         accelerator: &Accelerator,
@@ -77,12 +77,10 @@ impl<T: Real> Conv2d<T> {
         operands: [Lanes; 3],
         workspace: Address,
     ) -> Result<(), TrainError> {
-        for lane in 0..self.lanes() {
-            let operands = operands.map(|(place, bytes)| place.after::<u8>(lane * bytes));
-            let algorithm = algorithm.number;
-            accelerator.convolve(&ConvolutionCall { algorithm, operands, workspace })?;
-        }
-        Ok(())
+        let (strides, lanes) = (operands.map(|(_, bytes)| bytes), self.lanes());
+        let operands = operands.map(|(place, _)| place);
+        let call = ConvolutionCall { algorithm, operands, strides, lanes, workspace };
+        Ok(accelerator.convolve(&call)?)
     }
 
     /// The copy of the input in bf16.

@@ -108,7 +108,7 @@ impl<T: Real> Conv2d<T> {
         let x = input.address().after::<T>(chunk.first * self.input.units());
         let given = arguments![x, patches, input.pitch(), chunk.samples as u32, geometry];
         let kernel = if self.kept.is_rounded() { "gather_patches_bf16" } else { "gather_patches" };
-        accelerator.launch(kernel, [self.patch_pitch(chunk), self.lanes()], given)?;
+        accelerator.launch_fours(kernel, [self.patch_pitch(chunk), self.lanes()], given)?;
         Ok(())
     }
 

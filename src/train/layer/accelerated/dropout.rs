@@ -61,7 +61,7 @@ impl<T: Real> Dropout<T> {
             self.number,
             (pass.first_sample * units) as u64,
         ];
-        accelerator.launch("dropout_forward", threads, given)?;
+        accelerator.launch_fours("dropout_forward", threads, given)?;
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl<T: Real> Dropout<T> {
         let factors = &self.factors;
         let given =
             arguments![gradient, factors, &*dx, gradient.pitch(), factors.pitch(), dx.pitch()];
-        accelerator.launch("multiply_lanes", threads, given)?;
+        accelerator.launch_fours("multiply_lanes", threads, given)?;
         Ok(())
     }
 }

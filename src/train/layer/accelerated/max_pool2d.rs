@@ -26,7 +26,7 @@ impl MaxPool2d {
             places.columns,
         ];
         let threads = [pass.samples * self.windows.output().units(), input.lanes()];
-        accelerator.launch("max_pool_forward", threads, given)?;
+        accelerator.launch_fours("max_pool_forward", threads, given)?;
         Ok(())
     }
 
@@ -53,7 +53,7 @@ impl MaxPool2d {
             places.disjoint,
         ];
         let threads = [pass.samples * self.windows.input().units(), gradient.lanes()];
-        accelerator.launch("max_pool_backward", threads, given)?;
+        accelerator.launch_fours("max_pool_backward", threads, given)?;
         Ok(())
     }
 }

@@ -53,7 +53,7 @@ pub fn round<T: Real>(
     (to, pitch): (Address, usize),
 ) -> Result<(), TrainError> {
     let given = arguments![from, to, from.pitch(), pitch as u32];
-    accelerator.launch("round_to_bf16", [len, from.lanes()], given)?;
+    accelerator.launch_fours("round_to_bf16", [len, from.lanes()], given)?;
     Ok(())
 }
 
@@ -65,6 +65,6 @@ pub fn widen<T: Real>(
     len: usize,
 ) -> Result<(), TrainError> {
     let given = arguments![from, to, pitch as u32, to.pitch()];
-    accelerator.launch("widen_bf16", [len, to.lanes()], given)?;
+    accelerator.launch_fours("widen_bf16", [len, to.lanes()], given)?;
     Ok(())
 }

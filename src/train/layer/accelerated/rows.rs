@@ -1,32 +1,111 @@
 //! On an accelerator: a bias on every row, sums of columns, and how rows are cut into parts for sums.
 
-use crate::train::device::{Accelerator, Address, DeviceError, Table, arguments};
+use crate::train::device::{Accelerator, Address, Argument, DeviceError, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::lane_set::LaneSet;
 use crate::train::layer::Parameter;
 
-/// Fewest rows that one thread sums.
-const FEWEST: usize = 32;
+/// Threads of a lane that keep the memory of a large GPU busy with what each of them asks for ahead.
+const THREADS: usize = 1 << 16;
 
-/// Most parts that rows are cut into, the sums of which one thread joins.
-const MOST_PARTS: usize = 128;
+/// Fewest rows that one thread sums: as many as it asks for ahead.
+const FEWEST: usize = 8;
 
-/// How the rows of a matrix are cut into parts. Depends on their number alone, so sums do not change
-/// with anything else.
+/// Most sums that one thread joins.
+const FOLD: usize = 64;
+
+/// Most parts that rows are cut into: they are joined in two steps at most.
+const MOST_PARTS: usize = FOLD * FOLD;
+
+/// How the rows of a matrix are cut into parts. Depends on its size in one lane alone, so sums do not
+/// change with anything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
     /// Rows of a part; the last may have fewer.
     pub rows: usize,
     /// Number of parts.
     pub count: usize,
+    columns: usize,
 }
 
 impl Parts {
-    /// Of so many rows.
-    pub fn of(rows: usize) -> Self {
-        let of_part = rows.div_ceil(MOST_PARTS).max(FEWEST);
-        Self { rows: of_part, count: rows.div_ceil(of_part) }
+    /// Of so many rows of so many columns.
+    pub fn of(rows: usize, columns: usize) -> Self {
+        let across = columns / Self::of_thread(columns);
+        let wanted = THREADS.div_ceil(across.max(1)).clamp(1, MOST_PARTS);
+        let of_part = rows.div_ceil(wanted).max(FEWEST);
+        Self { rows: of_part, count: rows.div_ceil(of_part), columns }
+    }
+
+    /// Columns that a thread sums, as `OF_THREAD` in `kernels/rows.cu` has it.
+    fn of_thread(columns: usize) -> usize {
+        if columns.is_multiple_of(4) { 4 } else { 1 }
+    }
+
+    /// Sums of all parts, of one column each.
+    pub fn numbers(&self) -> usize {
+        self.count * self.columns
+    }
+
+    /// Parts that are left when they have been [joined](Self::join) in part.
+    pub fn joined(&self) -> usize {
+        if self.count > FOLD { self.count.div_ceil(FOLD) } else { self.count }
+    }
+
+    /// Scratch memory for the parts of `sums` sums in each of `lanes`, and for what they are joined to.
+    ///
+    /// # Errors
+    /// When there is not so much left.
+    pub fn scratch(
+        &self,
+        accelerator: &Accelerator,
+        [sums, lanes]: [usize; 2],
+    ) -> Result<Address, DeviceError> {
+        let joined = if self.count > FOLD { self.joined() * self.columns } else { 0 };
+        accelerator.scratch(lanes * sums * (self.numbers() + joined) * size_of::<f64>())
+    }
+
+    /// Queues a kernel that makes the parts.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn launch<const N: usize>(
+        &self,
+        accelerator: &Accelerator,
+        kernel: &'static str,
+        lanes: usize,
+        arguments: [Argument; N],
+    ) -> Result<(), DeviceError> {
+        let numbers = [self.numbers(), lanes];
+        match Self::of_thread(self.columns) {
+            1 => accelerator.launch(kernel, numbers, arguments),
+            _ => accelerator.launch_fours(kernel, numbers, arguments),
+        }
+    }
+
+    /// Joins parts of `sums` sums, which begin where [`scratch`](Self::scratch) does, until one thread
+    /// can join the rest; says where they are then, [`joined`](Self::joined) of each sum.
+    ///
+    /// # Errors
+    /// When the accelerator fails.
+    pub fn join(
+        &self,
+        accelerator: &Accelerator,
+        parts: Address,
+        [sums, lanes]: [usize; 2],
+    ) -> Result<Address, DeviceError> {
+        let groups = self.joined();
+        if groups == self.count {
+            return Ok(parts);
+        }
+        let stride = sums * self.numbers();
+        let to = parts.after::<f64>(lanes * stride);
+        let [columns, count] = [self.columns, self.count].map(|size| size as u32);
+        let given =
+            arguments![parts, to, columns, count, FOLD as u32, groups as u32, stride as u32];
+        accelerator.launch("fold_rows", [sums * groups * self.columns, lanes], given)?;
+        Ok(to)
     }
 }
 
@@ -51,7 +130,7 @@ pub fn add_bias<T: Real>(
     let present = members(present, &bias.lanes, accelerator)?;
     let columns = bias.value.lane_len();
     let given = arguments![&*output, &bias.value, output.pitch(), bias.value.pitch(), present];
-    accelerator.launch("add_to_rows", [rows * columns, bias.lanes.group()], given)?;
+    accelerator.launch_fours("add_to_rows", [rows * columns, bias.lanes.group()], given)?;
     Ok(())
 }
 
@@ -74,7 +153,7 @@ pub fn widen_with_bias<T: Real>(
         bias.value.pitch(),
         present
     ];
-    accelerator.launch("widen_bf16_rows", [rows * columns, bias.lanes.group()], given)?;
+    accelerator.launch_fours("widen_bf16_rows", [rows * columns, bias.lanes.group()], given)?;
     Ok(())
 }
 
@@ -87,13 +166,13 @@ pub fn bias_gradient<T: Real>(
 ) -> Result<(), TrainError> {
     let present = members(present, &bias.lanes, accelerator)?;
     let (columns, lanes) = (bias.value.lane_len(), bias.lanes.group());
-    let parts = Parts::of(rows);
-    let threads = parts.count * columns;
-    let sums = accelerator.scratch(lanes * threads * size_of::<f64>())?;
+    let parts = Parts::of(rows, columns);
+    let sums = parts.scratch(accelerator, [1, lanes])?;
     let [count, of_part] = [rows as u32, parts.rows as u32];
     let given = arguments![gradient, sums, gradient.pitch(), columns as u32, count, of_part];
-    accelerator.launch("sum_rows_parts", [threads, lanes], given)?;
-    let given = arguments![sums, &bias.gradient, parts.count as u32, present];
+    parts.launch(accelerator, "sum_rows_parts", lanes, given)?;
+    let joined = parts.join(accelerator, sums, [1, lanes])?;
+    let given = arguments![joined, &bias.gradient, parts.joined() as u32, present];
     accelerator.launch("sum_rows_join", [columns, lanes], given)?;
     Ok(())
 }
@@ -106,6 +185,6 @@ pub fn copy<T: Real>(
     [len, lanes]: [usize; 2],
 ) -> Result<(), TrainError> {
     let given = arguments![from, &*to, from.pitch(), to.pitch()];
-    accelerator.launch("copy_lanes", [len, lanes], given)?;
+    accelerator.launch_fours("copy_lanes", [len, lanes], given)?;
     Ok(())
 }

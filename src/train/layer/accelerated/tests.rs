@@ -3,10 +3,10 @@
 
 use proptest::prelude::*;
 
-use super::rows::Parts;
+use super::rows::{Parts, bias_gradient};
 use crate::spec::activation::Activation as Name;
 use crate::spec::batch_norm::Normalisation;
-use crate::train::device::{Accelerator, emulated};
+use crate::train::device::{Accelerator, Table, emulated};
 use crate::train::kernel::{Buffer, Workspace};
 use crate::train::lane_set::LaneSet;
 use crate::train::layer::activation::Activation;
@@ -19,10 +19,10 @@ use crate::train::layer::gradient_check::fill;
 use crate::train::layer::linear::{Bias, Linear};
 use crate::train::layer::local_response_norm::{LocalResponseNorm, Response};
 use crate::train::layer::max_pool2d::MaxPool2d;
-use crate::train::layer::parameter::Start;
+use crate::train::layer::parameter::{Start, StorageOrder};
 use crate::train::layer::patches::Window;
 use crate::train::layer::pool_windows::Pool;
-use crate::train::layer::{Flow, Layer, Mode, Pass, Shape};
+use crate::train::layer::{Flow, Layer, Mode, Parameter, Pass, Shape};
 
 /// What stands where nothing may be written.
 pub(super) const UNTOUCHED: f32 = 77.0;
@@ -33,12 +33,12 @@ pub(super) struct Batch {
     pub(super) lanes: usize,
     pub(super) samples: usize,
     pub(super) capacity: usize,
+    /// Numbers for which gradients have room beyond the layer's own, as in a network with larger
+    /// layers: where they are no multiple of four, lanes begin where four numbers are not read at once.
+    pub(super) room: usize,
 }
 
-pub(super) const BATCH: Batch = Batch { lanes: 3, samples: 5, capacity: 7 };
-
-/// Numbers for which gradients have room beyond the layer's own.
-const ROOM: usize = 4;
+pub(super) const BATCH: Batch = Batch { lanes: 3, samples: 5, capacity: 7, room: 4 };
 
 /// How near the two results must be, relative to the larger of 1 and the number; 0 asks for the same
 /// bits.
@@ -98,10 +98,9 @@ pub(super) fn run_of(
     if let Some(accelerator) = on {
         layer.move_to(accelerator).unwrap();
     }
-    let Batch { lanes, samples, capacity } = batch;
+    let Batch { lanes, samples, capacity, room } = batch;
     let (inputs, outputs) = (input.units(), layer.output_shape().units());
-    // Gradients have room for a larger layer, as in a network.
-    let room = [lanes, capacity * inputs.max(outputs) + ROOM];
+    let room = [lanes, capacity * inputs.max(outputs) + room];
     let untouched = |_| UNTOUCHED;
     let mut seen = Vec::new();
     for (turn, mode) in
@@ -125,7 +124,7 @@ pub(super) fn run_of(
                 .forward(&x, &mut buffer([lanes, capacity * outputs], untouched, on), &pass)
                 .unwrap();
             ready.clear();
-            let mut note = |parameter: &mut crate::train::layer::Parameter<f32>| {
+            let mut note = |parameter: &mut Parameter<f32>| {
                 ready.push(parameter.name.clone());
                 Ok(())
             };
@@ -193,6 +192,7 @@ fn activations_have_the_same_bits() {
         let make =
             || -> Box<dyn Layer<f32>> { Box::new(Activation::new(functions.clone(), IMAGE)) };
         check(make, IMAGE, BATCH, EXACT);
+        check(make, IMAGE, Batch { room: 3, ..BATCH }, EXACT);
     }
 }
 
@@ -221,6 +221,7 @@ fn pools_have_the_same_bits() {
         padding,
         ceil_mode,
     };
+    let odd = Shape { channels: 3, ..IMAGE };
     for pool in [
         pool([2, 2], [2, 2], [0, 0], false),
         pool([3, 2], [2, 1], [1, 1], true),
@@ -232,6 +233,11 @@ fn pools_have_the_same_bits() {
             Box::new(MaxPool2d::new(BATCH.lanes, BATCH.capacity, IMAGE, pool).unwrap())
         };
         check(max, IMAGE, BATCH, EXACT);
+        check(max, IMAGE, Batch { room: 1, ..BATCH }, EXACT);
+        let max = || -> Box<dyn Layer<f32>> {
+            Box::new(MaxPool2d::new(BATCH.lanes, BATCH.capacity, odd, pool).unwrap())
+        };
+        check(max, odd, BATCH, EXACT);
         for padding_counts in [true, false] {
             let avg = || -> Box<dyn Layer<f32>> {
                 Box::new(AvgPool2d::new(IMAGE, pool, padding_counts).unwrap())
@@ -276,7 +282,10 @@ fn batch_norm_agrees_in_every_lane_also_in_one_without_it() {
                 layer.keep_alive(&living.iter().copied().collect::<LaneSet>());
                 Box::new(layer)
             };
-            check(make, shape, Batch { samples, capacity: samples + 2, ..BATCH }, SUMS);
+            for room in [4, 2] {
+                let batch = Batch { samples, capacity: samples + 2, room, ..BATCH };
+                check(make, shape, batch, SUMS);
+            }
         }
     }
 }
@@ -285,12 +294,44 @@ fn batch_norm_agrees_in_every_lane_also_in_one_without_it() {
 fn linear_layers_agree_with_a_bias_in_all_some_or_no_lanes() {
     let some: LaneSet = [true, false, true].into_iter().collect();
     for bias in [Bias::With, Bias::Without, Bias::In(some)] {
-        for samples in [1, 5, 300] {
+        for (samples, units, room) in [(1, 7, 4), (5, 7, 4), (300, 7, 4), (90, 8, 4), (90, 8, 1)] {
             let make = || -> Box<dyn Layer<f32>> {
-                Box::new(Linear::new(3, (1, 0), (33, 7), bias.clone()).unwrap())
+                Box::new(Linear::new(3, (1, 0), (33, units), bias.clone()).unwrap())
             };
-            let batch = Batch { samples: samples + 1, capacity: samples + 2, ..BATCH };
+            let batch = Batch { samples: samples + 1, capacity: samples + 2, room, ..BATCH };
             check(make, Shape::flat(33), batch, Tolerance { outputs: 1e-5, gradients: 1e-5 });
+        }
+    }
+}
+
+/// Over many rows, of whole fours of columns and of others, in lanes that begin at multiples of 16 bytes
+/// and elsewhere: the sums of main memory in f64, rounded once.
+#[test]
+fn gradients_of_biases_are_sums_of_all_rows() {
+    const LANES: usize = 2;
+    for accelerator in emulated::accelerators() {
+        for (rows, columns, room) in
+            [(0, 4, 4), (7, 8, 4), (520, 8, 0), (9000, 12, 4), (9000, 12, 3), (3000, 5, 1)]
+        {
+            let len = rows * columns + room;
+            let wave = |i: usize| (i as f32 * 0.37).sin() + 0.2;
+            let gradient = buffer([LANES, len], wave, Some(&accelerator));
+            let (order, start) = (StorageOrder::Saved, Start::Constant(0.0));
+            let lanes: LaneSet = [true; LANES].into_iter().collect();
+            let mut bias =
+                Parameter::new("b".to_owned(), lanes, vec![columns], order, start).unwrap();
+            bias.value.move_to(&accelerator).unwrap();
+            bias.gradient.move_to(&accelerator).unwrap();
+            let mut present = Table::default();
+            bias_gradient(&accelerator, &mut bias, (&gradient, rows), &mut present).unwrap();
+            let found = bias.gradient.read().unwrap();
+            for (place, &found) in found.iter().enumerate() {
+                let (lane, column) = (place / columns, place % columns);
+                let at = |row: usize| f64::from(wave(lane * len + row * columns + column));
+                let expected: f64 = (0..rows).map(at).sum();
+                let error = (f64::from(found) - expected).abs();
+                assert!(error <= 1.2e-7 * expected.abs(), "{rows} {columns} {room}: {place}");
+            }
         }
     }
 }
@@ -347,10 +388,13 @@ proptest! {
 }
 
 #[test]
-fn parts_cover_all_rows_once_and_are_not_many() {
-    for rows in (1..2000).chain([1 << 20, (1 << 20) + 1]) {
-        let parts = Parts::of(rows);
-        assert!(parts.count <= 128 && parts.count * parts.rows >= rows);
-        assert!((parts.count - 1) * parts.rows < rows);
+fn parts_cover_all_rows_once_and_few_sums_are_left_to_one_thread() {
+    for columns in [1, 4, 10, 64, 512, 4096, 1 << 20] {
+        for rows in (1..2000).chain([774_400, 1 << 20, (1 << 20) + 1]) {
+            let parts = Parts::of(rows, columns);
+            assert!(parts.count <= 4096 && parts.count * parts.rows >= rows);
+            assert!((parts.count - 1) * parts.rows < rows);
+            assert!(parts.rows >= 8 && (1..=64).contains(&parts.joined()), "{rows} {columns}");
+        }
     }
 }
