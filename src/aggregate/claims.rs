@@ -13,8 +13,9 @@
 //! Both directions are tested, and the smaller p-value doubled: a claim can be refuted as well as
 //! confirmed. Holm's correction is over all claims of the sweep.
 //!
-//! A run that never came to the target counts with its length: means of `epochs_to_target` are
-//! restricted means (Royston and Parmar, 2013), which understate how much later it would have come.
+//! A run that never came to the target counts with the length of the longest ([`Lengths`]). That is
+//! enough to say which group is sooner, and not by how much: what speaks for a claim only because of
+//! where runs ended does not confirm it, what speaks against it so does not refute it.
 
 use std::collections::BTreeMap;
 use std::iter;
@@ -23,8 +24,8 @@ use super::quantities::Quantities;
 use super::row::{RowStatus, RunRow};
 use super::statistics::{Ci95, SIGNIFICANCE, Summary, holm, student_above};
 use super::table::SweepTable;
+use super::to_target::{Lengths, Value};
 use crate::spec::claim::{Claim, Reference, Relation};
-use crate::spec::metric::MetricName;
 use crate::spec::quantity::Quantity;
 use crate::spec::{Key, RunConfig};
 
@@ -82,6 +83,26 @@ impl Stated {
         Self { claim: claim.clone(), groups, tested, quantity: None }
     }
 
+    /// How long its runs are.
+    fn lengths(&self, table: &SweepTable) -> Lengths {
+        Lengths::of(self.rows(table))
+    }
+
+    /// The metric of a run. One that diverged has none, but for the time to a target that it never
+    /// reached, and that it diverged.
+    fn value(&self, row: &RunRow, lengths: Lengths) -> Option<Value> {
+        let finished = row.status == RowStatus::Finished;
+        match &self.claim.metric {
+            Quantity::Diverged if finished => Some(Value::known(0.0)),
+            Quantity::Diverged => (row.status == RowStatus::Diverged).then(|| Value::known(1.0)),
+            Quantity::Result(metric) => lengths.value(row, *metric),
+            Quantity::Layer(_) | Quantity::Curve(_) => {
+                let place = self.quantity.filter(|_| finished)?;
+                row.quantities.get(place).copied().flatten().map(Value::known)
+            }
+        }
+    }
+
     /// The rows of `table` that the claim is about, those of its subject first.
     pub fn rows<'a>(&self, table: &'a SweepTable) -> impl Iterator<Item = &'a RunRow> {
         self.groups.iter().flatten().filter_map(|row| table.rows().get(*row))
@@ -97,6 +118,8 @@ pub struct ClaimResult {
     pub n: usize,
     /// Pairs of configurations that were compared, over all seeds.
     pub pairs: usize,
+    /// Runs among them that never came to the target, of a claim about the time to it.
+    pub never_reached: Option<NeverReached>,
     /// Mean of the metric in the subject, over the pairs.
     pub subject_mean: Option<f64>,
     /// Mean in the reference; the number that it is, where it is one.
@@ -111,6 +134,15 @@ pub struct ClaimResult {
     pub p_value_holm: Option<f64>,
     /// What follows.
     pub verdict: Verdict,
+}
+
+/// Runs that never came to the target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NeverReached {
+    /// How many.
+    pub runs: usize,
+    /// The epochs or seconds that each of them counts with.
+    pub counted: f64,
 }
 
 /// How far the subject is from the reference.
@@ -202,9 +234,59 @@ struct Sample {
     differences: Vec<f64>,
     /// Are they differences of logarithms?
     logarithms: bool,
+    /// Do pairs speak for the claim, or against it, that might not if runs had lasted longer?
+    open: Open,
     pairs: usize,
+    never_reached: Option<NeverReached>,
     means: [Option<f64>; 2],
     effect: Effect,
+}
+
+/// Directions that are not known, because runs ended before they came to the target.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    supports: bool,
+    opposes: bool,
+}
+
+/// What subject and reference come to where all else agrees.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    subject: Value,
+    reference: Value,
+    /// Runs of both that never came to the target.
+    never_reached: usize,
+}
+
+impl Pair {
+    fn counted(&self) -> (f64, f64) {
+        (self.subject.counted, self.reference.counted)
+    }
+
+    /// Which way it speaks only because of where runs ended. `difference` is above 0 where it speaks
+    /// for the claim. Which of two groups is sooner can be told within the length of the runs; by how
+    /// much, or how a number beyond it compares, cannot.
+    fn open(&self, stated: &Stated, difference: &dyn Fn(&(f64, f64)) -> f64) -> Open {
+        let relation = stated.claim.relation;
+        let which = matches!(relation, Relation::Smaller | Relation::Larger);
+        let restricted = which && stated.claim.reference.group().is_some();
+        let (a, b) = (self.subject.range(restricted), self.reference.range(restricted));
+        let counted = self.counted();
+        if let Relation::Within(margin) = relation {
+            let (apart, nearest) = ((counted.0 - counted.1).abs(), (a.0 - b.1).max(b.0 - a.1));
+            let farthest = (a.1 - b.0).max(b.1 - a.0);
+            return Open {
+                supports: apart < margin && farthest > margin,
+                opposes: apart > margin && nearest < margin,
+            };
+        }
+        let ends = [difference(&(a.0, b.1)), difference(&(a.1, b.0))];
+        let counted = difference(&counted);
+        Open {
+            supports: counted > 0.0 && ends.iter().any(|end| *end < 0.0),
+            opposes: counted < 0.0 && ends.iter().any(|end| *end > 0.0),
+        }
+    }
 }
 
 /// The p-values of the two directions.
@@ -225,8 +307,12 @@ impl Tested {
 impl Sample {
     fn of(stated: &Stated, table: &SweepTable) -> Self {
         let relation = stated.claim.relation;
-        let by_seed = matched(stated, table);
-        let pairs: Vec<(f64, f64)> = by_seed.values().flatten().copied().collect();
+        let lengths = stated.lengths(table);
+        let matched = matched(stated, table, lengths);
+        let all: Vec<Pair> = matched.values().flatten().copied().collect();
+        let by_seed: Vec<Vec<(f64, f64)>> =
+            matched.values().map(|pairs| pairs.iter().map(Pair::counted).collect()).collect();
+        let pairs: Vec<(f64, f64)> = by_seed.iter().flatten().copied().collect();
         let factor = matches!(relation, Relation::SmallerBy(_) | Relation::LargerBy(_));
         let logarithms = factor && pairs.iter().all(|(a, b)| *a > 0.0 && *b > 0.0);
         let difference = |(a, b): &(f64, f64)| match relation {
@@ -241,7 +327,7 @@ impl Sample {
             Summary::of(values.iter().map(of)).mean
         };
         let over_seeds = |of: &dyn Fn(&(f64, f64)) -> f64| -> Vec<f64> {
-            by_seed.values().filter_map(|pairs| mean(pairs, of)).collect()
+            by_seed.iter().filter_map(|pairs| mean(pairs, of)).collect()
         };
         let shown = match logarithms {
             true => over_seeds(&|(a, b)| a.ln() - b.ln()),
@@ -249,12 +335,22 @@ impl Sample {
         };
         let shown = Summary::of(shown);
         let back = |x: f64| if logarithms { x.exp() } else { x };
+        let open: Vec<Open> = all.iter().map(|pair| pair.open(stated, &difference)).collect();
+        let time = stated.claim.metric.result().and_then(|metric| lengths.of_metric(metric));
         Self {
             relation,
             one_sample: stated.claim.reference.group().is_none(),
             differences: over_seeds(&difference),
             logarithms,
+            open: Open {
+                supports: open.iter().any(|open| open.supports),
+                opposes: open.iter().any(|open| open.opposes),
+            },
             pairs: pairs.len(),
+            never_reached: time.map(|counted| NeverReached {
+                runs: all.iter().map(|pair| pair.never_reached).sum(),
+                counted,
+            }),
             means: [mean(&pairs, &|pair| pair.0), mean(&pairs, &|pair| pair.1)],
             effect: Effect {
                 is_ratio: logarithms,
@@ -279,9 +375,18 @@ impl Sample {
 
     /// The test of `n` seeds with this mean and spread.
     fn tested(&self, mean: f64, std: f64, n: usize) -> Tested {
-        if std == 0.0 {
-            return self.without_spread(mean, n);
+        let tested = match std == 0.0 {
+            true => self.without_spread(mean, n),
+            false => self.by_student(mean, std, n),
+        };
+        Tested {
+            supports: if self.open.supports { 1.0 } else { tested.supports },
+            opposes: if self.open.opposes { 1.0 } else { tested.opposes },
+            ..tested
         }
+    }
+
+    fn by_student(&self, mean: f64, std: f64, n: usize) -> Tested {
         let error = std / (n as f64).sqrt();
         let above = |distance: f64| student_above(distance / error, n - 1);
         let name = match (self.one_sample, self.logarithms) {
@@ -331,6 +436,7 @@ impl Sample {
             claim: claim.clone(),
             n: self.differences.len(),
             pairs: self.pairs,
+            never_reached: self.never_reached,
             subject_mean: self.means[0],
             reference_mean: self.means[1],
             effect: self.effect,
@@ -357,14 +463,13 @@ impl Sample {
     }
 }
 
-/// The values of subject and reference that are compared, seed by seed.
-fn matched(stated: &Stated, table: &SweepTable) -> BTreeMap<u64, Vec<(f64, f64)>> {
+/// What is compared, seed by seed.
+fn matched(stated: &Stated, table: &SweepTable, lengths: Lengths) -> BTreeMap<u64, Vec<Pair>> {
     let rows = table.rows();
-    let lengths = Lengths::of(stated, rows);
     let [subjects, references] = stated.groups.each_ref().map(|group| {
-        let mut found: BTreeMap<(u64, Vec<&str>), Vec<f64>> = BTreeMap::new();
+        let mut found: BTreeMap<(u64, Vec<&str>), Vec<Value>> = BTreeMap::new();
         for row in group.iter().filter_map(|row| rows.get(*row)) {
-            if let Some(value) = lengths.value(row, stated) {
+            if let Some(value) = stated.value(row, lengths) {
                 let axes = row.run.axes.iter().enumerate();
                 let others = axes.filter(|(axis, _)| !stated.tested.contains(axis));
                 let others = others.map(|(_, value)| value.label.as_str()).collect();
@@ -373,61 +478,22 @@ fn matched(stated: &Stated, table: &SweepTable) -> BTreeMap<u64, Vec<(f64, f64)>
         }
         found
     });
-    let mut by_seed: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
-    let mean = |values: &Vec<f64>| Summary::of(values.iter().copied()).mean;
+    let mut by_seed: BTreeMap<u64, Vec<Pair>> = BTreeMap::new();
+    let never = |values: &[Value]| values.iter().filter(|value| value.at_least.is_some()).count();
     for ((seed, others), values) in subjects {
+        let mut never_reached = never(&values);
         let compared = match stated.claim.reference {
-            Reference::Group(_) => references.get(&(seed, others)).and_then(mean),
-            Reference::Value(value) => Some(value),
+            Reference::Group(_) => references.get(&(seed, others)).and_then(|others| {
+                never_reached += never(others);
+                Value::mean(others)
+            }),
+            Reference::Value(value) => Some(Value::known(value)),
         };
-        if let Some(pair) = mean(&values).zip(compared) {
-            by_seed.entry(seed).or_default().push(pair);
+        if let Some((subject, reference)) = Value::mean(&values).zip(compared) {
+            by_seed.entry(seed).or_default().push(Pair { subject, reference, never_reached });
         }
     }
     by_seed
-}
-
-/// How long the runs of a claim are: what one counts with that never came to the target.
-struct Lengths {
-    epochs: Option<f64>,
-    seconds: Option<f64>,
-}
-
-impl Lengths {
-    fn of(stated: &Stated, rows: &[RunRow]) -> Self {
-        let all = stated.groups.iter().flatten().filter_map(|row| rows.get(*row));
-        let finished = || all.clone().filter(|row| row.status == RowStatus::Finished);
-        let largest = |values: &mut dyn Iterator<Item = f64>| values.reduce(f64::max);
-        let epochs = |row: &RunRow| row.metrics.epochs_done.map(f64::from);
-        Self {
-            epochs: largest(&mut finished().filter_map(epochs)),
-            seconds: largest(&mut finished().filter_map(|row| row.metrics.wall_s)),
-        }
-    }
-
-    /// The metric of a run. One that diverged has none, but for the time to a target that it never
-    /// reached, and that it diverged.
-    fn value(&self, row: &RunRow, stated: &Stated) -> Option<f64> {
-        let finished = row.status == RowStatus::Finished;
-        let ended = finished || row.status == RowStatus::Diverged;
-        match &stated.claim.metric {
-            _ if !ended => None,
-            Quantity::Diverged => Some(if finished { 0.0 } else { 1.0 }),
-            Quantity::Result(metric) => {
-                let length = match metric {
-                    MetricName::EpochsToTarget => self.epochs,
-                    MetricName::SecondsToTarget => row.metrics.wall_s.or(self.seconds),
-                    _ => None,
-                };
-                let known = row.metrics.get(*metric).filter(|_| finished);
-                known.or(length)
-            }
-            Quantity::Layer(_) | Quantity::Curve(_) => {
-                let place = stated.quantity.filter(|_| finished)?;
-                row.quantities.get(place).copied().flatten()
-            }
-        }
-    }
 }
 
 #[cfg(test)]

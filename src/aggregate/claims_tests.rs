@@ -7,7 +7,7 @@ use crate::ids::RunId;
 use crate::record::{RunResult, RunStatus};
 use crate::spec::activation::Activation::{Relu, Tanh};
 use crate::spec::claim::Reference;
-use crate::spec::metric::{Goal, Metric};
+use crate::spec::metric::{Goal, Metric, MetricName};
 use crate::spec::quantity::{CurveName, CurveQuantity, Take};
 
 /// A run: is it of the subject, the value of the other axis, seed, accuracies by epoch; none of a run
@@ -16,9 +16,12 @@ type Run<'a> = (bool, &'a str, u64, &'a [f64]);
 
 /// What a claim comes to about these runs.
 fn judged(metric: impl Into<Quantity>, relation: Relation, runs: &[Run<'_>]) -> ClaimResult {
-    let metric = metric.into();
-    let name = metric.result().unwrap_or(MetricName::ValAccuracy);
-    let claim = Claim { metric, ..sample::claims::claim("claimed", relation, [Relu, Tanh]) };
+    let claim = sample::claims::claim("claimed", relation, [Relu, Tanh]);
+    judged_claim(Claim { metric: metric.into(), ..claim }, runs)
+}
+
+fn judged_claim(claim: Claim, runs: &[Run<'_>]) -> ClaimResult {
+    let name = claim.metric.result().unwrap_or(MetricName::ValAccuracy);
     let axes = [Key::Activation, Key::Lr];
     let ranked = Metric { name, goal: Goal::Maximize, target: Some(0.9) };
     let rows = runs.iter().map(|(subject, other, seed, accuracies)| {
@@ -171,6 +174,66 @@ fn a_run_that_never_came_to_the_target_counts_with_its_length() {
     assert_eq!(result.subject_mean, Some((3.0 + 5.0) / 6.0));
     assert_eq!(result.reference_mean, Some((3.0 * 4.0 + 3.0 * 3.0) / 6.0));
     assert_eq!(result.verdict, Verdict::Confirmed);
+}
+
+/// Epochs to the target of subject and reference by seed; 0 of a run of four that never got there.
+fn of_epochs(relation: Relation, subject: &[usize], reference: &[usize]) -> ClaimResult {
+    let course = |reached: &usize| -> Vec<f64> {
+        (1..=4).map(|epoch| if *reached > 0 && epoch >= *reached { 0.9 } else { 0.1 }).collect()
+    };
+    let [subject, reference] = [subject, reference].map(|all| all.iter().map(course));
+    let [subject, reference]: [Vec<Vec<f64>>; 2] = [subject.collect(), reference.collect()];
+    let runs: Vec<Run<'_>> = (0..)
+        .zip(subject.iter().zip(&reference))
+        .flat_map(|(seed, (a, b))| [(true, "", seed, &a[..]), (false, "", seed, &b[..])])
+        .collect();
+    judged(MetricName::EpochsToTarget, relation, &runs)
+}
+
+#[test]
+fn a_factor_is_not_refuted_by_runs_that_ended_too_soon_for_it() {
+    let thrice = Relation::SmallerBy(3.0);
+    // Twice as soon at least, and perhaps a hundred times.
+    let result = of_epochs(thrice, &[2; 8], &[0; 8]);
+    assert_eq!((result.n, result.verdict), (8, Verdict::Undecided { more_seeds: None }));
+    assert_eq!(result.never_reached, Some(NeverReached { runs: 8, counted: 4.0 }));
+    // The other way round it is sure.
+    assert_eq!(of_epochs(thrice, &[0; 8], &[2; 8]).verdict, Verdict::Refuted);
+    assert_eq!(of_epochs(thrice, &[1; 8], &[0; 8]).verdict, Verdict::Confirmed);
+    assert_eq!(of_epochs(thrice, &[2; 8], &[4; 8]).verdict, Verdict::Refuted);
+    let none = of_epochs(Relation::SmallerBy(1.5), &[0; 8], &[0; 8]);
+    assert_eq!(none.verdict, Verdict::Undecided { more_seeds: None }, "neither got there");
+}
+
+#[test]
+fn runs_that_never_got_there_are_not_equal_and_not_there_by_a_later_epoch() {
+    let undecided = Verdict::Undecided { more_seeds: None };
+    let same = Relation::Within(0.5);
+    assert_eq!(of_epochs(same, &[0; 8], &[0; 8]).verdict, undecided);
+    assert_eq!(of_epochs(same, &[2; 8], &[2; 8]).verdict, Verdict::Confirmed);
+    assert_eq!(of_epochs(same, &[2; 8], &[0; 8]).verdict, Verdict::Refuted);
+    let runs: Vec<Run<'_>> = (0..8).map(|seed| (true, "", seed, &[0.1; 4][..])).collect();
+    let before = |epoch: f64| {
+        let claim = sample::claims::claim("claimed", Relation::Smaller, [Relu, Tanh]);
+        let reference = Reference::Value(epoch);
+        let metric = MetricName::EpochsToTarget.into();
+        judged_claim(Claim { metric, reference, ..claim }, &runs).verdict
+    };
+    assert_eq!(before(30.0), undecided, "four epochs without it say nothing of thirty");
+    assert_eq!(before(3.0), Verdict::Refuted);
+}
+
+#[test]
+fn a_run_that_diverged_soon_is_not_soon_at_the_target() {
+    // Ten seconds an epoch; what diverges does so in the first.
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for seed in 0..8 {
+        runs.push((true, "", seed, &[f64::NAN]));
+        runs.push((false, "", seed, &[0.1, 0.1, 0.9]));
+    }
+    let result = judged(MetricName::SecondsToTarget, Relation::Smaller, &runs);
+    assert_eq!(result.subject_mean, Some(30.0), "the length of the finished runs");
+    assert_ne!(result.verdict, Verdict::Confirmed);
 }
 
 #[test]

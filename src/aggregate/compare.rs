@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::row::{AxisValue, RowStatus, RunRow};
 use super::statistics::{Ci95, PairedTest, SIGNIFICANCE, Summary, holm};
+use super::to_target::Lengths;
 use super::welch::WelchTest;
 use crate::spec::device::Device;
 use crate::spec::metric::{Goal, Metric, MetricName};
@@ -154,7 +155,6 @@ impl GroupTest {
     /// equal often enough) it is that of the exact test, which knows how few seeds there are.
     pub fn p_value(&self) -> Option<f64> {
         match self {
-            Self::Paired(test) if self.shifted() => Some(2.0 / 2_f64.powi(test.pairs as i32)),
             Self::Paired(test) => test.p_value,
             Self::Welch(test) if self.shifted() => Some(parted(test.n)),
             Self::Welch(test) => test.p_value,
@@ -200,9 +200,11 @@ impl Comparison {
         let between = between(a, b);
         let aside: Vec<Key> = between.iter().map(|(key, _)| *key).collect();
         let keys = varied_keys([a, b], &aside);
+        let recorded = [a, b].into_iter().flat_map(|side| &side.runs).map(|run| &run.row);
+        let lengths = Lengths::where_reached(recorded, name);
         let mut rows: Vec<ComparedRow> = Matched::all([a, b], &aside)
             .iter()
-            .map(|matched| matched.row(&keys, name, force))
+            .map(|matched| matched.row(&keys, (name, lengths), force))
             .collect();
         judge(&mut rows, goal);
         Self {
@@ -280,7 +282,12 @@ impl<'a> Matched<'a> {
         all
     }
 
-    fn row(&self, keys: &[Key], name: MetricName, force: Incomparable) -> ComparedRow {
+    fn row(
+        &self,
+        keys: &[Key],
+        (name, lengths): (MetricName, Lengths),
+        force: Incomparable,
+    ) -> ComparedRow {
         let config = self.runs.iter().flatten().next().map(|run| &run.config);
         let settings: Vec<Setting> = config
             .map(|config| keys.iter().map(|key| config.setting(*key)).collect())
@@ -294,7 +301,7 @@ impl<'a> Matched<'a> {
             configuration: if settings.is_empty() { "base".to_owned() } else { configuration },
             axes: settings.iter().map(AxisValue::of).collect(),
             groups: [0, 1].map(|side| summary(&self.runs[side], name)),
-            test: if compared { self.test(name) } else { None },
+            test: if compared { self.test(name, lengths) } else { None },
             incomparable,
             p_value_holm: None,
             verdict: None,
@@ -327,8 +334,10 @@ impl<'a> Matched<'a> {
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
-    fn test(&self, name: MetricName) -> Option<GroupTest> {
-        let [a, b] = [0, 1].map(|side| by_seed(&self.runs[side], name));
+    fn test(&self, name: MetricName, lengths: Lengths) -> Option<GroupTest> {
+        let [a, b] = [0, 1].map(|side| {
+            by_seed(&self.runs[side], |row| lengths.value(row, name).map(|value| value.counted))
+        });
         let pairs: Vec<(f64, f64)> =
             b.iter().filter_map(|(seed, value)| Some((*value, *a.get(seed)?))).collect();
         if pairs.is_empty() {
@@ -360,9 +369,10 @@ fn device_kind(run: &RecordedRun) -> Option<String> {
     }
 }
 
-fn by_seed(runs: &[&RecordedRun], name: MetricName) -> BTreeMap<u64, f64> {
+/// What the finished runs come to, by seed.
+fn by_seed(runs: &[&RecordedRun], value: impl Fn(&RunRow) -> Option<f64>) -> BTreeMap<u64, f64> {
     let finished = runs.iter().filter(|run| run.row.status == RowStatus::Finished);
-    finished.filter_map(|run| Some((run.config.seed, run.row.metrics.get(name)?))).collect()
+    finished.filter_map(|run| Some((run.config.seed, value(&run.row)?))).collect()
 }
 
 fn summary(runs: &[&RecordedRun], name: MetricName) -> Option<GroupSummary> {
@@ -372,7 +382,7 @@ fn summary(runs: &[&RecordedRun], name: MetricName) -> Option<GroupSummary> {
     (!runs.is_empty()).then(|| GroupSummary {
         failed: count(&[RowStatus::Failed, RowStatus::Diverged]),
         unfinished: count(&[RowStatus::Pending, RowStatus::Running, RowStatus::Skipped]),
-        summary: Summary::of(by_seed(runs, name).into_values()),
+        summary: Summary::of(by_seed(runs, |row| row.metrics.get(name)).into_values()),
     })
 }
 

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::row::{AxisValue, RowStatus, RunRow};
 use super::statistics::{PairedTest, holm};
 use super::table::SweepTable;
+use super::to_target::Lengths;
 use crate::spec::metric::MetricName;
 
 /// Most rows of interactions: a sweep of two axes with a hundred values each has ten thousand.
@@ -104,6 +105,7 @@ impl Grid {
         let mut grid =
             Self { values: vec![Vec::new(); table.axes().len()], results: BTreeMap::new() };
         let mut numbers: Vec<BTreeMap<String, usize>> = vec![BTreeMap::new(); grid.values.len()];
+        let lengths = Lengths::where_reached(table.rows(), table.metric().name);
         for row in table.rows() {
             let mut place = Vec::with_capacity(grid.values.len());
             for (axis, value) in row.run.axes.iter().enumerate().take(grid.values.len()) {
@@ -114,7 +116,7 @@ impl Grid {
                 });
                 place.push(number);
             }
-            if let Some(value) = finished(row, table.metric().name) {
+            if let Some(value) = finished(row, table.metric().name, lengths) {
                 grid.results.insert((place, row.run.seed), value);
             }
         }
@@ -208,9 +210,11 @@ impl Pairs {
     }
 }
 
-/// The metric of a run that finished.
-fn finished(row: &RunRow, metric: MetricName) -> Option<f64> {
-    (row.status == RowStatus::Finished).then(|| row.metrics.get(metric)).flatten()
+/// The metric of a run that finished; of a time to a target that it never reached, the length of the
+/// longest run.
+fn finished(row: &RunRow, metric: MetricName, lengths: Lengths) -> Option<f64> {
+    let finished = row.status == RowStatus::Finished;
+    finished.then(|| lengths.value(row, metric)).flatten().map(|value| value.counted)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::spec::metric::{Goal, Metric, MetricName};
 use super::row::{AxisValue, RowStatus, RunRow};
 use super::statistics::{PairedTest, SIGNIFICANCE, Summary, holm};
 use super::table::SweepTable;
+use super::to_target::Lengths;
 
 /// The ranked configurations of a sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +77,7 @@ impl Leaderboard {
         ranked.sort_by(|(a, _), (b, _)| compare(a, b, metric));
         let (mut entries, groups): (Vec<Entry>, Vec<Group<'_>>) = ranked.into_iter().unzip();
         set_ranks(&mut entries, metric);
-        compare_with_best(&mut entries, &groups, metric.name);
+        compare_with_best(&mut entries, &groups, metric.name, Lengths::of(table.rows()));
         Self {
             axes: table.axes().to_vec(),
             metric: metric.clone(),
@@ -168,9 +169,11 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The ranking metric of every finished run that has it, by seed.
-    fn by_seed(&self, name: MetricName) -> BTreeMap<u64, f64> {
-        self.finished().filter_map(|row| Some((row.run.seed, row.metrics.get(name)?))).collect()
+    /// The ranking metric of every finished run that has it, by seed. Of a time to the target all have:
+    /// a run that never got there counts with the length of the longest.
+    fn by_seed(&self, name: MetricName, lengths: Lengths) -> BTreeMap<u64, f64> {
+        let value = |row: &RunRow| lengths.value(row, name).map(|value| value.counted);
+        self.finished().filter_map(|row| Some((row.run.seed, value(row)?))).collect()
     }
 }
 
@@ -218,7 +221,12 @@ fn set_ranks(entries: &mut [Entry], metric: &Metric) {
 }
 
 /// Fills in the comparisons with the first entry.
-fn compare_with_best(entries: &mut [Entry], groups: &[Group<'_>], name: MetricName) {
+fn compare_with_best(
+    entries: &mut [Entry],
+    groups: &[Group<'_>],
+    name: MetricName,
+    lengths: Lengths,
+) {
     let (Some((best, others)), Some((best_group, groups))) =
         (entries.split_first_mut(), groups.split_first())
     else {
@@ -228,10 +236,10 @@ fn compare_with_best(entries: &mut [Entry], groups: &[Group<'_>], name: MetricNa
         return;
     }
     best.tied_with_best = Some(true);
-    let reference = best_group.by_seed(name);
+    let reference = best_group.by_seed(name, lengths);
     for (entry, group) in others.iter_mut().zip(groups) {
         let pairs: Vec<(f64, f64)> = group
-            .by_seed(name)
+            .by_seed(name, lengths)
             .iter()
             .filter_map(|(seed, value)| Some((*value, *reference.get(seed)?)))
             .collect();
@@ -331,6 +339,31 @@ mod tests {
         assert_eq!(ranks(&board), [(Some(1), "steady"), (Some(2), "lucky"), (None, "never")]);
         let reached: Vec<_> = board.entries().iter().map(|entry| entry.target_reached).collect();
         assert_eq!(reached, [Some(2), Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn a_run_that_never_got_there_is_compared_with_the_length_of_the_longest() {
+        let metric =
+            Metric { name: MetricName::EpochsToTarget, goal: Goal::Minimize, target: Some(0.9) };
+        let run = |name: &str, seed: u64, accuracies: &[f64]| {
+            let result = sample::result(accuracies);
+            RunRow::new(sample::planned(name, seed), RunState::Ended(&result), &metric)
+        };
+        let mut rows = Vec::new();
+        for seed in 0..3 {
+            rows.push(run("sure", seed, &[0.1, 0.9, 0.9, 0.9]));
+            rows.push(run("never", seed, &[0.1; 4]));
+            let lucky = if seed == 0 { [0.9; 4] } else { [0.1; 4] };
+            rows.push(run("lucky", seed, &lucky));
+        }
+        let board =
+            Leaderboard::of(&SweepTable::from_rows(vec!["activation".into()], metric, rows));
+        assert_eq!(ranks(&board), [(Some(1), "sure"), (Some(2), "lucky"), (None, "never")]);
+        let differences = board.entries().iter().map(|entry| entry.difference);
+        let differences: Vec<_> =
+            differences.map(|test| test.map(|test| (test.pairs, test.mean))).collect();
+        // Of lucky: 1, 4 and 4 epochs, where sure needs 2.
+        assert_eq!(differences, [None, Some((3, 1.0)), Some((3, 2.0))]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod scaling;
 pub mod statistics;
 pub mod table;
 pub mod timings;
+mod to_target;
 pub mod welch;
 
 pub use error::AggregateError;

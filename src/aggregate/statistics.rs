@@ -73,8 +73,9 @@ pub struct PairedTest {
     pub mean: f64,
     /// The interval for that mean, from two pairs on.
     pub ci95: Option<Ci95>,
-    /// Two-sided p-value of the paired t test, from two pairs on. Where every difference is the
-    /// same, the limit of the test: 1 if that is zero, else 0.
+    /// Two-sided p-value of the paired t test, from two pairs on. Where every difference is the same
+    /// there is no spread for a t, which would be certain of two seeds: 1 if that difference is zero,
+    /// else what the sign-flip test says, 2 / 2^n.
     pub p_value: Option<f64>,
     /// Two-sided p-value of the exact sign-flip permutation test of the mean, for two to
     /// [`MAX_PERMUTED_PAIRS`] pairs.
@@ -100,7 +101,7 @@ impl PairedTest {
             ci95: std.and_then(|std| Ci95::about(mean, std, n)),
             p_value: std.and_then(|std| {
                 if std == 0.0 {
-                    Some(if mean.abs() <= noise { 1.0 } else { 0.0 })
+                    Some(if mean.abs() <= noise { 1.0 } else { 2.0 * 0.5_f64.powi(n as i32) })
                 } else {
                     t_test(mean / (std / (n as f64).sqrt()), (n - 1) as f64)
                 }
@@ -305,7 +306,7 @@ mod tests {
         let same = PairedTest::of(&[(0.5, 0.5), (0.7, 0.7)]).unwrap();
         assert_eq!((same.p_value, same.p_permutation), (Some(1.0), Some(1.0)));
         let shifted = PairedTest::of(&[(0.9, 0.8), (0.7, 0.6), (0.4, 0.3)]).unwrap();
-        assert_eq!((shifted.p_value, shifted.p_permutation), (Some(0.0), Some(0.25)));
+        assert_eq!((shifted.p_value, shifted.p_permutation), (Some(0.25), Some(0.25)));
         let ci95 = shifted.ci95.unwrap();
         assert_eq!((ci95.low, ci95.high), (shifted.mean, shifted.mean));
         let single = PairedTest::of(&[(0.9, 0.8)]).unwrap();

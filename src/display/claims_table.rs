@@ -57,6 +57,8 @@ fn grounds(result: &ClaimResult) -> String {
         });
     }
     grounds.extend(effect(&result.effect));
+    let never = result.never_reached.map_or(0, |never| never.runs);
+    grounds.extend((never > 0).then(|| format!("{never} never reached the target")));
     grounds.push(printable(&result.claim.comparison()));
     grounds.join("; ")
 }

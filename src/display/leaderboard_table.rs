@@ -89,9 +89,11 @@ fn columns(board: &Leaderboard, head: &[Entry], style: &TableStyle) -> Vec<Colum
     let mut columns = vec![
         column("rank", true, &|entry| entry.rank.map_or("-".to_owned(), |rank| rank.to_string())),
         column("configuration", false, &|entry| printable(&entry.configuration)),
-        column(metric.as_str(), false, &|entry| {
-            spread(entry.summary(metric), metric, style.symbols)
-        }),
+        column(
+            &format!("{} {} std (n)", metric.as_str(), plus_minus(style.symbols)),
+            false,
+            &|entry| spread(entry.summary(metric), metric, style.symbols),
+        ),
         column("difference to best", false, &|entry| difference(entry, metric)),
     ];
     if test != metric {
@@ -168,13 +170,17 @@ pub(super) fn spread(summary: Summary, name: MetricName, symbols: Symbols) -> St
     let Some(mean) = mean else {
         return "-".to_owned();
     };
-    let plus_minus = match symbols {
-        Symbols::Unicode => "±",
-        Symbols::Ascii => "+/-",
-    };
+    let plus_minus = plus_minus(symbols);
     match std {
         Some(std) => format!("{} {plus_minus} {} ({n})", show(mean, name), show(std, name)),
         None => format!("{} ({n})", show(mean, name)),
+    }
+}
+
+fn plus_minus(symbols: Symbols) -> &'static str {
+    match symbols {
+        Symbols::Unicode => "±",
+        Symbols::Ascii => "+/-",
     }
 }
 

@@ -24,6 +24,7 @@ fn definition<'a>() -> Definition<'a, ClaimResult> {
             Verdict::Undecided { more_seeds } => more_seeds.map(|more| more as u64),
             Verdict::Confirmed | Verdict::Refuted => None,
         })
+        .integer("never_reached", |result| result.never_reached.map(|never| never.runs as u64))
 }
 
 /// The claims, in the order of the sweep file.

@@ -1,7 +1,7 @@
 //! What a claim came to, in a sentence: how large, how sure, what would help.
 
 use super::labels::of_quantity;
-use crate::aggregate::claims::{ClaimResult, Effect, Verdict};
+use crate::aggregate::claims::{ClaimResult, Effect, NeverReached, Verdict};
 use crate::report::number::{p_value, plain};
 use crate::spec::claim::{Claim, Relation};
 use crate::spec::metric::MetricName;
@@ -42,7 +42,21 @@ pub fn sentence(result: &ClaimResult) -> String {
             (_, None) => "; no reasonable number of seeds like these would decide it".to_owned(),
         };
     }
-    text
+    text + &result
+        .never_reached
+        .map(|never| never_reached(never, &result.claim))
+        .unwrap_or_default()
+}
+
+/// `; 3 of the runs never reached the target, and count with 10 epochs`.
+fn never_reached(NeverReached { runs, counted }: NeverReached, claim: &Claim) -> String {
+    let unit = Measure::of(&claim.metric).unit;
+    let counted = format!("{}{unit}", plain(counted, 3));
+    match runs {
+        0 => String::new(),
+        1 => format!("; 1 of the runs never reached the target, and counts with {counted}"),
+        _ => format!("; {runs} of the runs never reached the target, and count with {counted}"),
+    }
 }
 
 /// The effect against which a claim is tested: none at all, or the claim's factor. `None` where that is
@@ -139,6 +153,24 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!("sentences", told.join("\n"));
+    }
+
+    #[test]
+    fn runs_that_never_reached_the_target_are_told_of() {
+        let mut result = claims::judged().swap_remove(0);
+        result.claim.metric = MetricName::EpochsToTarget.into();
+        let mut told = |runs| {
+            result.never_reached = Some(NeverReached { runs, counted: 10.0 });
+            sentence(&result)
+        };
+        assert!(told(0).ends_with("after correction"));
+        assert!(
+            told(1)
+                .ends_with("; 1 of the runs never reached the target, and counts with 10 epochs")
+        );
+        assert!(
+            told(3).ends_with("; 3 of the runs never reached the target, and count with 10 epochs")
+        );
     }
 
     #[test]

@@ -40,9 +40,22 @@ function showsAtFirst(key, table, report, filled) {
   return filled.has(key);
 }
 
-function leaderboardWords({ metric }) {
+function leaderboardWords(report) {
+  const { metric } = report;
   const better = metric.goal === "minimize" ? "smaller is better" : "larger is better";
-  return `Ranked by ${metric.label}: mean over the seeds, ${better}. ± is half of the 95 % confidence interval of the mean; p is of the difference to the best, paired on the seeds, corrected for the number of comparisons (Holm).`;
+  return `Ranked by ${metric.label}: mean over the seeds, ${better}. ± is half of the 95 % confidence interval of the mean; p is of the difference to the best, paired on the seeds, corrected for the number of comparisons (Holm).${reachedWords(report)}`;
+}
+
+/** What is to be said of means of times to the target, where some seeds never reached it. */
+function reachedWords({ metric, board, leaderboard }) {
+  if (!leaderboard.rows.some((row) => reachedBy(board, row))) return "";
+  const compared = metric.name.endsWith("_to_target") ? ", and p counts the others with the length of the longest run" : "";
+  return ` A time to the target is a mean over the seeds that reached it, (2 of 3) where not all did${compared}.`;
+}
+
+function reachedBy(board, row) {
+  const [reached, n] = ["target_reached", "n"].map((key) => board.value(row, key));
+  return isNumber(reached) && isNumber(n) && reached < n ? ` (${number(reached)} of ${number(n)})` : "";
 }
 
 function leaderboardColumns(report, header) {
@@ -78,7 +91,7 @@ function inOrder(columns, keys) {
 function meanColumn(board, stem, column) {
   const [low, high] = [board.at(`${stem}_ci95_low`), board.at(`${stem}_ci95_high`)];
   const csv = [[column.key, column.at], [`${stem}_ci95_low`, low], [`${stem}_ci95_high`, high]];
-  return { ...column, label: withUnit({ label: withoutMean(board.column(column.key).label), unit: column.unit }), csv, show: (row) => plusMinus(row[column.at], row[low], row[high], column.unit) };
+  return { ...column, label: withUnit({ label: withoutMean(board.column(column.key).label), unit: column.unit }), csv, show: (row) => plusMinus(row[column.at], row[low], row[high], column.unit) + (stem.endsWith("_to_target") ? reachedBy(board, row) : "") };
 }
 
 function withoutMean(label) {
@@ -87,7 +100,7 @@ function withoutMean(label) {
 
 function rankCell(board, row) {
   const rank = board.value(row, "rank");
-  if (rank === null) return h("span", { class: "note" }, board.value(row, "skipped") > 0 && !board.value(row, "failed") ? "skipped" : board.value(row, "failed") > 0 ? "failed" : "none yet");
+  if (rank === null) return h("span", { class: "note" }, board.value(row, "skipped") > 0 && !board.value(row, "failed") ? "skipped" : board.value(row, "failed") > 0 ? "failed" : board.value(row, "n") > 0 ? "none" : "none yet");
   if (rank === 1) return ["1 ", h("span", { class: "tag" }, "best")];
   return isYes(board.value(row, "tied_with_best")) ? [`${rank} `, h("span", { class: "tag quiet" }, "tied")] : String(rank);
 }
