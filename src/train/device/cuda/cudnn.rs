@@ -211,10 +211,10 @@ impl Cudnn {
         };
         // Not being heard is no reason to stop.
         let said = |line: String| _ = writeln!(std::io::stderr().lock(), "{line}");
-        for algorithm in refused {
+        for (algorithm, error) in refused {
             said(format!(
-                "cuDNN {} offers algorithm {algorithm} and refuses it when it is called, the next is \
-                 taken: {direction:?} of {shape:?}",
+                "cuDNN {} offers algorithm {algorithm} and refuses it when it is called ({error}), the \
+                 next is taken: {direction:?} of {shape:?}",
                 self.version
             ));
         }

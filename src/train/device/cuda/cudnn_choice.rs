@@ -118,8 +118,14 @@ pub(super) fn is_unsupported(error: CudnnError) -> bool {
     (2000..4000).contains(&(error.0 as u32))
 }
 
-/// What was chosen, and which algorithms were refused although they were offered.
-pub(super) type Choice = (Option<Plan>, Vec<u32>);
+/// What was chosen, and which algorithms were refused although they were offered, with the reasons.
+pub(super) type Choice = (Option<Plan>, Vec<(u32, CudnnError)>);
+
+/// Is the error one of a call, and not of cuDNN as a whole? Beyond those of a geometry
+/// ([`is_unsupported`]), an engine may not compile (4000 and above) or not start (5000 and above).
+fn is_refusal(error: CudnnError) -> bool {
+    (2000..6000).contains(&(error.0 as u32))
+}
 
 /// The best algorithm that may be used. What cuDNN offers it may still refuse when it is called, so
 /// each is called once by `trial`, until one is not refused.
@@ -168,7 +174,7 @@ pub(super) fn chosen(
         let plan = Plan { direction, algorithm: offer.algorithm, workspace, described };
         match trial(&plan) {
             Ok(()) => return Ok((Some(plan), refused)),
-            Err(error) if is_unsupported(error) => refused.push(plan.algorithm),
+            Err(error) if is_refusal(error) => refused.push((plan.algorithm, error)),
             Err(error) => return Err(error),
         }
         described = plan.described;

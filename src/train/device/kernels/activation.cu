@@ -71,6 +71,15 @@ KERNEL activation_forward(
     put_four(of_lane(y, y_stride) + i, value, count);
 }
 
+// What a slope is made of: most functions need one of the two, and the other is not read.
+__device__ inline bool needs_input(unsigned function) {
+    return function != SIGMOID && function != TANH && function != IDENTITY;
+}
+
+__device__ inline bool needs_output(unsigned function) {
+    return function == ELU || function == SILU || function == SIGMOID || function == TANH;
+}
+
 // dx = dy f'(x)
 KERNEL activation_backward(
     unsigned n, const float *x, const float *y, const float *dy, float *dx, unsigned x_stride,
@@ -79,8 +88,9 @@ KERNEL activation_backward(
     FOURS(i, count, n);
     unsigned function = functions[LANE];
     float constant = constants[LANE];
-    Four before = four_of(of_lane(x, x_stride) + i, count);
-    Four after = four_of(of_lane(y, y_stride) + i, count);
+    Four before = {{0.0f, 0.0f, 0.0f, 0.0f}}, after = before;
+    if (needs_input(function)) before = four_of(of_lane(x, x_stride) + i, count);
+    if (needs_output(function)) after = four_of(of_lane(y, y_stride) + i, count);
     Four gradient = four_of(of_lane(dy, dy_stride) + i, count);
     for (unsigned k = 0; k < 4; ++k) {
         float slope = slope_of(function, constant, before.at[k], after.at[k]);

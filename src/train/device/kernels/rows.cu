@@ -1,5 +1,6 @@
 // Matrices by rows: a bias on every row, sums of columns, copies, transposes.
 #pragma once
+#include "cast.cu"
 #include "lane.cuh"
 
 // rows += row, in the lanes that are `present`
@@ -27,10 +28,12 @@ __device__ inline Four some_of(const float *from) {
     return one;
 }
 
-// Sums of WIDE columns over the rows from `first` to `end`
+// Sums of WIDE columns over the rows from `first` to `end`; rounded copies go to `rounded`, unless that
+// is null
 template <unsigned WIDE>
 __device__ inline void sum_columns(
-    const float *column, double *sums, unsigned columns, unsigned first, unsigned end) {
+    const float *column, double *sums, unsigned short *rounded, unsigned columns, unsigned first,
+    unsigned end) {
     double sum[WIDE];
     for (unsigned c = 0; c < WIDE; ++c) sum[c] = 0.0;
     unsigned row = first;
@@ -40,30 +43,36 @@ __device__ inline void sum_columns(
             next[k] = some_of<WIDE>(column + (size_t)(row + k) * columns);
         for (unsigned k = 0; k < AHEAD; ++k)
             for (unsigned c = 0; c < WIDE; ++c) sum[c] += next[k].at[c];
+        if (!rounded) continue;
+        for (unsigned k = 0; k < AHEAD; ++k)
+            put_rounded(rounded + (size_t)(row + k) * columns, next[k], WIDE);
     }
     for (; row < end; ++row) {
         Four next = some_of<WIDE>(column + (size_t)row * columns);
         for (unsigned c = 0; c < WIDE; ++c) sum[c] += next.at[c];
+        if (rounded) put_rounded(rounded + (size_t)row * columns, next, WIDE);
     }
     for (unsigned c = 0; c < WIDE; ++c) sums[c] = sum[c];
 }
 
-// parts[part][column] = sum of the column over the part's rows; n = parts * columns
+// parts[part][column] = sum of the column over the part's rows, and `rounded`, unless it is null, the
+// rows in bf16; n = parts * columns
 KERNEL sum_rows_parts(
-    unsigned n, const float *rows, double *parts, unsigned stride, unsigned columns,
-    unsigned count, unsigned rows_of_part) {
+    unsigned n, const float *rows, double *parts, unsigned short *rounded, unsigned stride,
+    unsigned rounded_stride, unsigned columns, unsigned count, unsigned rows_of_part) {
     unsigned i = OF_THREAD(columns) * (blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= n) return;
     unsigned first = i / columns * rows_of_part;
     unsigned end = first + rows_of_part < count ? first + rows_of_part : count;
     const float *column = of_lane(rows, stride) + i % columns;
     double *sums = of_lane(parts, n) + i;
+    unsigned short *copy = rounded ? of_lane(rounded, rounded_stride) + i % columns : nullptr;
     if (columns % 4 == 0 && lies_whole(column, sizeof(float4))) {
-        sum_columns<4>(column, sums, columns, first, end);
+        sum_columns<4>(column, sums, copy, columns, first, end);
         return;
     }
     for (unsigned c = 0; c < OF_THREAD(columns); ++c)
-        sum_columns<1>(column + c, sums + c, columns, first, end);
+        sum_columns<1>(column + c, sums + c, copy ? copy + c : nullptr, columns, first, end);
 }
 
 // Groups of up to `fold` of the `count` parts of one or several sums, each group summed: from (sums,

@@ -11,7 +11,7 @@ use crate::train::device::{Accelerator, Address, Algorithm, Direction, Table};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::accelerated::rounded::{self, Rounded};
-use crate::train::layer::accelerated::rows;
+use crate::train::layer::accelerated::rows::{self, Parts};
 use crate::train::layer::{Flow, GradientReady, Mode, Pass, Shape};
 
 /// What the kernels look up, how the products are shaped, and what was chosen.
@@ -35,7 +35,7 @@ pub struct Kept {
 pub struct Work {
     /// The gradient of the output in bf16; nothing in f32.
     pub(super) gradient: Address,
-    /// What the library makes, in bf16; nothing in f32.
+    /// What the library makes, in bf16, and before that parts of the sums for a bias; nothing in f32.
     pub(super) made: Address,
     /// What the library works in, or patches.
     pub(super) rest: Address,
@@ -159,8 +159,9 @@ impl<T: Real> Conv2d<T> {
     ) -> Result<(), TrainError> {
         let Flow { input, gradient, mut input_gradient, .. } = flow;
         let samples = pass.samples;
-        if let Some(bias) = self.parameters.get_mut(1) {
-            let rows = (gradient, samples * self.output.area());
+        let rows = (gradient, samples * self.output.area());
+        let is_rounded = self.kept.is_rounded();
+        if let (false, Some(bias)) = (is_rounded, self.parameters.get_mut(1)) {
             rows::bias_gradient(accelerator, bias, rows, &mut self.kept.biased)?;
             ready(bias)?;
         }
@@ -173,10 +174,18 @@ impl<T: Real> Conv2d<T> {
             None => None,
         };
         let work = self.work(accelerator, samples, [filter, data])?;
-        if self.kept.is_rounded() {
+        if is_rounded {
             let numbers = samples * self.output.units();
             let to = (work.gradient, self.pitch_of(numbers));
-            rounded::round(accelerator, gradient, numbers, to)?;
+            match self.parameters.get_mut(1) {
+                None => rounded::round(accelerator, gradient, numbers, to)?,
+                // Read once for both.
+                Some(bias) => {
+                    let (to, present) = ((work.made, to), &mut self.kept.biased);
+                    rows::bias_gradient_and_rounded(accelerator, bias, rows, to, present)?;
+                    ready(bias)?;
+                }
+            }
         }
         if let Some(algorithm) = filter {
             self.filter_by_library(accelerator, algorithm, [input, gradient], (samples, work))?;
@@ -216,7 +225,16 @@ impl<T: Real> Conv2d<T> {
         let of =
             |algorithm: Option<Algorithm>| algorithm.map_or(patches, |it| it.bytes(self.lanes()));
         let made = weights.max(images);
-        let start = accelerator.scratch(gradient + made + of(filter).max(of(data)))?;
+        // Parts of the sums for a bias are gone when the library begins.
+        let sums = match self.parameters.get(1).filter(|_| self.kept.is_rounded()) {
+            Some(bias) => {
+                let rows = samples * self.output.area();
+                Parts::of(rows, bias.value.lane_len()).bytes([1, self.lanes()])
+            }
+            None => 0,
+        };
+        let after = (made + of(filter).max(of(data))).max(sums);
+        let start = accelerator.scratch(gradient + after)?;
         let made_at = start.after::<u8>(gradient);
         Ok(Work { gradient: start, made: made_at, rest: made_at.after::<u8>(made) })
     }

@@ -53,17 +53,22 @@ impl Parts {
         if self.count > FOLD { self.count.div_ceil(FOLD) } else { self.count }
     }
 
-    /// Scratch memory for the parts of `sums` sums in each of `lanes`, and for what they are joined to.
+    /// Bytes of the parts of `sums` sums in each of `lanes`, and of what they are joined to.
+    pub fn bytes(&self, [sums, lanes]: [usize; 2]) -> usize {
+        let joined = if self.count > FOLD { self.joined() * self.columns } else { 0 };
+        lanes * sums * (self.numbers() + joined) * size_of::<f64>()
+    }
+
+    /// Scratch memory for so many bytes.
     ///
     /// # Errors
     /// When there is not so much left.
     pub fn scratch(
         &self,
         accelerator: &Accelerator,
-        [sums, lanes]: [usize; 2],
+        of: [usize; 2],
     ) -> Result<Address, DeviceError> {
-        let joined = if self.count > FOLD { self.joined() * self.columns } else { 0 };
-        accelerator.scratch(lanes * sums * (self.numbers() + joined) * size_of::<f64>())
+        accelerator.scratch(self.bytes(of))
     }
 
     /// Queues a kernel that makes the parts.
@@ -84,7 +89,7 @@ impl Parts {
         }
     }
 
-    /// Joins parts of `sums` sums, which begin where [`scratch`](Self::scratch) does, until one thread
+    /// Joins parts of `sums` sums, which begin in memory of as many [bytes](Self::bytes), until one thread
     /// can join the rest; says where they are then, [`joined`](Self::joined) of each sum.
     ///
     /// # Errors
@@ -164,12 +169,43 @@ pub fn bias_gradient<T: Real>(
     (gradient, rows): (&Buffer<T>, usize),
     present: &mut Table<u32>,
 ) -> Result<(), TrainError> {
+    let parts = Parts::of(rows, bias.value.lane_len());
+    let sums = parts.scratch(accelerator, [1, bias.lanes.group()])?;
+    sum(accelerator, bias, (gradient, parts, rows), (sums, Address::NONE, 0), present)
+}
+
+/// The same, and rows in bf16 at a place with its pitch; in memory for the [parts](Parts::bytes).
+pub fn bias_gradient_and_rounded<T: Real>(
+    accelerator: &Accelerator,
+    bias: &mut Parameter<T>,
+    (gradient, rows): (&Buffer<T>, usize),
+    (sums, (rounded, pitch)): (Address, (Address, usize)),
+    present: &mut Table<u32>,
+) -> Result<(), TrainError> {
+    let parts = Parts::of(rows, bias.value.lane_len());
+    sum(accelerator, bias, (gradient, parts, rows), (sums, rounded, pitch), present)
+}
+
+fn sum<T: Real>(
+    accelerator: &Accelerator,
+    bias: &mut Parameter<T>,
+    (gradient, parts, rows): (&Buffer<T>, Parts, usize),
+    (sums, rounded, pitch): (Address, Address, usize),
+    present: &mut Table<u32>,
+) -> Result<(), TrainError> {
     let present = members(present, &bias.lanes, accelerator)?;
     let (columns, lanes) = (bias.value.lane_len(), bias.lanes.group());
-    let parts = Parts::of(rows, columns);
-    let sums = parts.scratch(accelerator, [1, lanes])?;
-    let [count, of_part] = [rows as u32, parts.rows as u32];
-    let given = arguments![gradient, sums, gradient.pitch(), columns as u32, count, of_part];
+    let [pitch, count, of_part] = [pitch, rows, parts.rows].map(|size| size as u32);
+    let given = arguments![
+        gradient,
+        sums,
+        rounded,
+        gradient.pitch(),
+        pitch,
+        columns as u32,
+        count,
+        of_part,
+    ];
     parts.launch(accelerator, "sum_rows_parts", lanes, given)?;
     let joined = parts.join(accelerator, sums, [1, lanes])?;
     let given = arguments![joined, &bias.gradient, parts.joined() as u32, present];
