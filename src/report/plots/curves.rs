@@ -1,4 +1,5 @@
-//! Curves of the best configurations over their seeds, and what was measured in their layers.
+//! Curves of the best configurations and of those that claims are about, over their seeds, and what was
+//! measured in their layers.
 
 use super::Plot;
 use super::axis::{Axis, Ticks};
@@ -20,7 +21,7 @@ const CURVES: [CurveMetric; 4] =
     [CurveMetric::ValAccuracy, CurveMetric::TrainLoss, CurveMetric::ValLoss, CurveMetric::Lr];
 
 /// Maps in a plot.
-const MOST_MAPS: usize = 4;
+const MOST_MAPS: usize = 6;
 
 /// Epochs of a map.
 const MOST_EPOCHS: usize = 50;
@@ -34,12 +35,12 @@ pub fn curve_plots(board: &Leaderboard, courses: &Courses) -> Vec<Plot> {
 }
 
 fn curve_plot(board: &Leaderboard, courses: &Courses, metric: CurveMetric) -> Option<Plot> {
-    let places = courses.places();
+    let places = courses.foremost(MOST);
     let known = places.iter().filter_map(|place| {
         let entry = board.entries().get(*place)?;
         Some((entry.configuration.as_str(), courses.bands.band(*place, metric)?))
     });
-    let bands: Vec<(&str, Band)> = known.take(MOST).collect();
+    let bands: Vec<(&str, Band)> = known.collect();
     if bands.is_empty() {
         return None;
     }
@@ -48,7 +49,7 @@ fn curve_plot(board: &Leaderboard, courses: &Courses, metric: CurveMetric) -> Op
     let seeds = all().flat_map(|band| &band.n).max().copied().unwrap_or(1);
     let over = if seeds > 1 { ": mean and range over the seeds" } else { "" };
     let more = match board.entries().len() {
-        more if more > bands.len() => format!(", the best {} of {more}", bands.len()),
+        more if more > bands.len() => format!(", {} of {more} configurations", bands.len()),
         _ => String::new(),
     };
     let level = target(board, metric);
@@ -97,16 +98,24 @@ fn capital(text: &str) -> String {
     first.unwrap_or_default() + letters.as_str()
 }
 
-/// The norm of the gradient by layer and epoch, of the best configurations; where it was measured.
+/// The norm of the gradient by layer and epoch; where it was measured.
 pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
     let mut measured = courses.maps.measurements().iter();
     let measured = measured.find(|measured| measured.name == "gradient_norm_mean")?;
     let epochs = measured.epochs(MOST_EPOCHS);
-    let maps = measured.configurations().filter_map(|place| {
+    // Gradients of what diverged are beyond all others by orders of magnitude, and would leave one colour
+    // to these.
+    let finished = |place: &usize| board.entries().get(*place).is_some_and(|entry| entry.n > 0);
+    let places = courses.foremost(MOST_MAPS);
+    let known = measured.configurations().filter(|place| places.contains(place));
+    let known: Vec<usize> = known.collect();
+    let some: Vec<usize> = known.iter().copied().filter(finished).collect();
+    let maps = if some.is_empty() { known } else { some }.into_iter();
+    let maps = maps.filter_map(|place| {
         let title = board.entries().get(place)?.configuration.clone();
         Some(Map { title, values: measured.map(place, &epochs) })
     });
-    let mut maps: Vec<Map> = maps.take(MOST_MAPS).collect();
+    let mut maps: Vec<Map> = maps.collect();
     // Layers that only networks of other configurations have would be empty rows.
     let known = |layer: usize| {
         let mut rows = maps.iter().filter_map(|map| map.values.get(layer));
