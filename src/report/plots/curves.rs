@@ -8,7 +8,7 @@ use super::lines::{Line, Lines, Look, draw_lines};
 use crate::aggregate::bands::Band;
 use crate::aggregate::courses::Courses;
 use crate::aggregate::curves::CurveMetric;
-use crate::aggregate::leaderboard::Leaderboard;
+use crate::aggregate::leaderboard::{Entry, Leaderboard};
 use crate::report::number::plain;
 use crate::report::page::labels;
 use crate::spec::metric::MetricName;
@@ -98,6 +98,25 @@ fn capital(text: &str) -> String {
     first.unwrap_or_default() + letters.as_str()
 }
 
+/// Names of configurations that stand beside each other and have little room: the keys in which they differ.
+fn told_apart(board: &Leaderboard, places: &[usize]) -> Vec<String> {
+    let entries: Vec<&Entry> =
+        places.iter().filter_map(|place| board.entries().get(*place)).collect();
+    let differs = |axis: usize| {
+        let mut labels = entries.iter().filter_map(|entry| entry.axes.get(axis)).map(|a| &a.label);
+        let first = labels.next();
+        labels.any(|label| Some(label) != first)
+    };
+    let axes: Vec<usize> = (0..board.axes().len()).filter(|axis| differs(*axis)).collect();
+    let name = |entry: &&Entry| {
+        let named =
+            axes.iter().map(|axis| format!("{}={}", board.axes()[*axis], entry.axes[*axis].label));
+        let name = named.collect::<Vec<_>>().join(" ");
+        if name.is_empty() { entry.configuration.clone() } else { name }
+    };
+    entries.iter().map(name).collect()
+}
+
 /// The norm of the gradient by layer and epoch; where it was measured.
 pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
     let mut measured = courses.maps.measurements().iter();
@@ -110,11 +129,10 @@ pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
     let known = measured.configurations().filter(|place| places.contains(place));
     let known: Vec<usize> = known.collect();
     let some: Vec<usize> = known.iter().copied().filter(finished).collect();
-    let maps = if some.is_empty() { known } else { some }.into_iter();
-    let maps = maps.filter_map(|place| {
-        let title = board.entries().get(place)?.configuration.clone();
-        Some(Map { title, values: measured.map(place, &epochs) })
-    });
+    let shown = if some.is_empty() { known } else { some };
+    let titles = told_apart(board, &shown);
+    let maps = shown.iter().zip(titles);
+    let maps = maps.map(|(place, title)| Map { title, values: measured.map(*place, &epochs) });
     let mut maps: Vec<Map> = maps.collect();
     // Layers that only networks of other configurations have would be empty rows.
     let known = |layer: usize| {
@@ -140,4 +158,25 @@ pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
         maps,
     };
     Some(Plot { name: "gradient_norm".to_owned(), svg: draw_heat_maps(&plot) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample;
+
+    #[test]
+    fn maps_are_named_by_what_tells_them_apart() {
+        let table = sample::timed_table(&[
+            ("cpu", 1, 32, 0, Some(100.0)),
+            ("cpu", 2, 32, 0, Some(190.0)),
+            ("cpu", 2, 64, 0, Some(200.0)),
+        ]);
+        let board = Leaderboard::of(&table);
+        let names =
+            ["devices=2 batch_size=64", "devices=2 batch_size=32", "devices=1 batch_size=32"];
+        assert_eq!(told_apart(&board, &[0, 1, 2]), names);
+        assert_eq!(told_apart(&board, &[0, 1]), ["batch_size=64", "batch_size=32"]);
+        assert_eq!(told_apart(&board, &[2]), ["device=cpu devices=1 batch_size=32"]);
+    }
 }
