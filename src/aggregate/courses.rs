@@ -24,6 +24,8 @@ const BEST: usize = 20;
 pub struct Courses {
     /// The configurations, by name, with their places in the leaderboard.
     places: BTreeMap<String, usize>,
+    /// Their places once more: the best, those that claims are about in the order of the claims, the others.
+    preferred: Vec<usize>,
     /// Configurations that are left out.
     pub left_out: usize,
     /// Their curves.
@@ -33,14 +35,17 @@ pub struct Courses {
 }
 
 impl Courses {
-    /// The courses of the best of `board` and of those that `claimed` rows belong to; nothing is
-    /// known of them yet.
+    /// The courses of the best of `board` and of those that `claimed` rows belong to, which come in the
+    /// order of the claims; nothing is known of them yet.
     pub fn of<'a>(board: &Leaderboard, claimed: impl IntoIterator<Item = &'a RunRow>) -> Self {
         let names: Vec<&str> =
             board.entries().iter().map(|entry| entry.configuration.as_str()).collect();
-        let claimed = claimed.into_iter().map(|row| row.run.configuration.as_str()).collect();
-        let chosen = chosen(&names, &claimed, BEST, MOST_CONFIGURATIONS);
+        let claimed: Vec<&str> =
+            claimed.into_iter().map(|row| row.run.configuration.as_str()).collect();
+        let all = claimed.iter().copied().collect();
+        let chosen = chosen(&names, &all, BEST, MOST_CONFIGURATIONS);
         Self {
+            preferred: preferred(&names, &claimed, &chosen),
             left_out: names.len() - chosen.len(),
             places: chosen.into_iter().map(|place| (names[place].to_owned(), place)).collect(),
             ..Self::default()
@@ -66,6 +71,14 @@ impl Courses {
         places.sort_unstable();
         places
     }
+
+    /// The few that a picture shows at first: the best, and those that claims are about, since what was
+    /// asked is to be seen; best first.
+    pub fn foremost(&self, most: usize) -> Vec<usize> {
+        let mut places: Vec<usize> = self.preferred.iter().copied().take(most).collect();
+        places.sort_unstable();
+        places
+    }
 }
 
 /// `first` configurations in the order of the leaderboard, those that claims are about, then the
@@ -83,6 +96,16 @@ fn chosen(names: &[&str], claimed: &BTreeSet<&str>, first: usize, most: usize) -
     chosen.into_iter().collect()
 }
 
+/// The `chosen` places in the order in which a picture of a few takes them.
+fn preferred(names: &[&str], claimed: &[&str], chosen: &[usize]) -> Vec<usize> {
+    let place_of: BTreeMap<&str, usize> =
+        chosen.iter().map(|place| (names[*place], *place)).collect();
+    let of_claims = claimed.iter().filter_map(|name| place_of.get(name).copied());
+    let mut seen = BTreeSet::new();
+    let all = chosen.iter().copied();
+    all.clone().take(1).chain(of_claims).chain(all).filter(|place| seen.insert(*place)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +121,15 @@ mod tests {
         assert_eq!(chosen(&names, &BTreeSet::new(), 2, 3), [0, 1, 2]);
         assert_eq!(chosen(&names, &claimed, 2, 40).len(), 10);
         assert!(chosen(&[], &claimed, 2, 3).is_empty());
+    }
+
+    #[test]
+    fn a_picture_of_a_few_has_what_claims_are_about() {
+        let names = ["a", "b", "c", "d", "e"];
+        assert_eq!(preferred(&names, &["e", "c", "e", "?"], &[0, 1, 2, 4]), [0, 4, 2, 1]);
+        let table = sample::table(&[("a", 0, Some(0.9)), ("b", 0, Some(0.8)), ("c", 0, Some(0.7))]);
+        let courses = Courses::of(&Leaderboard::of(&table), &table.rows()[2..]);
+        assert_eq!((courses.foremost(2), courses.foremost(9)), (vec![0, 2], vec![0, 1, 2]));
     }
 
     #[test]

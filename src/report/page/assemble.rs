@@ -40,6 +40,9 @@ const MOST_INTERACTIONS: usize = 200;
 /// Failures in the page.
 const MOST_FAILURES: usize = 100;
 
+/// Configurations that a chart of many shows before the reader asks for others.
+const SHOWN_AT_FIRST: usize = 6;
+
 /// Epochs of a map of layers.
 const MOST_EPOCHS: usize = 100;
 
@@ -120,6 +123,7 @@ impl<'a> Document<'a> {
             leaderboard: said(leaderboard_table(board)),
             curves: curves(courses, &places),
             curves_left_out: courses.left_out,
+            foremost: courses.foremost(SHOWN_AT_FIRST),
             layers,
             layers_left_out,
             effects: effects_said(table, effects),

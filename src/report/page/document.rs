@@ -35,6 +35,8 @@ pub struct Document<'a> {
     pub curves: Vec<Curve>,
     /// Configurations without curves here.
     pub curves_left_out: usize,
+    /// Of many configurations the few that charts show at first: the best, and those that claims are about.
+    pub foremost: Vec<usize>,
     /// Measurements in layers.
     pub layers: Vec<Layers>,
     /// Maps of layers that were left out for their size.

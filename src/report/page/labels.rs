@@ -47,6 +47,7 @@ pub fn of_metric(name: MetricName) -> (String, &'static str) {
     let (label, unit) = of_column(name.as_str());
     match name {
         MetricName::EpochsToTarget => (label, "epochs"),
+        MetricName::SecondsToTarget => (label, "s"),
         _ => (label, unit),
     }
 }

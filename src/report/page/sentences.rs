@@ -171,6 +171,9 @@ mod tests {
         assert!(
             told(3).ends_with("; 3 of the runs never reached the target, and count with 10 epochs")
         );
+        let mut seconds = claims::judged().swap_remove(0);
+        seconds.claim.metric = MetricName::SecondsToTarget.into();
+        assert!(sentence(&seconds).contains(" s more on average"), "{}", sentence(&seconds));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Curves of the best configurations over their seeds, and what was measured in their layers.
+//! Curves of the best configurations and of those that claims are about, over their seeds, and what was
+//! measured in their layers.
 
 use super::Plot;
 use super::axis::{Axis, Ticks};
@@ -7,7 +8,7 @@ use super::lines::{Line, Lines, Look, draw_lines};
 use crate::aggregate::bands::Band;
 use crate::aggregate::courses::Courses;
 use crate::aggregate::curves::CurveMetric;
-use crate::aggregate::leaderboard::Leaderboard;
+use crate::aggregate::leaderboard::{Entry, Leaderboard};
 use crate::report::number::plain;
 use crate::report::page::labels;
 use crate::spec::metric::MetricName;
@@ -20,7 +21,7 @@ const CURVES: [CurveMetric; 4] =
     [CurveMetric::ValAccuracy, CurveMetric::TrainLoss, CurveMetric::ValLoss, CurveMetric::Lr];
 
 /// Maps in a plot.
-const MOST_MAPS: usize = 4;
+const MOST_MAPS: usize = 6;
 
 /// Epochs of a map.
 const MOST_EPOCHS: usize = 50;
@@ -34,12 +35,12 @@ pub fn curve_plots(board: &Leaderboard, courses: &Courses) -> Vec<Plot> {
 }
 
 fn curve_plot(board: &Leaderboard, courses: &Courses, metric: CurveMetric) -> Option<Plot> {
-    let places = courses.places();
+    let places = courses.foremost(MOST);
     let known = places.iter().filter_map(|place| {
         let entry = board.entries().get(*place)?;
         Some((entry.configuration.as_str(), courses.bands.band(*place, metric)?))
     });
-    let bands: Vec<(&str, Band)> = known.take(MOST).collect();
+    let bands: Vec<(&str, Band)> = known.collect();
     if bands.is_empty() {
         return None;
     }
@@ -48,7 +49,7 @@ fn curve_plot(board: &Leaderboard, courses: &Courses, metric: CurveMetric) -> Op
     let seeds = all().flat_map(|band| &band.n).max().copied().unwrap_or(1);
     let over = if seeds > 1 { ": mean and range over the seeds" } else { "" };
     let more = match board.entries().len() {
-        more if more > bands.len() => format!(", the best {} of {more}", bands.len()),
+        more if more > bands.len() => format!(", {} of {more} configurations", bands.len()),
         _ => String::new(),
     };
     let level = target(board, metric);
@@ -97,16 +98,42 @@ fn capital(text: &str) -> String {
     first.unwrap_or_default() + letters.as_str()
 }
 
-/// The norm of the gradient by layer and epoch, of the best configurations; where it was measured.
+/// Names of configurations that stand beside each other and have little room: the keys in which they differ.
+fn told_apart(board: &Leaderboard, places: &[usize]) -> Vec<String> {
+    let entries: Vec<&Entry> =
+        places.iter().filter_map(|place| board.entries().get(*place)).collect();
+    let differs = |axis: usize| {
+        let mut labels = entries.iter().filter_map(|entry| entry.axes.get(axis)).map(|a| &a.label);
+        let first = labels.next();
+        labels.any(|label| Some(label) != first)
+    };
+    let axes: Vec<usize> = (0..board.axes().len()).filter(|axis| differs(*axis)).collect();
+    let name = |entry: &&Entry| {
+        let named =
+            axes.iter().map(|axis| format!("{}={}", board.axes()[*axis], entry.axes[*axis].label));
+        let name = named.collect::<Vec<_>>().join(" ");
+        if name.is_empty() { entry.configuration.clone() } else { name }
+    };
+    entries.iter().map(name).collect()
+}
+
+/// The norm of the gradient by layer and epoch; where it was measured.
 pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
     let mut measured = courses.maps.measurements().iter();
     let measured = measured.find(|measured| measured.name == "gradient_norm_mean")?;
     let epochs = measured.epochs(MOST_EPOCHS);
-    let maps = measured.configurations().filter_map(|place| {
-        let title = board.entries().get(place)?.configuration.clone();
-        Some(Map { title, values: measured.map(place, &epochs) })
-    });
-    let mut maps: Vec<Map> = maps.take(MOST_MAPS).collect();
+    // Gradients of what diverged are beyond all others by orders of magnitude, and would leave one colour
+    // to these.
+    let finished = |place: &usize| board.entries().get(*place).is_some_and(|entry| entry.n > 0);
+    let places = courses.foremost(MOST_MAPS);
+    let known = measured.configurations().filter(|place| places.contains(place));
+    let known: Vec<usize> = known.collect();
+    let some: Vec<usize> = known.iter().copied().filter(finished).collect();
+    let shown = if some.is_empty() { known } else { some };
+    let titles = told_apart(board, &shown);
+    let maps = shown.iter().zip(titles);
+    let maps = maps.map(|(place, title)| Map { title, values: measured.map(*place, &epochs) });
+    let mut maps: Vec<Map> = maps.collect();
     // Layers that only networks of other configurations have would be empty rows.
     let known = |layer: usize| {
         let mut rows = maps.iter().filter_map(|map| map.values.get(layer));
@@ -131,4 +158,25 @@ pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
         maps,
     };
     Some(Plot { name: "gradient_norm".to_owned(), svg: draw_heat_maps(&plot) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample;
+
+    #[test]
+    fn maps_are_named_by_what_tells_them_apart() {
+        let table = sample::timed_table(&[
+            ("cpu", 1, 32, 0, Some(100.0)),
+            ("cpu", 2, 32, 0, Some(190.0)),
+            ("cpu", 2, 64, 0, Some(200.0)),
+        ]);
+        let board = Leaderboard::of(&table);
+        let names =
+            ["devices=2 batch_size=64", "devices=2 batch_size=32", "devices=1 batch_size=32"];
+        assert_eq!(told_apart(&board, &[0, 1, 2]), names);
+        assert_eq!(told_apart(&board, &[0, 1]), ["batch_size=64", "batch_size=32"]);
+        assert_eq!(told_apart(&board, &[2]), ["device=cpu devices=1 batch_size=32"]);
+    }
 }

@@ -11,7 +11,7 @@ function curvesSection(report) {
   if (curves.length === 0) return null;
   const first = curves.find(({ metric }) => metric === report.metric.name) ?? curves.find(({ metric }) => metric.startsWith("val_")) ?? curves[0];
   const members = [...new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))].sort((one, other) => one - other);
-  const selection = selectionOf(members.map((at) => ({ at, name: report.labels[at] })));
+  const selection = selectionOf(members.map((at) => ({ at, name: report.labels[at] })), report.foremost);
   const left = report.curves_left_out > 0
     ? h("p", { class: "note" }, `Curves of the ${number(members.length)} best configurations and of those that claims are about; those of ${number(report.curves_left_out)} more are in curves.csv.`)
     : null;

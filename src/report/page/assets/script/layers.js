@@ -9,22 +9,24 @@ const LOG_FROM_WITH_ZEROS = 1e4;
 function layersSection(report) {
   const measures = report.layers.filter(({ maps, layers, epochs }) => maps.length > 0 && layers.length > 1 && epochs.length > 0);
   if (measures.length === 0) return null;
-  const state = { measure: measures.find(({ measurement }) => measurement === "gradient_norm_mean") ?? measures[0], sides: [], log: false };
+  const state = { measure: measures.find(({ measurement }) => measurement === "gradient_norm_mean") ?? measures[0], sides: [], log: false, finished: (at) => finishedAny(report, at) };
   const caption = h("span");
   const panels = [0, 1].map((side) => layerPanel(report, state, side));
   const numbers = numbersTable("Layers in numbers", () => ["configuration, layer", ...thinnedEpochs(state.measure).map(({ epoch }) => `epoch ${epoch}`)], () => layerRows(report, state));
   const logSlot = h("span", { class: "slot" });
   const changed = () => {
-    caption.replaceChildren(h("strong", {}, capital(state.measure.label)), " by layer and epoch: mean over the seeds, one scale of colours for all configurations");
+    caption.replaceChildren(h("strong", {}, capital(state.measure.label)), ` by layer and epoch: mean over the seeds, one scale of colours for all configurations${state.measure.maps.some(({ configuration }) => !state.finished(configuration)) ? " that finished" : ""}`);
     panels.forEach((panel) => panel.refresh());
     numbers.refill();
   };
   const chooseMeasure = (measurement) => {
     state.measure = measures.find((measure) => measure.measurement === measurement);
     const maps = state.measure.maps.map(({ configuration }) => configuration);
-    state.sides = [0, 1].map((side) => (maps.includes(state.sides[side]) ? state.sides[side] : maps[side === 0 ? 0 : maps.length - 1]));
+    const finished = maps.filter(state.finished);
+    const last = finished.filter((at) => report.foremost.includes(at)).at(-1) ?? finished.at(-1) ?? maps.at(-1);
+    state.sides = [0, 1].map((side) => (maps.includes(state.sides[side]) ? state.sides[side] : side === 0 || last === maps[0] ? maps[side === 0 ? 0 : maps.length - 1] : last));
     if (maps.length === 1) state.sides = [maps[0]];
-    const { least, leastPositive, most } = extent(state.measure);
+    const { least, leastPositive, most } = extent(state);
     const able = least >= 0 && most > leastPositive;
     state.log = able && most / leastPositive >= (least > 0 ? LOG_FROM : LOG_FROM_WITH_ZEROS);
     logSlot.replaceChildren(...(able ? [toggle("Logarithmic colours", state.log, (on) => {
@@ -47,7 +49,8 @@ function networkSection(report) {
   }));
   if (curves.length === 0) return null;
   const members = [...new Set(curves.flatMap(({ series }) => series.map(({ configuration }) => configuration)))].sort((one, other) => one - other);
-  return section("network", "Measurements of the network", curvesFigure(report, curves, curves[0], selectionOf(members.map((at) => ({ at, name: report.labels[at] }))), "configurations", "Measurements of the network in numbers"));
+  const claimed = curves.find((curve) => report.claims.some(({ metric }) => metric?.split(" ")[0] === curve.metric)) ?? curves[0];
+  return section("network", "Measurements of the network", curvesFigure(report, curves, claimed, selectionOf(members.map((at) => ({ at, name: report.labels[at] })), report.foremost), "configurations", "Measurements of the network in numbers"));
 }
 
 function layerPanel(report, state, side) {
@@ -85,7 +88,14 @@ function rowsOf(state, side) {
   return values.map((row, at) => (row.some(isNumber) ? at : -1)).filter((at) => at >= 0);
 }
 
-function extent({ maps }) {
+function finishedAny({ board, leaderboard }, at) {
+  return !(board.value(leaderboard.rows[at] ?? [], "n") === 0);
+}
+
+// Of the configurations that finished: gradients of one that diverged are beyond all others by orders of magnitude.
+function extent({ measure, finished }) {
+  const some = measure.maps.filter(({ configuration }) => finished(configuration));
+  const maps = some.length > 0 ? some : measure.maps;
   let [least, leastPositive, most] = [Infinity, Infinity, -Infinity];
   for (const { values } of maps) for (const row of values) for (const value of row) {
     if (!isNumber(value)) continue;
@@ -98,8 +108,9 @@ function extent({ maps }) {
 
 function layerOption(state, side, width) {
   const { measure, log } = state;
-  const { least, leastPositive, most } = extent(measure);
-  const scale = (value) => (log ? Math.log10(Math.max(value, leastPositive)) : value);
+  const { least, leastPositive, most } = extent(state);
+  const clamped = (value) => Math.min(Math.max(value, log ? leastPositive : least), most);
+  const scale = (value) => (log ? Math.log10(clamped(value)) : clamped(value));
   const rows = rowsOf(state, side);
   const values = mapOf(state, side)?.values ?? [];
   const cells = rows.flatMap((layer, row) => values[layer].map((value, epoch) => [epoch, row, value])).filter(([, , value]) => isNumber(value));

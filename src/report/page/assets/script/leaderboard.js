@@ -26,10 +26,14 @@ function leaderboardSection(report) {
   const header = byAxes ? axes[0] : "configuration";
   const columns = leaderboardColumns(report, header);
   const primary = `${report.metric.name}_mean`;
+  const room = Math.max(0, ROOM_FOR_METRICS - (byAxes ? axes.length : 1));
+  const known = SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key));
+  const claimed = (key) => report.claims.some(({ metric }) => metric === withoutMean(report.board.column(key).label));
+  const metrics = known.filter((key, at) => at < room || (at < ROOM_FOR_METRICS && claimed(key)));
   const shown = ["rank", header, ...(byAxes ? axes : []), "n", "failed", "skipped", "interval", primary,
-    ...SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key)).slice(0, Math.max(0, ROOM_FOR_METRICS - (byAxes ? axes.length : 1))), "p_value_holm"].filter((key) => ["rank", "interval", header].includes(key) || showsAtFirst(key, table, report, filled));
+    ...metrics, "p_value_holm"].filter((key) => ["rank", "interval", header].includes(key) || showsAtFirst(key, table, report, filled));
   return section("leaderboard", "Leaderboard",
-    h("p", { class: "lead" }, leaderboardWords(report)),
+    h("p", { class: "lead" }, leaderboardWords(report, [primary, ...metrics])),
     dataTable({ caption: "Leaderboard", columns, rows: table.rows, shown, header, noun: "configuration",
       rowClass: (row) => (report.board.value(row, "rank") === 1 ? "best-row" : report.board.value(row, "rank") === null ? "unranked" : null) }));
 }
@@ -40,15 +44,21 @@ function showsAtFirst(key, table, report, filled) {
   return filled.has(key);
 }
 
-function leaderboardWords(report) {
+function leaderboardWords(report, shown) {
   const { metric } = report;
   const better = metric.goal === "minimize" ? "smaller is better" : "larger is better";
-  return `Ranked by ${metric.label}: mean over the seeds, ${better}. ± is half of the 95 % confidence interval of the mean; p is of the difference to the best, paired on the seeds, corrected for the number of comparisons (Holm).${reachedWords(report)}`;
+  return `Ranked by ${metric.label}: mean over the seeds, ${better}. ± is half of the 95 % confidence interval of the mean; p is of the difference to the best, paired on the seeds, corrected for the number of comparisons (Holm).${tiedWords(report)}${reachedWords(report, shown)}`;
+}
+
+// A mark for what cannot be told from the best is read as "as good", which few seeds never show.
+function tiedWords({ board, leaderboard }) {
+  const tied = leaderboard.rows.filter((row) => isYes(board.value(row, "tied_with_best")));
+  return tied.length > 1 ? " Tied is what cannot be told from the best at 5 %: with few seeds that may be far worse and still be chance." : "";
 }
 
 /** What is to be said of means of times to the target, where some seeds never reached it. */
-function reachedWords({ metric, board, leaderboard }) {
-  if (!leaderboard.rows.some((row) => reachedBy(board, row))) return "";
+function reachedWords({ metric, board, leaderboard }, shown) {
+  if (!shown.some((key) => key.endsWith("_to_target_mean")) || !leaderboard.rows.some((row) => reachedBy(board, row))) return "";
   const compared = metric.name.endsWith("_to_target") ? ", and p counts the others with the length of the longest run" : "";
   return ` A time to the target is a mean over the seeds that reached it, (2 of 3) where not all did${compared}.`;
 }

@@ -10,7 +10,7 @@ function bestSentence(report) {
   const unit = ["s", "bytes"].includes(metric.unit) || !metric.unit || metric.label.includes(metric.unit) ? "" : ` ${metric.unit}`;
   const n = board.value(first, "n");
   const tied = report.leaderboard.rows.filter((row) => row !== first && isYes(board.value(row, "tied_with_best"))).length;
-  const ties = tied === 0 ? null : ` ${count(tied, "other")} cannot be told from it.`;
+  const ties = tied === 0 ? null : ` ${count(tied, "other")} cannot be told from it at 5 %.`;
   return h("p", { class: "best" }, report.leaderboard.rows.length > 1 ? `Best of ${number(report.leaderboard.rows.length)} configurations: ` : "One configuration: ",
     h("strong", {}, bdi(report.fullLabels[report.configurationNamed(board.value(first, "configuration"))] ?? board.value(first, "configuration"))), `, ${metric.label} ${value}${unit} (${count(n, "seed")}).`, ties);
 }

@@ -3,7 +3,7 @@
 /** The document, with the look-ups that sections share. */
 function reportOf(text) {
   const report = JSON.parse(text);
-  for (const list of ["axes", "configurations", "claims", "curves", "layers", "failures"]) report[list] ??= [];
+  for (const list of ["axes", "configurations", "claims", "curves", "foremost", "layers", "failures"]) report[list] ??= [];
   report.leaderboard ??= { columns: [], rows: [] };
   report.board = keyed(report.leaderboard);
   report.fullLabels = report.configurations.map(({ name, label }) => label || name);

@@ -4,10 +4,14 @@
 const SHOWN_AT_FIRST = 6;
 const FEW = 8;
 
-/** `members`: `{ at, name }`, `at` naming the look. */
-function selectionOf(members) {
-  const first = members.length <= FEW ? members : members.slice(0, SHOWN_AT_FIRST);
-  return { members, shown: new Set(first.map((member) => member.at)), listeners: [] };
+/** `members`: `{ at, name }`, `at` naming the look. `foremost`: of many, those to begin with. */
+function selectionOf(members, foremost = []) {
+  const wanted = members.filter(({ at }) => foremost.includes(at));
+  const some = wanted.length > 1 ? wanted : members.slice(0, SHOWN_AT_FIRST);
+  const first = members.length <= FEW ? members : some;
+  // The legend scrolls where it is long: what is drawn comes first.
+  const ordered = [...first, ...members.filter((member) => !first.includes(member))];
+  return { members: ordered, first, shown: new Set(first.map((member) => member.at)), listeners: [] };
 }
 
 function showOnly(selection, members) {
@@ -37,7 +41,7 @@ function legend(selection, noun = "configurations") {
   return h("div", { class: "legend" },
     h("div", { class: "keys", role: "group", "aria-label": `${noun} shown` }, buttons.map(({ button }) => button)),
     selection.members.length > 2 ? h("p", { class: "legend-choices" },
-      few ? null : h("button", { type: "button", onclick: () => showOnly(selection, selection.members.slice(0, SHOWN_AT_FIRST)) }, `First ${SHOWN_AT_FIRST}`),
+      few ? null : h("button", { type: "button", onclick: () => showOnly(selection, selection.first) }, "As at first"),
       h("button", { type: "button", onclick: () => showOnly(selection, selection.members) }, "All"),
       h("button", { type: "button", onclick: () => showOnly(selection, []) }, "None"), tell) : null);
 }
