@@ -19,6 +19,7 @@ pub mod dataset_fit;
 pub mod device;
 pub mod diagnostics;
 pub mod evaluation;
+pub mod explain;
 pub mod folder;
 pub mod init;
 pub mod lanes;
