@@ -17,6 +17,7 @@ use crate::plan::{
 };
 use crate::spec::device::Device;
 use crate::spec::{Key, SweepSpec};
+use crate::units::show_bytes;
 
 /// The machine, and what of it each run takes.
 pub struct Placing {
@@ -135,6 +136,23 @@ impl Placing {
             notices.push(format!(
                 "{}: not used, this program has no kernels for GPUs (build it with --features cuda)",
                 self.inventory.slots_in_words(Kind::Gpu)
+            ));
+        }
+        let there = self.host.memory;
+        let too_large = self
+            .requirements
+            .distinct()
+            .filter(|(_, requirement)| self.kind(requirement) == Kind::Core)
+            .map(|(configuration, requirement)| (requirement.memory, configuration))
+            .filter(|(memory, _)| *memory > there)
+            .max_by_key(|(memory, configuration)| (*memory, std::cmp::Reverse(*configuration)));
+        if let Some((memory, configuration)) = too_large {
+            notices.push(format!(
+                "{} is expected to need {}, and {} of memory are free: it may fail, or make the machine \
+                 swap",
+                plan.points.name(configuration),
+                show_bytes(memory),
+                show_bytes(there)
             ));
         }
         let cores = self.inventory.cores.len();
