@@ -272,8 +272,13 @@ pub enum SweepEvent {
 /// How an attempt at a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// With a result: all epochs, or a loss that was no number.
+    /// With a result: all epochs.
     Result,
+    /// With a result: the loss was no number any more.
+    Diverged {
+        /// Where: step, epoch, layer.
+        reason: String,
+    },
     /// Stopped on request; it goes on from its checkpoint another time.
     Interrupted,
     /// It failed and is tried again after a delay.
@@ -294,6 +299,16 @@ pub struct Failure {
     pub class: FailureClass,
     /// One line with the details.
     pub reason: String,
+}
+
+impl AttemptEnd {
+    /// Is the run over with it, or does it go on another time?
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Result | Self::Diverged { .. } | Self::Failed(_) => true,
+            Self::Interrupted | Self::Retry { .. } => false,
+        }
+    }
 }
 
 impl Failure {

@@ -91,6 +91,11 @@ pub fn show_count(count: u128) -> String {
     shown
 }
 
+/// A count with what is counted: `1 run`, `2,000 runs`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{} {noun}{}", show_count(count as u128), if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

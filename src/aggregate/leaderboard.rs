@@ -39,6 +39,8 @@ pub struct Entry {
     pub n: usize,
     /// Runs that ended without a usable result: failed or diverged.
     pub failed: usize,
+    /// Those of them that diverged.
+    pub diverged: usize,
     /// Runs that have not ended.
     pub unfinished: usize,
     /// Runs that this machine has no device for.
@@ -159,6 +161,7 @@ impl<'a> Group<'a> {
             axes: self.first.run.axes.clone(),
             n: self.finished().count(),
             failed: self.count(&[RowStatus::Failed, RowStatus::Diverged]),
+            diverged: self.count(&[RowStatus::Diverged]),
             unfinished: self.count(&[RowStatus::Pending, RowStatus::Running]),
             skipped: self.count(&[RowStatus::Skipped]),
             target_reached: metric.target.map(|_| self.finished().filter(reached).count()),

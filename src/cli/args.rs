@@ -21,7 +21,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all runs finished, 100 some failed, 4 nothing to do, \
+const EXIT_CODES: &str = "Exit codes: 0 all runs finished or diverged, 100 some failed, 4 nothing to do, \
 2 a bad command line or sweep file, 130 stopped, 1 anything else.";
 
 /// The subcommands.
@@ -33,6 +33,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show the networks of a sweep: layers, shapes, parameters, costs.
     Model(ModelArgs),
+    /// Say how a sweep stands, also while it is under way: what runs, how far, how much longer.
+    Status(StatusArgs),
+    /// Say all that is known of one run: why it failed, its attempts, its epochs, its log.
+    Show(ShowArgs),
     /// Print a sweep's leaderboard; makes its CSVs anew from the run folders.
     Leaderboard(LeaderboardArgs),
     /// Hold sweeps against a first one, configuration by configuration, on the seeds that both have.
@@ -57,6 +61,8 @@ pub enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Say what a key or section of the sweep file takes; which there are, without one.
+    Explain(ExplainArgs),
     /// Print the JSON Schema of the sweep file, for editors.
     Schema,
     /// Print a completion script for a shell.
@@ -228,6 +234,35 @@ pub struct ModelArgs {
     /// Folder of the data sets; only folders of images are looked into.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+}
+
+/// `gridlane explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A key such as `schedule`, a section such as `run`, or `layers`.
+    pub topic: Option<String>,
+}
+
+/// `gridlane status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Name of the sweep, or its folder; a line for every sweep where it is left out.
+    pub sweep: Option<String>,
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+}
+
+/// `gridlane show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Name of the sweep, or its folder.
+    pub sweep: String,
+    /// The run, as the column `run_id` of runs.csv calls it; its first letters are enough.
+    pub run: String,
+    /// Folder of all sweeps.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
 }
 
 /// `gridlane leaderboard`.

@@ -1,10 +1,11 @@
 //! Keeps a sweep's CSVs and its report up to date while it runs, so that they are of use at 3 a.m.
 //!
 //! In: [`SweepEvent`]s. Out: `runs.csv`, `leaderboard.csv`, `curves.csv` and others, each replaced as a
-//! whole. After every run, as long as that costs little: a sweep of ten thousand short runs spends
-//! at most a twentieth of its time on CSVs. The report is written less often, by the same rule. The
-//! last state is always written.
+//! whole. After every run, and every minute while runs are under way, as long as that costs little: a
+//! sweep of ten thousand short runs spends at most a twentieth of its time on CSVs. The report is
+//! written less often, by the same rule. The last state is always written.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use crate::aggregate::row::{PlannedRun, RunState};
 use crate::aggregate::scaling::ScalingTable;
 use crate::aggregate::timings::timings;
 use crate::aggregate::{AggregateError, SweepTable};
-use crate::event::{AttemptEnd, SweepEvent};
+use crate::event::{AttemptEnd, EpochRecord, RunEvent, SweepEvent};
 use crate::ids::RunId;
 use crate::plan::{self, Plan};
 use crate::record::{Durability, RecordError, RunResult, SweepFolder, atomic};
@@ -37,6 +38,9 @@ use crate::spec::{Key, RunConfig, SweepSpec};
 /// Time between two writes, as a multiple of what a write costs.
 const SPARING: u32 = 20;
 
+/// Least time between two writes of which the second tells only how far running runs are.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(60);
+
 /// The CSVs of a sweep under way.
 pub struct Boards<'a> {
     folder: &'a SweepFolder,
@@ -49,6 +53,8 @@ pub struct Boards<'a> {
     quantities: Quantities,
     /// Files that could not be read when the sweep was opened.
     pub problems: Vec<AggregateError>,
+    /// The complete epochs of running runs, by their places in the plan.
+    running: BTreeMap<usize, Vec<EpochRecord>>,
     written: Option<Written>,
     stale: bool,
     report: Report<'a>,
@@ -126,6 +132,7 @@ impl<'a> Boards<'a> {
             claims: stated(&spec.claims, &keys, plan),
             quantities,
             problems: reading.problems,
+            running: BTreeMap::new(),
             written: None,
             stale: true,
             report: Report::of(spec, folder, plan, measures(spec)),
@@ -137,10 +144,18 @@ impl<'a> Boards<'a> {
     pub fn observe(&mut self, event: &SweepEvent) -> Option<String> {
         match event {
             SweepEvent::RunStarted { run, .. } => {
+                self.running.insert(*run, Vec::new());
                 self.update(*run, RunState::Running { epochs: &[] });
                 None
             }
+            SweepEvent::RunProgress { run, events } => {
+                if !self.progressed(*run, events) || !self.has_rested(PROGRESS_PAUSE) {
+                    return None;
+                }
+                self.write_if_due().err().map(|error| error.to_string())
+            }
             SweepEvent::RunEnded { run, end, .. } => {
+                self.running.remove(run);
                 self.ended(*run, end);
                 self.write_if_due().err().map(|error| error.to_string())
             }
@@ -151,7 +166,7 @@ impl<'a> Boards<'a> {
     fn ended(&mut self, run: usize, end: &AttemptEnd) {
         let id = self.plan.runs[run].id;
         match end {
-            AttemptEnd::Result | AttemptEnd::Failed(_) => {
+            AttemptEnd::Result | AttemptEnd::Diverged { .. } | AttemptEnd::Failed(_) => {
                 match read_result(&self.folder.run(id), id) {
                     Ok(Some(result)) => {
                         self.update(run, RunState::Ended(&result));
@@ -206,6 +221,32 @@ impl<'a> Boards<'a> {
     /// What the claims of the sweep have come to so far.
     pub fn claims(&self) -> Vec<ClaimResult> {
         judge(&self.claims, &self.table)
+    }
+
+    /// Takes note of the epochs of a running run. Says whether there are new ones.
+    fn progressed(&mut self, run: usize, events: &[RunEvent]) -> bool {
+        let new = events.iter().filter_map(|event| match event {
+            RunEvent::Epoch(epoch) => Some(epoch),
+            _ => None,
+        });
+        let Some(mut epochs) = self.running.remove(&run) else { return false };
+        let mut any = false;
+        for epoch in new {
+            // One that goes on from a checkpoint may come by an epoch a second time.
+            epochs.retain(|before| before.epoch < epoch.epoch);
+            epochs.push(epoch.clone());
+            any = true;
+        }
+        if any {
+            self.update(run, RunState::Running { epochs: &epochs });
+        }
+        self.running.insert(run, epochs);
+        any
+    }
+
+    /// Was the last write so long ago?
+    fn has_rested(&self, pause: Duration) -> bool {
+        self.written.as_ref().is_none_or(|written| written.at.elapsed() >= pause)
     }
 
     fn write_if_due(&mut self) -> Result<(), RecordError> {

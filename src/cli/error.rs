@@ -15,6 +15,7 @@ use crate::record::RecordError;
 use crate::report::select::NoColumn;
 use crate::report::xlsx::WorkbookError;
 use crate::spec::SpecError;
+use crate::spec::diagnostics::nearest;
 use crate::train::TrainError;
 use crate::train::data::DataError;
 
@@ -23,9 +24,12 @@ use crate::train::data::DataError;
 pub enum CliError {
     /// The sweep file cannot be read.
     #[error("cannot read the sweep file {}", path.display())]
+    #[diagnostic(help("{help}"))]
     NoSweepFile {
         /// Which.
         path: PathBuf,
+        /// What could be meant.
+        help: String,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -77,7 +81,7 @@ pub enum CliError {
     MissingData(#[from] DataError),
     /// There is no such sweep.
     #[error("there is no sweep `{name}` in {}", runs.display())]
-    #[diagnostic(help("{}", known_sweeps(known)))]
+    #[diagnostic(help("{}", known_sweeps(name, known)))]
     NoSweep {
         /// As given.
         name: String,
@@ -85,6 +89,13 @@ pub enum CliError {
         runs: PathBuf,
         /// The sweeps that are there.
         known: Vec<String>,
+    },
+    /// There is not one sweep.
+    #[error("there is no sweep in {}", runs.display())]
+    #[diagnostic(help("`gridlane sweep FILE` makes one"))]
+    NoSweeps {
+        /// Where they were looked for.
+        runs: PathBuf,
     },
     /// The name of a sweep is none.
     #[error(transparent)]
@@ -136,16 +147,37 @@ pub enum CliError {
     /// A download or a check of data.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The system gives too few threads, and one does not do.
+    #[error("cannot start the threads that plans are made by")]
+    #[diagnostic(help("`ulimit -u` is how many processes and threads a user may have"))]
+    NoThread(#[source] rayon::ThreadPoolBuildError),
+    /// A path cannot be made absolute: the current folder is gone, or the path is empty.
+    #[error("cannot find the folder {}", path.display())]
+    #[diagnostic(help(
+        "is the current folder still there? `--runs` and `--data` may say absolute paths"
+    ))]
+    NoFolder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The standard output is gone.
-    #[error("cannot print: {0}")]
+    #[error("cannot print")]
     Output(#[from] std::io::Error),
 }
 
-fn known_sweeps(known: &[String]) -> String {
+fn known_sweeps(name: &str, known: &[String]) -> String {
     if known.is_empty() {
         return "there are none yet: `gridlane sweep FILE` makes one".to_owned();
     }
-    format!("there are: {}", known.join(", "))
+    let stem = name.strip_suffix(".toml").unwrap_or(name);
+    let there = format!("there are: {}", known.join(", "));
+    match nearest(stem, &known.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Some(close) => format!("did you mean `{close}`? {there}"),
+        None => there,
+    }
 }
 
 impl CliError {
@@ -156,6 +188,7 @@ impl CliError {
             | Self::Spec(_)
             | Self::MissingData(_)
             | Self::NoSweep { .. }
+            | Self::NoSweeps { .. }
             | Self::BadName(_)
             | Self::Bench { .. }
             | Self::Choice { .. }
@@ -178,6 +211,8 @@ impl CliError {
             | Self::Aggregate(_)
             | Self::Fetch(_)
             | Self::Train(_)
+            | Self::NoThread(_)
+            | Self::NoFolder { .. }
             | Self::Workbook(_)
             | Self::Output(_) => ExitCode::Error,
         }

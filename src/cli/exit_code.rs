@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// All runs finished, or the command did what it was asked.
+    /// All runs finished or diverged, or the command did what it was asked.
     Ok = 0,
     /// Something that is nobody's mistake on the command line: a disk, a lock, a download.
     Error = 1,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::args::IndexArgs;
 use super::error::CliError;
 use super::exit_code::ExitCode;
+use super::sweep_file::absolute;
 use super::terminal;
 use crate::record::{Durability, RecordError, SweepFolder, atomic};
 use crate::spec::SweepSpec;
@@ -146,7 +147,7 @@ pub fn index(args: &IndexArgs) -> Result<ExitCode, CliError> {
             message: "the path of an image folder is empty".to_owned(),
             help: "gridlane data index PATH".to_owned(),
         })?;
-    let folder = ImageFolder::open(&path, &std::path::absolute(&args.data)?)?;
+    let folder = ImageFolder::open(&path, &absolute(&args.data)?)?;
     let (channels, side) = (if args.grey { 1 } else { 3 }, args.resize as usize);
     decode(&folder, channels, side)?;
     print(&folder, channels, side)?;

@@ -16,6 +16,7 @@ use crate::aggregate::scaling::ScalingTable;
 use crate::aggregate::timings::timings;
 use crate::display::leaderboard_table;
 use crate::plan::Plan;
+use crate::record::{Lock, RecordError, SweepFolder};
 use crate::report::claims::claims_table;
 use crate::report::effects::effects_table;
 use crate::report::leaderboard as entries;
@@ -42,8 +43,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
         true => table,
         false => select::with_columns(&table, &args.columns)?,
     };
-    boards.write()?;
-    boards.write_report()?;
+    let written = make_anew(&mut boards, &folder);
     for problem in &boards.problems {
         terminal::notice(&format!("warning: {}", problem.reason(folder.path())));
     }
@@ -57,6 +57,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
             text += &format!("{}\n", terminal::short_path(&folder.report_html()));
         }
         args.output.deliver(text.as_bytes())?;
+        written?;
         return Ok(ExitCode::Ok);
     }
     let claims = boards.claims();
@@ -76,7 +77,26 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
         further.into_iter().filter(|(_, table)| !table.rows.is_empty()).collect()
     };
     args.output.deliver(&rendered(format, ("leaderboard", table), sheets)?)?;
+    written?;
     Ok(ExitCode::Ok)
+}
+
+/// Makes the CSVs and the report anew, unless a sweep is under way that keeps them up to date itself. What
+/// one may only look at, somebody else's sweep say, is shown all the same.
+///
+/// # Errors
+/// What else the system refuses. The table is to be shown before.
+fn make_anew(boards: &mut Boards<'_>, folder: &SweepFolder) -> Result<(), RecordError> {
+    if Lock::holder(&folder.lock()).is_some() {
+        return Ok(());
+    }
+    match boards.write().and_then(|()| boards.write_report()) {
+        Err(error) if error.is_refused() => {
+            terminal::notice(&format!("warning: {error}; the CSVs stay as they are"));
+            Ok(())
+        }
+        written => written,
+    }
 }
 
 /// The numbers of the entries that pass the conditions, in the order asked for.

@@ -9,6 +9,7 @@ mod data;
 mod doctor;
 mod error;
 mod exit_code;
+mod explain;
 mod export;
 mod folders;
 mod leaderboard;
@@ -16,12 +17,16 @@ mod model;
 mod output;
 mod placing;
 mod plan;
+mod process;
 mod recorded;
 mod report;
 mod schema;
 mod session;
+mod show;
 mod slurm;
+mod status;
 mod sweep;
+mod sweep_file;
 mod terminal;
 mod weights;
 mod worker;
@@ -34,17 +39,34 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 use args::{Cli, Command};
 use error::CliError;
+use exit_code::ExitCode;
 
 use crate::plan::PlanError;
 
 /// Does what the command line says.
 pub fn run() -> std::process::ExitCode {
-    let done = match Cli::parse().command {
-        // The one command whose exit codes are not for people.
-        Command::Worker(args) => return worker::worker(&args),
+    let command = Cli::parse().command;
+    process::outlive_size_limits();
+    // The one command whose exit codes are not for people.
+    if let Command::Worker(args) = command {
+        return worker::worker(&args);
+    }
+    let code = done(command).unwrap_or_else(|error| {
+        report(&error);
+        error.exit_code()
+    });
+    code.into()
+}
+
+fn done(command: Command) -> Result<ExitCode, CliError> {
+    process::share_work()?;
+    match command {
+        Command::Worker(_) => unreachable!("invariant: a worker does not come here"),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Model(args) => model::model(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Show(args) => show::show(&args),
         Command::Leaderboard(args) => leaderboard::leaderboard(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Export { command } => export::export(&command),
@@ -53,14 +75,10 @@ pub fn run() -> std::process::ExitCode {
         Command::Bench { command } => bench::bench(&command),
         Command::Slurm { command } => slurm::manage(&command),
         Command::Pilot { sweep } => slurm::pilot(&sweep),
+        Command::Explain(args) => explain::explain(&args),
         Command::Schema => schema::schema(),
         Command::Completions { shell } => completions::completions(shell),
-    };
-    let code = done.unwrap_or_else(|error| {
-        report(&error);
-        error.exit_code()
-    });
-    code.into()
+    }
 }
 
 /// Prints an error, the only place that does. A reader that has left early (`| head`) is none.

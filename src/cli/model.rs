@@ -6,7 +6,8 @@ use super::args::{ModelArgs, changes};
 use super::error::CliError;
 use super::exit_code::ExitCode;
 use super::folders::Folders;
-use super::session::{Source, build, parsed, read_sweep_file};
+use super::session::{Source, build, parsed};
+use super::sweep_file::{absolute, read_sweep_file};
 use super::weights::WeightsFiles;
 use crate::display::network_table::network_tables;
 use crate::plan::networks::networks;
@@ -19,7 +20,7 @@ pub fn model(args: &ModelArgs) -> Result<ExitCode, CliError> {
     let text = read_sweep_file(&args.file)?;
     let changes = changes(args.short, &args.overrides);
     let source = Source { path: &args.file, text: &text, overrides: &changes };
-    let mut folders = Folders::on_disk(&std::path::absolute(&args.data)?);
+    let mut folders = Folders::on_disk(&absolute(&args.data)?);
     let (spec, _) = parsed(&source, &mut folders)?;
     let plan = build(&spec, None, &WeightsFiles::default())?;
     let networks = networks(&plan.points)?;

@@ -9,6 +9,7 @@ use crate::plan::lanes::Hardware;
 use crate::plan::{Plan, Requirement, Requirements};
 use crate::spec::device::Device;
 use crate::spec::{Key, SweepSpec};
+use crate::units::show_bytes;
 
 /// The machine, and what of it each run takes.
 pub struct Placing {
@@ -133,6 +134,23 @@ impl Placing {
         let on_gpu = |(_, requirement): (usize, &Requirement)| self.kind(requirement) == Kind::Gpu;
         if self.requirements.distinct().any(on_gpu) {
             notices.extend(self.inventory.company_in_words());
+        }
+        let there = self.host.memory;
+        let too_large = self
+            .requirements
+            .distinct()
+            .filter(|(_, requirement)| self.kind(requirement) == Kind::Core)
+            .map(|(configuration, requirement)| (requirement.memory, configuration))
+            .filter(|(memory, _)| *memory > there)
+            .max_by_key(|(memory, configuration)| (*memory, std::cmp::Reverse(*configuration)));
+        if let Some((memory, configuration)) = too_large {
+            notices.push(format!(
+                "{} is expected to need {}, and {} of memory are free: it may fail, or make the machine \
+                 swap",
+                plan.points.name(configuration),
+                show_bytes(memory),
+                show_bytes(there)
+            ));
         }
         let cores = self.inventory.cores.len();
         let shares = |(_, requirement): &(usize, &Requirement)| {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::CliError;
 use super::folders::Folders;
 use super::session::{Source, build, parsed};
+use super::sweep_file::absolute;
 use super::weights::WeightsFiles;
 use crate::ids::SweepName;
 use crate::plan::Plan;
@@ -31,7 +32,7 @@ impl Recorded {
     /// When there is no such sweep, or its record cannot be read.
     pub fn open(given: &str, runs: &Path) -> Result<Self, CliError> {
         let (runs, name) = locate(given, runs);
-        let folder = SweepFolder::new(&std::path::absolute(&runs)?, &SweepName::new(&name)?);
+        let folder = SweepFolder::new(&absolute(&runs)?, &SweepName::new(&name)?);
         let file = folder.sweep_file();
         if !file.exists() {
             let known = sweeps_in(&runs);
@@ -60,7 +61,8 @@ fn locate(given: &str, runs: &Path) -> (PathBuf, String) {
     }
 }
 
-fn sweeps_in(runs: &Path) -> Vec<String> {
+/// The sweeps in a folder, sorted.
+pub(super) fn sweeps_in(runs: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(runs) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .flatten()

@@ -219,7 +219,7 @@ fn devices(table: &SweepTable) -> impl Iterator<Item = String> {
 }
 
 /// The last bytes of a file.
-fn end_of(path: &Path) -> std::io::Result<String> {
+pub(super) fn end_of(path: &Path) -> std::io::Result<String> {
     let mut file = fs::File::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES as u64)))?;
@@ -229,7 +229,7 @@ fn end_of(path: &Path) -> std::io::Result<String> {
 }
 
 /// The last lines, as far as they are not too long together.
-fn last_lines(text: &str) -> String {
+pub(super) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let text = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let cut = (text.len().saturating_sub(LOG_BYTES)..).find(|at| text.is_char_boundary(*at));

@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::folders::Folders;
 use super::placing::Placing;
 use super::recorded::Recorded;
+use super::sweep_file::{absolute, read_sweep_file};
 use super::weights::WeightsFiles;
 use crate::dispatch::inventory::Inventory;
 use crate::plan::{Lanes, Plan};
@@ -68,14 +69,14 @@ impl Session {
     /// As [`open`](Self::open).
     pub fn open_on(args: &FileArgs, machine: Option<Inventory>) -> Result<Self, CliError> {
         let text = read_sweep_file(&args.file)?;
-        let data = std::path::absolute(&args.data)?;
+        let data = absolute(&args.data)?;
         let mut folders = Folders::on_disk(&data);
         let changes = changes(args.short, &args.overrides);
         let source = Source { path: &args.file, text: &text, overrides: &changes };
         let (mut spec, sources) = parsed(&source, &mut folders)?;
         let beside = args.file.parent().unwrap_or(Path::new(""));
         let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
-        let sweeps = std::path::absolute(&args.runs)?;
+        let sweeps = absolute(&args.runs)?;
         let folder = SweepFolder::new(&sweeps, &spec.name);
         let mut plan = build(&spec, Some(&folder), &weights)?;
         for dataset in datasets(&plan) {
@@ -139,14 +140,6 @@ pub fn slurm_section(args: &FileArgs) -> Result<SlurmSection, CliError> {
     let name = args.file.display().to_string();
     let changes = changes(args.short, &args.overrides);
     Ok(SweepSpec::parse_bytes(&name, &text, &changes)?.0.slurm)
-}
-
-/// The bytes of a sweep file.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn read_sweep_file(path: &Path) -> Result<Vec<u8>, CliError> {
-    std::fs::read(path).map_err(|source| CliError::NoSweepFile { path: path.to_owned(), source })
 }
 
 /// Reads a sweep file, with what `folders` says of folders of images.

@@ -24,6 +24,7 @@ use crate::executor::local::Local;
 use crate::plan::{Plan, PlanSummary};
 use crate::record::crash_point::{Role, set_role};
 use crate::record::{Durability, Lock, RecordError, atomic};
+use crate::units::counted;
 use crate::worker::use_small_pages;
 
 /// Executes what is missing of a sweep.
@@ -59,8 +60,9 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     boards.write()?;
     let works = session.works().list;
     if works.is_empty() {
-        boards.write_report()?;
-        return nothing_to_do(&session, &boards);
+        let written = boards.write_report();
+        let code = nothing_to_do(&session, &boards)?;
+        return written.map(|()| code).map_err(CliError::from);
     }
     for notice in session.placing.notices(&session.plan) {
         terminal::notice(&notice);
@@ -74,9 +76,21 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     let outcome = execute(&session, works, args.fail_fast, (sole, leases), &mut |event| {
         boards.observe(event)
     })?;
-    boards.write()?;
-    boards.write_report()?;
-    print_outcome(&session, &boards, outcome)
+    // What the night has come to is said even where the tables can no longer be written.
+    let written = boards.write().and_then(|()| boards.write_report());
+    let code = match print_outcome(&session, &boards, outcome)? {
+        // It was stopped because a run failed, not by anybody.
+        ExitCode::Stopped if args.fail_fast && outcome.failed > 0 => ExitCode::RunsFailed,
+        code => code,
+    };
+    match written {
+        Err(error) if code == ExitCode::Ok => Err(error.into()),
+        Err(error) => {
+            terminal::notice(&format!("warning: {error}"));
+            Ok(code)
+        }
+        Ok(()) => Ok(code),
+    }
 }
 
 /// What the record needs to be read without the command line that made it.
@@ -165,12 +179,13 @@ pub(super) fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<Ex
     write!(out, "{}", terminal::claims(&boards.claims()))?;
     let done = session.plan.counts.done;
     let skipped = skipped(session);
-    let all = if skipped.is_empty() { "all " } else { "" };
-    writeln!(
-        out,
-        "\nnothing to do: {all}{done} runs of `{}` are done{skipped}",
-        session.plan.name
-    )?;
+    let (all, are) = match (done, skipped.is_empty()) {
+        (1, _) => ("", "is"),
+        (_, true) => ("all ", "are"),
+        (_, false) => ("", "are"),
+    };
+    let (runs, name) = (counted(done, "run"), &session.plan.name);
+    writeln!(out, "\nnothing to do: {all}{runs} of `{name}` {are} done{skipped}")?;
     writeln!(out, "{}", terminal::short_path(&session.folder.report_html()))?;
     Ok(ExitCode::NothingToDo)
 }
@@ -202,16 +217,21 @@ fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std:
     if let Some(skipped) = skipped.strip_prefix(", ") {
         writeln!(out, "{skipped}; the same command executes them on a machine that has one")?;
     }
-    if outcome.failed > 0 {
-        writeln!(
-            out,
-            "{} runs failed: `status` and `reason` in runs.csv, logs in the run folders; the same \
-             command tries them again",
-            outcome.failed
-        )?;
+    let failures = terminal::failures(boards.table());
+    if !failures.is_empty() {
+        let name = session.plan.name.as_str();
+        write!(out, "\n{failures}")?;
+        writeln!(out, "`gridlane show {name} RUN` says what is known of one, its log included")?;
     }
-    if outcome.left > 0 {
-        writeln!(out, "{} runs are left: the same command goes on", outcome.left)?;
+    match outcome.failed {
+        0 => {}
+        1 => writeln!(out, "1 run failed: the same command tries it again")?,
+        failed => writeln!(out, "{failed} runs failed: the same command tries them again")?,
+    }
+    match outcome.left {
+        0 => {}
+        1 => writeln!(out, "1 run is left: the same command goes on")?,
+        left => writeln!(out, "{left} runs are left: the same command goes on")?,
     }
     Ok(())
 }

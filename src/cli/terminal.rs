@@ -11,6 +11,7 @@ use crate::aggregate::leaderboard::Leaderboard;
 use crate::aggregate::scaling::ScalingTable;
 use crate::aggregate::timings::timings;
 use crate::display::claims_table::claims_table;
+use crate::display::failures_table::failures_table;
 use crate::display::leaderboard_table::{Colour, Symbols, TableStyle, leaderboard_table};
 use crate::display::throughput_table::{scaling_table, throughput_table};
 
@@ -27,6 +28,11 @@ pub fn table_style() -> TableStyle {
         symbols: if speaks_unicode() { Symbols::Unicode } else { Symbols::Ascii },
         colour: if colour { Colour::On } else { Colour::Off },
     }
+}
+
+/// How many columns the standard output has.
+pub fn columns() -> usize {
+    table_style().width
 }
 
 /// Does the locale name UTF-8?
@@ -54,6 +60,11 @@ pub fn leaderboard(board: &Leaderboard) -> String {
 pub fn throughput(table: &SweepTable) -> String {
     let timings = timings(table);
     throughput_table(&timings) + &scaling_table(&ScalingTable::of(table, &timings))
+}
+
+/// Why runs failed or diverged; nothing where none did.
+pub fn failures(table: &SweepTable) -> String {
+    failures_table(table, &table_style())
 }
 
 /// What claims came to, as this terminal shows it; nothing without claims.

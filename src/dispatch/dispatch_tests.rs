@@ -137,6 +137,46 @@ fn lanes_are_started_in_one_process_and_go_on_alone_without_a_result() {
 }
 
 #[test]
+fn a_system_that_has_no_room_for_a_process_costs_time_and_no_run() {
+    let temporary = tempfile::tempdir().unwrap();
+    let works = (0..3).map(|run| work(&[run], 1, Kind::Core)).collect();
+    let mut refusals = 4;
+    let again = rustix::io::Errno::AGAIN.raw_os_error();
+    let swept = sweep(temporary.path(), &described(CORES), works, |_| match refusals {
+        0 => Scripted::Finishes,
+        _ => {
+            refusals -= 1;
+            Scripted::CannotStart(again)
+        }
+    });
+    assert_eq!(swept.outcome, Outcome { finished: 3, failed: 0, left: 0 });
+    let ended =
+        swept.events.iter().filter(|event| matches!(event, SweepEvent::RunEnded { .. })).count();
+    assert_eq!(ended, 3, "what was never started has not ended either");
+    let notices: Vec<&String> = swept
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            SweepEvent::Notice(text) if text.contains("process") => Some(text),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(notices.len(), 2, "said once, and once that it is over: {notices:?}");
+}
+
+#[test]
+fn a_failure_that_cannot_be_written_down_stops_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let works = (0..3).map(|run| work(&[run], 1, Kind::Core)).collect();
+    let folder = SweepFolder::new(temporary.path(), &SweepName::new("faked").unwrap());
+    std::fs::create_dir_all(folder.path()).unwrap();
+    // A file is in the way of a run's folder.
+    std::fs::write(folder.run(id(1)).path(), b"").unwrap();
+    let swept = sweep(temporary.path(), &described(CORES), works, |_| Scripted::Finishes);
+    assert_eq!(swept.outcome, Outcome { finished: 2, failed: 1, left: 0 });
+}
+
+#[test]
 fn the_log_of_a_group_is_each_failed_lanes_log() {
     let temporary = tempfile::tempdir().unwrap();
     let works = vec![work(&[0, 1], 1, Kind::Core)];

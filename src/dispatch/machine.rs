@@ -54,10 +54,17 @@ pub enum Act {
 pub enum Verdict {
     /// There is a result.
     Result,
+    /// There is a result: the loss was no number any more.
+    Diverged {
+        /// Where.
+        reason: String,
+    },
     /// It checkpointed and left.
     Interrupted,
     /// The disk was full.
     DiskFull,
+    /// It was not started: the system has no room for a process, and says nothing of the run by that.
+    NoProcess,
     /// It failed.
     Failed(Failure),
     /// It was not started: another dispatcher of the sweep has the run. It may be asked for again then.
@@ -69,6 +76,15 @@ pub enum Verdict {
     Gone,
     /// It was not started, since others of its group are elsewhere, or was stopped with them.
     Waits,
+}
+
+/// What the sweep waits for, as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// Room on the disk.
+    Disk,
+    /// Room for another process.
+    Processes,
 }
 
 /// Who else was there when a run failed.
@@ -109,7 +125,7 @@ fn with_room(failure: Failure, company: Company, room: Room) -> Failure {
 
 /// What a verdict comes to.
 enum End {
-    Result,
+    Result(AttemptEnd),
     /// It goes on from where it is, as the same attempt.
     GoesOn,
     Failed(Failure),
@@ -163,7 +179,7 @@ pub struct Machine {
     elsewhere: BTreeSet<usize>,
     active: BTreeMap<usize, Active>,
     phase: Phase,
-    paused: bool,
+    shortage: Option<Shortage>,
     runs: usize,
     finished: usize,
     failed: usize,
@@ -195,7 +211,7 @@ impl Machine {
             elsewhere: BTreeSet::new(),
             active: BTreeMap::new(),
             phase: Phase::Running,
-            paused: false,
+            shortage: None,
             finished: 0,
             failed: 0,
         }
@@ -216,7 +232,7 @@ impl Machine {
                 false => self.placement.put_first(group, demand),
             }
         }
-        while self.phase == Phase::Running && !self.paused {
+        while self.phase == Phase::Running && self.shortage.is_none() {
             let Some((group, place)) = self.placement.start_next(now) else { break };
             let active = Active { started: now, asked: None, timed_out: false, killed: false };
             self.active.insert(group, active);
@@ -272,9 +288,9 @@ impl Machine {
                     waiting.push(run);
                     continue;
                 }
-                End::Result => {
+                End::Result(end) => {
                     self.finished += 1;
-                    AttemptEnd::Result
+                    end
                 }
                 End::GoesOn => {
                     waiting.push(run);
@@ -300,14 +316,19 @@ impl Machine {
     /// What a verdict means in the light of what was asked of the process.
     fn end_of(&mut self, verdict: Verdict, active: &Active) -> End {
         match verdict {
-            Verdict::Result => End::Result,
+            Verdict::Result => End::Result(AttemptEnd::Result),
+            Verdict::Diverged { reason } => End::Result(AttemptEnd::Diverged { reason }),
             Verdict::Gone => End::Gone,
             Verdict::Elsewhere { again } => End::Elsewhere(again),
             Verdict::Waits => End::Waits,
             _ if self.phase > Phase::Running => End::GoesOn,
             Verdict::DiskFull => {
-                self.paused = true;
+                self.shortage = Some(Shortage::Disk);
                 End::GoesOn
+            }
+            Verdict::NoProcess => {
+                self.shortage.get_or_insert(Shortage::Processes);
+                End::Waits
             }
             Verdict::Interrupted | Verdict::Failed(_) if active.timed_out => {
                 let reason = format!(
@@ -459,14 +480,14 @@ impl Machine {
         acts
     }
 
-    /// Is the sweep waiting for room on the disk?
-    pub fn is_paused(&self) -> bool {
-        self.paused && self.phase == Phase::Running
+    /// What the sweep waits for before it starts anything more.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.shortage.filter(|_| self.phase == Phase::Running)
     }
 
-    /// There is room on the disk again.
+    /// It is there again, or worth another try.
     pub fn resume(&mut self) {
-        self.paused = false;
+        self.shortage = None;
     }
 
     /// Is there nothing left to wait for?

@@ -116,7 +116,7 @@ fn a_full_disk_pauses_and_the_run_goes_on_when_there_is_room() {
     let mut machine = machine(2, 1, RunPolicy::default());
     machine.tick(seconds(0));
     machine.ended(seconds(1), 0, vec![Verdict::DiskFull]);
-    assert!(machine.is_paused() && !machine.is_over());
+    assert!(machine.shortage() == Some(Shortage::Disk) && !machine.is_over());
     assert_eq!(machine.tick(seconds(2)), []);
     machine.resume();
     assert_eq!(started(&machine.tick(seconds(3))), [(0, 1)], "the same attempt, first");

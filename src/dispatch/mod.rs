@@ -5,6 +5,7 @@
 //! messages. Every decision is [`Machine`]'s, which knows no clock; every judgement of an attempt
 //! is [`judge`]'s; which cores and GPUs may be used is [`Leasing`]'s; this file does what they say.
 
+pub mod attempt;
 #[cfg(test)]
 mod dispatch_tests;
 pub mod error;
@@ -32,20 +33,20 @@ use std::time::{Duration, Instant};
 
 pub use error::DispatchError;
 
-use crate::event::{AttemptEnd, Failure, FailureClass, RunEvent, SweepEvent};
+use crate::event::{AttemptEnd, RunEvent, SweepEvent};
 use crate::executor::{Ended, Executor, Job};
 use crate::ids::RunId;
 use crate::record::crash_point::crash_point;
 use crate::record::journal::{JOURNAL_FORMAT, JournalEntry, now};
 use crate::record::{
-    Durability, LineFollower, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus,
-    SweepFolder, atomic, error::is_full_disk, lines,
+    Durability, LineFollower, LineWriter, RecordError, RunFolder, RunRecord, SweepFolder, atomic,
 };
 use crate::spec::device::DeviceId;
 use crate::spec::run_policy::RunPolicy;
 use crate::units::show_bytes;
+use attempt::{failed_result, not_started, prepare, unprepared};
 use leasing::Leasing;
-use machine::{Act, Machine, Verdict};
+use machine::{Act, Machine, Shortage, Verdict};
 use occupancy::{Host, Kind, Place};
 use ownership::{Had, Ownership};
 use verdict::{Log, judge};
@@ -55,6 +56,8 @@ use work::Work;
 const POLL: Duration = Duration::from_millis(100);
 /// How often a full disk is looked at again.
 const DISK_POLL: Duration = Duration::from_secs(2);
+/// How often a process is tried again where the system had no room for one.
+const PROCESS_POLL: Duration = Duration::from_millis(500);
 /// What must fit on a disk before it counts as having room again.
 const DISK_PROBE: usize = 1 << 20;
 
@@ -138,7 +141,8 @@ pub fn dispatch(
         machine,
         active,
         begun,
-        disk_probed: begun,
+        probed: begun,
+        short_of_processes: false,
     };
     dispatcher.run(messages)
 }
@@ -176,7 +180,10 @@ struct Dispatcher<'a> {
     machine: Machine,
     active: BTreeMap<usize, ActiveGroup>,
     begun: Instant,
-    disk_probed: Instant,
+    /// When it was last looked whether a shortage is over.
+    probed: Instant,
+    /// Has the system refused a process since it last gave one?
+    short_of_processes: bool,
 }
 
 impl Dispatcher<'_> {
@@ -217,7 +224,7 @@ impl Dispatcher<'_> {
                 }
             }
             self.follow_all();
-            self.probe_disk();
+            self.probe();
         }
         self.end()
     }
@@ -282,24 +289,23 @@ impl Dispatcher<'_> {
             ));
         }
         let ids: Vec<RunId> = lanes.iter().map(|lane| lane.record.run_id).collect();
-        for lane in &lanes {
-            (self.observe)(&SweepEvent::RunStarted { run: lane.run, attempt });
-        }
+        let runs: Vec<usize> = lanes.iter().map(|lane| lane.run).collect();
         // Its output goes to the first run's log, which is read for all of them.
         let log = Log::from_now_on(&job.folders[0].stderr());
+        let alone = self.active.is_empty();
         self.active.insert(group, ActiveGroup { lanes, log, lost: Vec::new() });
         crash_point();
         let started = match prepared {
-            Ok(()) => self.executor.start(&job).map_err(|error| {
-                let reason = format!("cannot start a worker: {error}");
-                refused(is_full_disk(&error), FailureClass::NotStarted, reason)
-            }),
-            Err(error) => {
-                let reason = error.to_string();
-                Err(refused(error.is_full_disk(), FailureClass::RecordFailed, reason))
-            }
+            Ok(()) => self.executor.start(&job).map_err(|error| not_started(&error, alone)),
+            Err(error) => Err(unprepared(&error)),
         };
         crash_point();
+        self.note_processes(&started);
+        if started != Err(Verdict::NoProcess) {
+            for run in runs {
+                (self.observe)(&SweepEvent::RunStarted { run, attempt });
+            }
+        }
         match started {
             Ok(pid) => ids.into_iter().try_for_each(|run_id| {
                 self.write(&JournalEntry::AttemptStarted { run_id, attempt, pid, at: now() })
@@ -390,7 +396,7 @@ impl Dispatcher<'_> {
     }
 
     fn group_over(&mut self, group: usize, verdicts: Vec<Verdict>) -> Result<(), DispatchError> {
-        if verdicts.contains(&Verdict::DiskFull) && !self.machine.is_paused() {
+        if verdicts.contains(&Verdict::DiskFull) && self.machine.shortage().is_none() {
             self.notice("the disk is full: waiting for room, then the sweep goes on by itself");
         }
         let Some(ActiveGroup { lanes, log, .. }) = self.active.remove(&group) else {
@@ -419,6 +425,7 @@ impl Dispatcher<'_> {
     ) -> Result<(), DispatchError> {
         let (mut outcome, reason) = match &end {
             AttemptEnd::Result => ("result", None),
+            AttemptEnd::Diverged { reason } => ("result", Some(reason.clone())),
             AttemptEnd::Interrupted => ("interrupted", None),
             AttemptEnd::Retry { failure, .. } | AttemptEnd::Failed(failure) => {
                 (failure.class.as_str(), Some(failure.reason.clone()))
@@ -428,14 +435,20 @@ impl Dispatcher<'_> {
         if let AttemptEnd::Failed(failure) = &end
             && self.ownership.holds(run_id)
         {
-            let result = failed_result(lane, log, failure);
-            self.patiently(|_| {
+            let result = failed_result((&lane.folder, run_id), log, failure);
+            let written = self.patiently(|_| {
                 atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)
-            })?;
+            });
+            match (written, &self.ownership) {
+                // The run has failed either way, and the journal says why: the others go on. Where it
+                // is to be published, others would take it for one that has its result.
+                (Err(DispatchError::Record(error)), Ownership::Sole(_)) => {
+                    self.notice(&format!("{}: {error}", lane.record.configuration));
+                }
+                (written, _) => written?,
+            }
         }
-        if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_))
-            && !self.patiently(|own| own.ownership.publish(run_id))?
-        {
+        if end.is_final() && !self.patiently(|own| own.ownership.publish(run_id))? {
             outcome = "taken_over";
             let name = &lane.record.configuration;
             self.notice(&format!(
@@ -488,11 +501,38 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn probe_disk(&mut self) {
-        if !self.machine.is_paused() || self.disk_probed.elapsed() < DISK_POLL {
-            return;
+    /// Says once that processes are wanting, and once that they are not any more.
+    fn note_processes(&mut self, started: &Result<u32, Verdict>) {
+        match started {
+            Err(Verdict::NoProcess) if !self.short_of_processes => {
+                self.notice(
+                    "the system has no room for another process (`ulimit -u`, memory): trying again \
+                     until it has",
+                );
+                self.short_of_processes = true;
+            }
+            Ok(_) if self.short_of_processes => {
+                self.notice("there is room for processes again: going on");
+                self.short_of_processes = false;
+            }
+            _ => {}
         }
-        self.disk_probed = Instant::now();
+    }
+
+    /// Looks whether what the sweep waits for is there again.
+    fn probe(&mut self) {
+        match self.machine.shortage() {
+            Some(Shortage::Disk) if self.probed.elapsed() >= DISK_POLL => self.probe_disk(),
+            Some(Shortage::Processes) if self.probed.elapsed() >= PROCESS_POLL => {
+                self.probed = Instant::now();
+                self.machine.resume();
+            }
+            _ => {}
+        }
+    }
+
+    fn probe_disk(&mut self) {
+        self.probed = Instant::now();
         let probe = self.orders.folder.path().join("probe");
         let room = atomic::replace(&probe, &vec![1; DISK_PROBE], Durability::Fact).is_ok();
         let _ = fs::remove_file(&probe);
@@ -530,37 +570,5 @@ impl Dispatcher<'_> {
 
     fn notice(&mut self, text: &str) {
         (self.observe)(&SweepEvent::Notice(text.to_owned()));
-    }
-}
-
-/// What it means that an attempt could not be started.
-fn refused(full_disk: bool, class: FailureClass, reason: String) -> Verdict {
-    if full_disk {
-        return Verdict::DiskFull;
-    }
-    Verdict::Failed(Failure { class, reason })
-}
-
-/// Makes the folder of a run and writes `run.json`, which can be rebuilt from the sweep file and
-/// therefore costs no fsync. The result of a failed attempt before this one goes.
-fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
-    fs::create_dir_all(folder.path()).map_err(RecordError::io("create", folder.path()))?;
-    match fs::remove_file(folder.result()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(RecordError::io("remove", &folder.result())(error));
-        }
-        _ => {}
-    }
-    atomic::replace_json(&folder.run(), record, Durability::Derived)
-}
-
-/// What the record says of a run whose last attempt failed: the epochs it did complete, and why.
-fn failed_result(lane: &Lane, log: &Log, failure: &Failure) -> RunResult {
-    let events: Vec<RunEvent> = lines::read(&lane.folder.events()).unwrap_or_default();
-    RunResult {
-        reason: Some(failure.recorded()),
-        log_tail: Some(log.tail()).filter(|tail| !tail.is_empty()),
-        epochs: events.into_iter().filter_map(RunEvent::into_epoch).collect(),
-        ..RunResult::new(lane.record.run_id, RunStatus::Failed)
     }
 }

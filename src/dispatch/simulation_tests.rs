@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::machine::{Act, Machine, Verdict};
 use super::occupancy::{Host, Kind, Place, Slot};
 use super::work::Work;
-use crate::event::{AttemptEnd, Failure, FailureClass};
+use crate::event::{Failure, FailureClass};
 use crate::plan::Group;
 use crate::spec::run_policy::{Backoff, Retries, RunPolicy};
 
@@ -180,8 +180,7 @@ fn carry_through(instance: &Instance, seed: u64) -> Trace {
                 let verdict = if fails { Verdict::Failed(failure) } else { Verdict::Result };
                 for act in machine.ended(now, group, vec![verdict]) {
                     let Act::Settle { end, .. } = act else { panic!("{act:?}") };
-                    trace.settled +=
-                        usize::from(matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_)));
+                    trace.settled += usize::from(end.is_final());
                 }
                 trace.makespan = now;
             }

@@ -9,7 +9,7 @@ use crate::event::{Failure, FailureClass, RANK_LOST, WorkerExit};
 use crate::executor::Exit;
 use crate::ids::RunId;
 use crate::record::result::RECORD_FORMAT;
-use crate::record::{RecordError, RunFolder, RunResult, atomic};
+use crate::record::{RecordError, RunFolder, RunResult, RunStatus, atomic};
 
 /// Lines of error output that the record keeps of a failed attempt.
 const TAIL_LINES: usize = 20;
@@ -40,9 +40,12 @@ impl Log {
 ///
 /// A result that is there counts whatever the exit was: it was written whole and made durable.
 pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdict {
-    match has_result(folder, run_id) {
-        Ok(true) => return Verdict::Result,
-        Ok(false) => {}
+    match result_of(folder, run_id) {
+        Ok(Some(result)) if result.status == RunStatus::Diverged => {
+            return Verdict::Diverged { reason: result.reason.unwrap_or_default() };
+        }
+        Ok(Some(_)) => return Verdict::Result,
+        Ok(None) => {}
         Err(error) => return failed(FailureClass::RecordFailed, error.to_string()),
     }
     let tail = log.tail();
@@ -98,6 +101,9 @@ fn by_signal(signal: i32) -> Verdict {
         9 => "SIGKILL",
         11 => "SIGSEGV",
         15 => "SIGTERM",
+        24 => "SIGXCPU: the limit on processor time, `ulimit -t`",
+        25 => "SIGXFSZ: the limit on the size of a file, `ulimit -f`",
+        31 => "SIGSYS",
         _ => "a signal",
     };
     let reason = match signal {
@@ -128,10 +134,11 @@ fn failed(class: FailureClass, reason: String) -> Verdict {
     Verdict::Failed(Failure { class, reason })
 }
 
-fn has_result(folder: &RunFolder, run_id: RunId) -> Result<bool, RecordError> {
+/// The result of a run, if it has one that counts.
+fn result_of(folder: &RunFolder, run_id: RunId) -> Result<Option<RunResult>, RecordError> {
     let result: Option<RunResult> = atomic::read_json(&folder.result(), RECORD_FORMAT)?;
     // A failed one is what an earlier dispatcher wrote for an attempt before this one.
-    Ok(result.is_some_and(|result| result.run_id == run_id && result.status.is_final()))
+    Ok(result.filter(|result| result.run_id == run_id && result.status.is_final()))
 }
 
 /// The last lines of a log from `start` on; empty where there is none.
@@ -224,6 +231,12 @@ mod tests {
             (Exit::Code(3), "", FailureClass::Crashed, "exit code 3: it left no message"),
             (Exit::Signal(11), "", FailureClass::Crashed, "killed by signal 11 (SIGSEGV)"),
             (
+                Exit::Signal(24),
+                "",
+                FailureClass::Crashed,
+                "killed by signal 24 (SIGXCPU: the limit on processor time, `ulimit -t`)",
+            ),
+            (
                 Exit::Signal(6),
                 "memory allocation of 9 bytes failed",
                 FailureClass::OutOfMemory,
@@ -244,11 +257,17 @@ mod tests {
         let folder = RunFolder::at(temporary.path());
         let run_id = RunId::of(b"a");
         let log = Log::from_now_on(&folder.stderr());
-        let mut result = RunResult::new(run_id, crate::record::RunStatus::Finished);
+        let mut result = RunResult::new(run_id, RunStatus::Finished);
         atomic::replace_json(&folder.result(), &result, crate::record::Durability::Derived)
             .unwrap();
         assert_eq!(judge(&folder, run_id, Exit::Signal(9), &log), Verdict::Result);
-        result.status = crate::record::RunStatus::Failed;
+        let (status, reason) = (RunStatus::Diverged, "loss is nan at step 3".to_owned());
+        let diverged = RunResult { status, reason: Some(reason.clone()), ..result.clone() };
+        atomic::replace_json(&folder.result(), &diverged, crate::record::Durability::Derived)
+            .unwrap();
+        let verdict = judge(&folder, run_id, Exit::Code(0), &log);
+        assert_eq!(verdict, Verdict::Diverged { reason });
+        result.status = RunStatus::Failed;
         atomic::replace_json(&folder.result(), &result, crate::record::Durability::Derived)
             .unwrap();
         assert_ne!(judge(&folder, run_id, Exit::Signal(9), &log), Verdict::Result);

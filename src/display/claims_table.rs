@@ -1,12 +1,16 @@
 //! What the claims of a sweep came to, as terminal text.
 //!
-//! In: [`ClaimResult`]s and the width of the terminal. Out: two lines a claim: the verdict with the
-//! claim in words, and what it rests on.
+//! In: [`ClaimResult`]s and the width of the terminal. Out: for each claim the verdict with the claim in
+//! words, and below that what it rests on, in lines that fit.
 
 use console::{Style, truncate_str};
 
 use super::leaderboard_table::{Colour, Symbols, TableStyle, printable};
+use super::wrap::wrapped;
 use crate::aggregate::claims::{ClaimResult, Effect, Verdict};
+
+/// Where the words begin, after the verdict.
+const INDENT: usize = 11;
 
 /// Renders `results`; nothing without any.
 pub fn claims_table(results: &[ClaimResult], style: &TableStyle) -> String {
@@ -15,7 +19,7 @@ pub fn claims_table(results: &[ClaimResult], style: &TableStyle) -> String {
     }
     let mut text = String::from("\nclaims\n");
     for result in results {
-        let verdict = format!("{:<9}", result.verdict.as_str());
+        let verdict = format!("{:<INDENT$}", result.verdict.as_str());
         let look = match result.verdict {
             Verdict::Confirmed => Style::new().green(),
             Verdict::Refuted => Style::new().red(),
@@ -25,15 +29,17 @@ pub fn claims_table(results: &[ClaimResult], style: &TableStyle) -> String {
             Colour::On => look.force_styling(true).apply_to(verdict).to_string(),
             Colour::Off => verdict,
         };
-        let claim = printable(&result.claim.text);
-        let lines = [format!("{verdict}  {claim}"), format!("           {}", grounds(result))];
+        let blank = " ".repeat(INDENT);
+        let lines = [(verdict, printable(&result.claim.text)), (blank, grounds(result))];
         let tail = match style.symbols {
             Symbols::Unicode => "…",
             Symbols::Ascii => "...",
         };
-        for line in lines {
-            text += &truncate_str(&line, style.width, tail);
-            text.push('\n');
+        for (begins, words) in lines {
+            for line in wrapped(&begins, &words, style.width, INDENT) {
+                text += &truncate_str(&line, style.width, tail);
+                text.push('\n');
+            }
         }
     }
     text
@@ -99,5 +105,10 @@ mod tests {
         let style = TableStyle { width: 120, symbols: Symbols::Unicode, colour: Colour::Off };
         insta::assert_snapshot!("claims_table", claims_table(&claims::judged(), &style));
         assert_eq!(claims_table(&[], &style), "");
+        let narrow = TableStyle { width: 60, ..style };
+        let text = claims_table(&claims::judged(), &narrow);
+        let words =
+            |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        assert_eq!(words(&text), words(&claims_table(&claims::judged(), &style)), "nothing is cut");
     }
 }

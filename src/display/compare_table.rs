@@ -3,7 +3,7 @@
 //! In: a [`Comparison`] and the width of the terminal. Out: what is compared, a row for every
 //! configuration that both sweeps have, then those that only one has and those that are not compared.
 
-use console::{Style, truncate_str};
+use console::{Style, measure_text_width, truncate_str};
 
 use super::columns::columns;
 use super::leaderboard_table::{TableStyle, ellipsis, paint, printable, signed, spread};
@@ -65,21 +65,53 @@ fn table(comparison: &Comparison, common: &[&ComparedRow], style: &TableStyle) -
     let header = ["configuration", &a, &b, "difference [95 % CI]", "p (Holm)", "test", "verdict"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(common.iter().take(HEAD).map(|row| cells(comparison, row, style)));
-    let text = columns(&rows, |_| false);
-    let mut lines: Vec<String> = text
-        .lines()
-        .enumerate()
-        .map(|(number, line)| match number.checked_sub(1).map(|row| common[row].verdict) {
-            None => paint(line, Style::new().dim(), style),
-            Some(Some(Outcome::Better)) => paint(line, Style::new().green(), style),
-            Some(Some(Outcome::Worse)) => paint(line, Style::new().red(), style),
-            Some(_) => line.to_owned(),
-        })
-        .collect();
+    let (text, names) = fit(rows, style.width);
+    let mut lines: Vec<String> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let look = match number.checked_sub(1).map(|row| common[row].verdict) {
+            None => Style::new().dim(),
+            Some(Some(Outcome::Better)) => Style::new().green(),
+            Some(Some(Outcome::Worse)) => Style::new().red(),
+            Some(_) => Style::new(),
+        };
+        lines.extend(names.get(number).map(|name| paint(name, look.clone(), style)));
+        lines.push(paint(line, look, style));
+    }
     if common.len() > HEAD {
         lines.push(format!("{} and {} more", ellipsis(style.symbols), common.len() - HEAD));
     }
     lines
+}
+
+/// The rows in columns and, where they are wider than the terminal with them, the names apart, each for
+/// a line above its row. Which test it was goes first, and the interval last: what came out of it stays.
+fn fit(mut rows: Vec<Vec<String>>, width: usize) -> (String, Vec<String>) {
+    let text = |rows: &[Vec<String>]| columns(rows, |_| false);
+    let fits = |text: &str| text.lines().map(measure_text_width).max().unwrap_or_default() <= width;
+    // By their places: a sweep may be called like a column.
+    let without = |rows: &mut Vec<Vec<String>>, place: usize| -> Vec<String> {
+        rows.iter_mut().map(|row| row.remove(place)).collect()
+    };
+    let whole = text(&rows);
+    if fits(&whole) {
+        return (whole, Vec::new());
+    }
+    without(&mut rows, 5);
+    if fits(&text(&rows)) {
+        return (text(&rows), Vec::new());
+    }
+    let names = without(&mut rows, 0);
+    for row in &mut rows {
+        row[0].insert_str(0, "  ");
+    }
+    if !fits(&text(&rows)) {
+        for row in &mut rows {
+            if let Some(at) = row[2].find(" [") {
+                row[2].truncate(at);
+            }
+        }
+    }
+    (text(&rows), names)
 }
 
 fn cells(comparison: &Comparison, row: &ComparedRow, style: &TableStyle) -> Vec<String> {
@@ -183,7 +215,6 @@ mod tests {
     use crate::aggregate::sample::{self, comparison};
     use crate::display::leaderboard_table::{Colour, Symbols};
     use crate::spec::activation::Activation;
-    use console::measure_text_width;
     use proptest::prelude::*;
 
     fn plain(width: usize) -> TableStyle {
@@ -214,6 +245,11 @@ mod tests {
         no configuration is in both
         only in a: base
         ");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_what_came_out_of_it_stays() {
+        insta::assert_snapshot!(compare_table(&comparison::of_every_kind(), &plain(80)));
     }
 
     proptest! {

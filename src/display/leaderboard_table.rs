@@ -13,9 +13,6 @@ use crate::units::show_bytes;
 /// Configurations that are shown.
 pub const HEAD: usize = 10;
 
-/// Columns that a name of a configuration is never cut below.
-const NARROWEST_NAME: usize = 12;
-
 const GAP: &str = "  ";
 
 /// The characters that a terminal can show.
@@ -48,29 +45,40 @@ pub struct TableStyle {
 }
 
 /// The best configurations: rank, name, mean and standard deviation over the seeds, difference to
-/// the best with its corrected p-value, and the result on the test part. On a narrow terminal the
-/// last columns go first, then the names are cut. Every line ends with a line feed.
+/// the best with its corrected p-value, and the result on the test part. A name that is cut says no
+/// longer which configuration it is: on a narrow terminal the result on the test part goes, then
+/// the names move to lines of their own. Every line ends with a line feed.
 pub fn leaderboard_table(board: &Leaderboard, style: &TableStyle) -> String {
     let head = &board.entries()[..board.entries().len().min(HEAD)];
     let mut columns = columns(board, head, style);
-    fit(&mut columns, style);
+    let names = fit(&mut columns, style);
     let mut lines = vec![paint(&title(board), Style::new().bold(), style)];
-    let header = line(&columns, 0);
-    lines.push(paint(&header, Style::new().dim(), style));
+    let mut row_of = |row: usize, look: Style| {
+        lines.push(paint(&line(&columns, row), look.clone(), style));
+        if let Some(names) = &names {
+            let indented = format!("{:width$}{}", "", names.cells[row], width = columns[0].width());
+            lines.push(paint(&cut(&indented, style), look, style));
+        }
+    };
+    row_of(0, Style::new().dim());
     for (row, entry) in head.iter().enumerate() {
         let look = match (entry.tied_with_best, entry.rank) {
             (Some(true), _) => Style::new().green(),
             (_, None) => Style::new().red(),
             _ => Style::new(),
         };
-        lines.push(paint(&line(&columns, row + 1), look, style));
+        row_of(row + 1, look);
     }
     let rest = board.entries().len() - head.len();
     if rest > 0 {
         lines.push(format!("{} and {rest} more", ellipsis(style.symbols)));
     }
-    let tail = ellipsis(style.symbols);
-    lines.iter().map(|line| format!("{}\n", truncate_str(line, style.width, tail))).collect()
+    lines.iter().map(|line| format!("{}\n", cut(line, style))).collect()
+}
+
+/// A line as wide as the terminal at most.
+fn cut(line: &str, style: &TableStyle) -> String {
+    truncate_str(line, style.width, ellipsis(style.symbols)).into_owned()
 }
 
 /// One column: the header, then a cell for every row.
@@ -118,7 +126,8 @@ fn title(board: &Leaderboard) -> String {
     let mut title =
         format!("{of} configuration{plural} by {}, {better}", board.metric().name.as_str());
     let counts = [
-        (sum(|entry| entry.failed), "failed"),
+        (sum(|entry| entry.failed - entry.diverged), "failed"),
+        (sum(|entry| entry.diverged), "diverged"),
         (sum(|entry| entry.unfinished), "unfinished"),
         (sum(|entry| entry.skipped), "skipped"),
     ];
@@ -131,22 +140,28 @@ fn title(board: &Leaderboard) -> String {
     title
 }
 
-/// Drops the last columns, then cuts the names, until the table is as narrow as the terminal.
-fn fit(columns: &mut Vec<Column>, style: &TableStyle) {
+/// Drops the result on the test part where the table is wider than the terminal with it, then takes the
+/// names out, to be shown in lines of their own; what is still too wide loses further columns.
+fn fit(columns: &mut Vec<Column>, style: &TableStyle) -> Option<Column> {
     let total = |columns: &[Column]| {
         columns.iter().map(Column::width).sum::<usize>() + GAP.len() * (columns.len() - 1)
     };
-    let with_shortest_name = |columns: &[Column]| {
-        total(columns) - columns[1].width() + columns[1].width().min(NARROWEST_NAME)
-    };
-    while columns.len() > 3 && with_shortest_name(columns) > style.width {
+    let without_test = &columns[..columns.len().min(4)];
+    if total(columns) <= style.width {
+        return None;
+    }
+    if total(without_test) <= style.width {
+        columns.truncate(4);
+        return None;
+    }
+    let mut names = columns.remove(1);
+    for name in &mut names.cells {
+        name.insert_str(0, GAP);
+    }
+    while columns.len() > 2 && total(columns) > style.width {
         columns.pop();
     }
-    let excess = total(columns).saturating_sub(style.width);
-    let names = columns[1].width().saturating_sub(excess).max(NARROWEST_NAME);
-    for cell in &mut columns[1].cells {
-        *cell = truncate_str(cell, names, ellipsis(style.symbols)).into_owned();
-    }
+    Some(names)
 }
 
 impl Column {
@@ -253,7 +268,9 @@ pub(super) fn paint(text: &str, look: Style, style: &TableStyle) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::sample;
+    use crate::aggregate::row::{RunRow, RunState};
+    use crate::aggregate::{SweepTable, sample};
+    use crate::record::{RunResult, RunStatus};
     use proptest::prelude::*;
 
     fn board() -> Leaderboard {
@@ -289,6 +306,40 @@ mod tests {
     #[test]
     fn very_narrow_terminal() {
         insta::assert_snapshot!(leaderboard_table(&board(), &plain(44, Symbols::Unicode)));
+    }
+
+    #[test]
+    fn a_name_is_whole_on_an_ordinary_terminal() {
+        let text = leaderboard_table(&board(), &plain(80, Symbols::Unicode));
+        let name = "activation=relu, schedule=warmup_cosine(warmup_epochs=2)";
+        assert!(text.contains(name), "{text}");
+        let short = Leaderboard::of(&sample::table(&[
+            ("lr=0.01 activation=tanh", 0, Some(0.5)),
+            ("lr=0.01 activation=tanh", 1, Some(0.6)),
+            ("lr=0.01 activation=relu", 0, Some(0.4)),
+            ("lr=0.01 activation=relu", 1, Some(0.45)),
+        ]));
+        let text = leaderboard_table(&short, &plain(80, Symbols::Unicode));
+        assert_eq!(text.lines().count(), 4, "one line for each: {text}");
+        assert!(text.contains("lr=0.01 activation=tanh  0.5500"), "{text}");
+    }
+
+    #[test]
+    fn runs_that_diverged_are_not_called_failed() {
+        let mut rows = vec![];
+        for (seed, status) in [(0, RunStatus::Diverged), (1, RunStatus::Failed)] {
+            let result = RunResult { status, ..sample::failed("why") };
+            let run = sample::planned("a", seed);
+            rows.push(RunRow::new(run, RunState::Ended(&result), &sample::metric()));
+        }
+        let table = SweepTable::from_rows(vec![], sample::metric(), rows);
+        let text = leaderboard_table(&Leaderboard::of(&table), &plain(80, Symbols::Unicode));
+        assert!(
+            text.starts_with(
+                "1 configuration by val_accuracy, more is better; 1 run failed; 1 run diverged"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

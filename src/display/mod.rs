@@ -4,12 +4,16 @@ pub mod checkup;
 pub mod claims_table;
 pub mod columns;
 pub mod compare_table;
+pub mod failures_table;
 pub mod forecast;
 pub mod leaderboard_table;
 pub mod network_table;
 pub mod plan_table;
 pub mod profile_table;
 pub mod progress;
+pub mod run_table;
+pub mod status_table;
 pub mod throughput_table;
+pub mod wrap;
 
 pub use progress::Progress;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::columns::columns;
 use crate::plan::memory::needs;
 use crate::plan::{Basis, Counts, Forecast, Plan, RunState};
-use crate::units::{show_bytes, show_count, show_duration};
+use crate::units::{counted, show_bytes, show_count, show_duration};
 
 /// Configurations that are listed.
 const MAX_CONFIGURATIONS: usize = 20;
@@ -278,10 +278,6 @@ fn is_number(cell: &str) -> bool {
 
 fn number(count: usize) -> String {
     show_count(count as u128)
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" })
 }
 
 /// Recorded texts must not break the table or steer the terminal.

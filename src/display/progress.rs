@@ -7,11 +7,19 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use console::{Term, truncate_str};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::forecast::Forecast;
 use crate::event::{AttemptEnd, EpochRecord, RunEvent, SweepEvent};
-use crate::units::show_duration;
+use crate::units::{counted, show_duration};
+
+/// Time left below which a plain log does not say it.
+const WORTH_SAYING: Duration = Duration::from_secs(30);
+/// Columns of a terminal where it does not say how many it has.
+const COLUMNS: usize = 80;
+/// What a name is not cut below on the line of a running run.
+const SHORTEST_NAME: usize = 16;
 
 /// How a run is called on the screen: its configuration and seed.
 pub type NameOf<'a> = Box<dyn Fn(usize) -> String + 'a>;
@@ -20,12 +28,13 @@ pub type NameOf<'a> = Box<dyn Fn(usize) -> String + 'a>;
 pub struct Progress<'a> {
     name_of: NameOf<'a>,
     screen: Screen,
-    lines: BTreeMap<usize, Line>,
+    lines: BTreeMap<usize, RunLine>,
     forecast: Forecast,
     begun: Instant,
     total: usize,
     ended: usize,
     failed: usize,
+    diverged: usize,
 }
 
 enum Screen {
@@ -38,10 +47,11 @@ enum Screen {
 }
 
 /// What is known of a running run.
-#[derive(Default)]
-struct Line {
+#[derive(Debug, Default)]
+pub struct RunLine {
     bar: Option<ProgressBar>,
     total_steps: u64,
+    resumed_at: u64,
     steps: u64,
     epoch: u32,
     loss: Option<f64>,
@@ -70,6 +80,7 @@ impl<'a> Progress<'a> {
             total: 0,
             ended: 0,
             failed: 0,
+            diverged: 0,
         }
     }
 
@@ -86,7 +97,8 @@ impl<'a> Progress<'a> {
                     0 => String::new(),
                     n => format!(", {n} done before"),
                 };
-                self.say(&format!("{runs} runs to do{before}, {jobs} at a time"));
+                let to_do = counted(*runs, "run");
+                self.say(&format!("{to_do} to do{before}, {jobs} at a time"));
             }
             SweepEvent::RunStarted { run, attempt } => self.run_started(*run, *attempt),
             SweepEvent::RunProgress { run, events } => self.run_progress(*run, events),
@@ -101,7 +113,7 @@ impl<'a> Progress<'a> {
     fn run_started(&mut self, run: usize, attempt: u32) {
         let name = (self.name_of)(run);
         let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
-        let mut line = Line::default();
+        let mut line = RunLine::default();
         match &self.screen {
             Screen::Live { all, overall } => {
                 let bar = all.insert_before(overall, ProgressBar::no_length());
@@ -125,7 +137,9 @@ impl<'a> Progress<'a> {
         }
         let fraction = line.fraction();
         if let Some(bar) = &line.bar {
-            bar.set_message(line.describe(&(self.name_of)(run)));
+            let columns = Term::stderr().size_checked().map_or(COLUMNS, |(_, n)| n.into());
+            // The bar's template indents it by two.
+            bar.set_message(line.describe(&(self.name_of)(run), columns.saturating_sub(2)));
         }
         self.forecast.progress(run, fraction);
     }
@@ -137,50 +151,65 @@ impl<'a> Progress<'a> {
         }
         let name = (self.name_of)(run);
         let took = show_duration(Duration::from_secs_f64(seconds));
+        if end.is_final() {
+            self.ended += 1;
+            self.forecast.ended(run);
+        } else {
+            self.forecast.stopped(run);
+        }
         let text = match end {
             AttemptEnd::Result => {
-                self.ended += 1;
-                self.forecast.ended(run);
                 let accuracy = line
                     .val_accuracy
                     .map_or_else(String::new, |accuracy| format!("  val_accuracy {accuracy:.4}"));
                 format!("done    {name}{accuracy}  {took}")
             }
+            AttemptEnd::Diverged { reason } => {
+                self.diverged += 1;
+                format!("diverged {name}  {took}  {reason}")
+            }
             AttemptEnd::Interrupted => {
-                self.forecast.stopped(run);
                 format!("stopped {name}  epoch {}  {took}", line.epoch)
             }
             AttemptEnd::Retry { failure, delay_s } => {
-                self.forecast.stopped(run);
                 let class = failure.class.as_str();
                 format!("retry   {name}  in {delay_s} s  {class}: {}", failure.reason)
             }
             AttemptEnd::Failed(failure) => {
-                self.ended += 1;
                 self.failed += 1;
-                self.forecast.ended(run);
                 let class = failure.class.as_str();
                 format!("failed  {name}  {took}  {class}: {}", failure.reason)
             }
         };
-        let counted = format!("[{}/{}] {text}", self.ended, self.total);
-        self.say(&counted);
+        // A log that nobody redraws says by itself how long it will take; for seconds it need not.
+        let left = match (&self.screen, self.left()) {
+            (Screen::Plain, Some(left)) if left >= WORTH_SAYING && self.ended < self.total => {
+                format!("  (about {} left)", show_duration(left))
+            }
+            _ => String::new(),
+        };
+        self.say(&format!("[{}/{}] {text}{left}", self.ended, self.total));
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.forecast.left(self.begun.elapsed(), self.total)
     }
 
     fn show_overall(&self) {
         let Screen::Live { overall, .. } = &self.screen else { return };
         overall.set_position(self.ended as u64);
         let elapsed = show_duration(self.begun.elapsed());
-        let left = self.forecast.left(self.begun.elapsed(), self.total).map_or_else(
+        let left = self.left().map_or_else(
             || "estimating".to_owned(),
             |left| format!("about {} left", show_duration(left)),
         );
-        let failed = match self.failed {
+        let bad = |count: usize, what| match count {
             0 => String::new(),
-            n => format!(", {n} failed"),
+            n => format!(", {n} {what}"),
         };
+        let (failed, diverged) = (bad(self.failed, "failed"), bad(self.diverged, "diverged"));
         overall.set_message(format!(
-            "{}/{} runs{failed}, {elapsed} elapsed, {left}",
+            "{}/{} runs{failed}{diverged}, {elapsed} elapsed, {left}",
             self.ended, self.total
         ));
     }
@@ -209,16 +238,19 @@ impl<'a> Progress<'a> {
             overall.finish_and_clear();
         }
         let elapsed = show_duration(self.begun.elapsed());
-        self.say(&format!("{} of {} runs ended in {elapsed}", self.ended, self.total));
+        let total = counted(self.total, "run");
+        self.say(&format!("{} of {total} ended in {elapsed}", self.ended));
         self.screen = Screen::Dark;
     }
 }
 
-impl Line {
-    fn take(&mut self, event: &RunEvent) {
+impl RunLine {
+    /// Takes note of what the run says.
+    pub fn take(&mut self, event: &RunEvent) {
         match event {
             RunEvent::Started { total_steps, resumed_at_step, .. } => {
                 self.total_steps = *total_steps;
+                self.resumed_at = *resumed_at_step;
                 self.steps = *resumed_at_step;
             }
             RunEvent::Steps { first_step, epoch, loss, .. } => {
@@ -235,18 +267,57 @@ impl Line {
         }
     }
 
-    fn fraction(&self) -> f64 {
-        if self.total_steps == 0 { 0.0 } else { self.steps as f64 / self.total_steps as f64 }
+    /// The part of its steps that it has done, from 0 to 1.
+    pub fn fraction(&self) -> f64 {
+        self.part(self.steps)
     }
 
-    fn describe(&self, name: &str) -> String {
-        let mut text = format!("{:>3.0} %  {name}  epoch {}", 100.0 * self.fraction(), self.epoch);
+    /// The part of its steps that a checkpoint had done before its last attempt began.
+    pub fn resumed(&self) -> f64 {
+        self.part(self.resumed_at)
+    }
+
+    fn part(&self, steps: u64) -> f64 {
+        if self.total_steps == 0 { 0.0 } else { steps as f64 / self.total_steps as f64 }
+    }
+
+    /// How the run stands, in `columns` columns: where that is too long the name is cut, since it is
+    /// what does not change.
+    pub fn describe(&self, name: &str, columns: usize) -> String {
+        let mut stands = format!("epoch {}", self.epoch);
         if let Some(loss) = self.loss {
-            text += &format!("  loss {loss:.4}");
+            stands += &format!("  loss {loss:.4}");
         }
         if let Some(accuracy) = self.val_accuracy {
-            text += &format!("  val_accuracy {accuracy:.4}");
+            stands += &format!("  val_accuracy {accuracy:.4}");
         }
-        text
+        let part = format!("{:>3.0} %", 100.0 * self.fraction());
+        let room = columns.saturating_sub(part.len() + stands.len() + 4).max(SHORTEST_NAME);
+        format!("{part}  {}  {stands}", truncate_str(name, room, "…"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use console::measure_text_width;
+
+    #[test]
+    fn a_long_name_does_not_push_the_numbers_off_the_line() {
+        let line = RunLine {
+            total_steps: 200,
+            steps: 50,
+            epoch: 3,
+            loss: Some(0.25),
+            val_accuracy: Some(0.5),
+            ..RunLine::default()
+        };
+        let name = "activation=relu schedule=warmup_cosine(warmup_epochs=2)  seed 0";
+        let text = line.describe(name, 78);
+        insta::assert_snapshot!(text, @" 25 %  activation=relu schedule=wa…  epoch 3  loss 0.2500  val_accuracy 0.5000");
+        assert!(measure_text_width(&text) <= 78);
+        let text = line.describe(name, 200);
+        assert!(text.contains(name), "{text}");
+        assert!(line.describe(name, 20).contains("activation=relu"), "a name says something");
     }
 }

@@ -17,6 +17,8 @@ pub enum Outcome {
     Ends(Vec<usize>, Exit, &'static str),
     /// It runs until it is stopped.
     Hangs,
+    /// The system gives no process, and this number of an error.
+    CannotStart(i32),
 }
 
 /// Attempts that happen in no process.
@@ -67,6 +69,7 @@ impl Executor for Fake<'_> {
                 file.write_all(log.as_bytes()).unwrap();
                 self.end(job.group, exit);
             }
+            Outcome::CannotStart(errno) => return Err(io::Error::from_raw_os_error(errno)),
             Outcome::Hangs => {
                 self.hanging.insert(job.group, job.attempt);
             }

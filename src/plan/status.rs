@@ -10,14 +10,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use rayon::prelude::*;
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::error::PlanError;
 use crate::event::RunEvent;
 use crate::ids::RunId;
 use crate::record::{
-    RECORD_FORMAT, RecordError, RunFolder, RunRecord, RunStatus, SweepFolder, atomic, lines,
+    RECORD_FORMAT, RecordError, RunFolder, RunRecord, RunResult, RunStatus, SweepFolder, atomic,
+    lines,
 };
 
 /// What is known of a planned run.
@@ -166,32 +166,15 @@ struct Judged {
     warnings: Vec<Warning>,
 }
 
-/// The part of `result.json` that a plan needs; the rest is skipped, not stored.
-#[derive(Deserialize)]
-struct ResultHead {
-    run_id: RunId,
-    status: RunStatus,
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    wall_s: Option<f64>,
-    #[serde(default)]
-    peak_memory_bytes: Option<u64>,
-    #[serde(default)]
-    fused_lanes: Option<u32>,
-    /// Counted and not read.
-    #[serde(default)]
-    epochs: Vec<IgnoredAny>,
-}
-
 fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
     let mut warnings = Vec::new();
-    let result = match read::<ResultHead>(&folder.result())? {
+    // All of it, as tables read it: a result of which they can show nothing is none.
+    let result = match read::<RunResult>(&folder.result())? {
         Read::Missing => None,
-        Read::Good(head) if head.run_id == id => Some(head),
-        Read::Good(head) => {
+        Read::Good(result) if result.run_id == id => Some(result),
+        Read::Good(result) => {
             let message =
-                format!("result.json belongs to {}; the run counts as unfinished", head.run_id);
+                format!("result.json belongs to {}; the run counts as unfinished", result.run_id);
             warnings.push(Warning { run_id: id, message });
             None
         }

@@ -92,6 +92,16 @@ fn every_state_of_a_folder_gives_its_state_of_the_run() {
             Some("result.json is damaged"),
         ),
         (
+            "a result whose curves cannot be read",
+            |folder, id| {
+                let mut value = serde_json::to_value(result(id, RunStatus::Finished, 1.0)).unwrap();
+                value["epochs"] = serde_json::json!([{ "epoch": "first" }]);
+                fs::write(folder.result(), value.to_string()).unwrap();
+            },
+            partial(0),
+            Some("result.json is damaged"),
+        ),
+        (
             "a result that is a folder",
             |folder, _| fs::create_dir(folder.result()).unwrap(),
             partial(0),

@@ -59,6 +59,17 @@ impl RecordError {
             _ => false,
         }
     }
+
+    /// May this user not write there?
+    pub fn is_refused(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        match self {
+            Self::Io { cause, .. } => {
+                matches!(cause.kind(), PermissionDenied | ReadOnlyFilesystem)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Is the disk full, or the quota used up?

@@ -47,9 +47,9 @@ pub enum JournalEntry {
         run_id: RunId,
         /// Which attempt.
         attempt: u32,
-        /// `finished`, `diverged`, `interrupted`, or the class of the failure.
+        /// `result`, `interrupted`, `taken_over`, or the class of the failure.
         outcome: String,
-        /// Details, for a failure.
+        /// Details, of a run that diverged or failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         /// Seconds since 1970.

@@ -3,10 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::RecordError;
+
+/// How often a lock is tried for: one who only asks [who has it](Lock::holder) has it for an instant.
+const TRIES: u32 = 4;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// An exclusive lock on a file, until it is dropped or its process dies in whatever way.
 #[derive(Debug)]
@@ -23,13 +30,34 @@ impl Lock {
     /// [`RecordError::Locked`] when another process has it, or what the system refuses.
     pub fn take(path: &Path) -> Result<Self, RecordError> {
         let file = open_to_write(path)?;
-        if let Err(error) = lock_exclusively(&file, path) {
+        let mut locked = lock_exclusively(&file, path);
+        for _ in 1..TRIES {
+            if !matches!(locked, Err(RecordError::Locked { .. })) {
+                break;
+            }
+            thread::sleep(PAUSE);
+            locked = lock_exclusively(&file, path);
+        }
+        if let Err(error) = locked {
             let RecordError::Locked { path, .. } = error else { return Err(error) };
             let mut holder = String::new();
             let _ = file.take(128).read_to_string(&mut holder);
             return Err(RecordError::Locked { path, holder: holder.trim().to_owned() });
         }
         Ok(Self::held(file))
+    }
+
+    /// Who has the lock at `path`, if anybody: what the holder wrote about itself.
+    pub fn holder(path: &Path) -> Option<String> {
+        let file = File::open(path).ok()?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = file.take(128).read_to_string(&mut holder);
+                Some(holder.trim().to_owned())
+            }
+            Ok(()) | Err(_) => None,
+        }
     }
 
     /// Takes the lock at `path`, and waits for it as long as another process has it.
@@ -103,7 +131,11 @@ mod tests {
         let error = Lock::take(&path).unwrap_err();
         let expected = format!("(process {} on ", std::process::id());
         assert!(error.to_string().contains(&expected), "{error}");
+        let holder = Lock::holder(&path).unwrap();
+        assert!(holder.starts_with(&format!("{} on ", std::process::id())), "{holder}");
         drop(held);
+        assert_eq!(Lock::holder(&path), None);
+        assert_eq!(Lock::holder(&folder.path().join("none")), None);
         Lock::take(&path).unwrap();
     }
 
@@ -113,7 +145,7 @@ mod tests {
         let path = folder.path().join("lock");
         let held = Lock::take(&path).unwrap();
         let (sender, order) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let (waits, path) = (sender.clone(), &path);
             scope.spawn(move || {
                 let lock = Lock::wait(path).unwrap();

@@ -21,6 +21,7 @@ pub mod device;
 pub mod diagnostics;
 pub mod early_stopping;
 pub mod evaluation;
+pub mod explain;
 pub mod folder;
 pub mod init;
 pub mod lanes;

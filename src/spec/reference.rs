@@ -91,12 +91,17 @@ fn kind_row(kind: &Json) -> String {
         })
         .collect();
     parameters.sort();
-    let name = match [&kind["properties"]["kind"]["const"], &kind["const"]] {
-        [Json::Null, Json::Null] => "{ … }".to_owned(),
-        [Json::Null, name] | [name, _] => toml(name),
-    };
+    let name = kind_name(kind);
     let doc = kind["description"].as_str().unwrap_or_default();
     format!("| `{name}` | {} | {} |\n", cell(doc), cell(&parameters.join("<br>")))
+}
+
+/// How a kind is written: `"step"`, `true`, `{ … }`.
+pub(super) fn kind_name(kind: &Json) -> String {
+    match [&kind["properties"]["kind"]["const"], &kind["const"]] {
+        [Json::Null, Json::Null] => "{ … }".to_owned(),
+        [Json::Null, name] | [name, _] => toml(name),
+    }
 }
 
 fn settings_table(fields: &[Field], prefix: &str) -> String {
@@ -132,7 +137,7 @@ fn alternatives(schema: &Json) -> Vec<String> {
 }
 
 /// What a schema takes, in words: `number greater than 0`.
-fn range(schema: &Json) -> String {
+pub(super) fn range(schema: &Json) -> String {
     if schema["anyOf"].is_array() {
         let mut any = alternatives(schema);
         // One mention of tables, after all words.
@@ -185,7 +190,7 @@ fn range(schema: &Json) -> String {
 }
 
 /// A JSON value as TOML writes it in one line.
-fn toml(value: &Json) -> String {
+pub(super) fn toml(value: &Json) -> String {
     match value {
         Json::Object(fields) => {
             let fields: Vec<String> =

@@ -47,6 +47,32 @@ fn a_truncated_result_is_computed_again_and_comes_to_the_same() {
 }
 
 #[test]
+fn a_result_with_damaged_curves_is_computed_again_too() {
+    let sandbox = swept();
+    let before = sandbox.results("tiny");
+    let path = sandbox.run_folders("tiny")[0].join("result.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"val_accuracy\":", "\"val_accuracy\":\"x\",\"was\":")).unwrap();
+    sandbox.sweep(&[]).expect_code(0).expect_stderr("result.json is damaged").expect_no_panic();
+    assert!(sandbox.results("tiny") == before);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_with_a_name() {
+    let sandbox = Sandbox::new(TINY);
+    let program = env!("CARGO_BIN_EXE_gridlane");
+    let command = sandbox.command(&[]);
+    let shell = format!("ulimit -f 1; exec {program} sweep sweep.toml -j 2");
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", &shell]).current_dir(sandbox.path(""));
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = limited.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "not by a signal: {stderr}");
+    assert!(stderr.contains("File too large"), "{stderr}");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_passed_over_and_the_result_is_the_same() {
     for damage in ["truncate", "flip", "state", "events"] {
         let sandbox = swept();

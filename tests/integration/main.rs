@@ -15,6 +15,7 @@ mod identity_of_results;
 mod lanes;
 mod measurements;
 mod memory;
+mod onlookers;
 mod parity;
 mod ranks;
 mod report;

@@ -22,7 +22,7 @@ use crate::dispatch::DispatchError;
 use crate::dispatch::inventory::{Inventory, LIBRARY};
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::ownership::Ownership;
-use crate::event::{AttemptEnd, SweepEvent};
+use crate::event::SweepEvent;
 use crate::executor::slurm::submission::{PilotOrders, pilot_name};
 use crate::executor::slurm::{Slurm, Submission};
 use crate::plan::Lanes;
@@ -145,9 +145,8 @@ struct Tables<'a> {
 
 impl Tables<'_> {
     fn observe(&mut self, event: &SweepEvent) -> Option<String> {
-        let settled = |end: &AttemptEnd| matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_));
         match event {
-            SweepEvent::RunEnded { end, .. } if settled(end) => {}
+            SweepEvent::RunEnded { end, .. } if end.is_final() => {}
             _ => return None,
         }
         if self.written.elapsed() >= (self.cost * SPARING).max(PAUSE) {

@@ -149,7 +149,10 @@ impl<'a> Watch<'a> {
 
 fn end_of(result: &RunResult) -> AttemptEnd {
     match result.status {
-        RunStatus::Finished | RunStatus::Diverged => AttemptEnd::Result,
+        RunStatus::Finished => AttemptEnd::Result,
+        RunStatus::Diverged => {
+            AttemptEnd::Diverged { reason: result.reason.clone().unwrap_or_default() }
+        }
         RunStatus::Failed => {
             let reason = result.reason.as_deref().unwrap_or("without a reason");
             AttemptEnd::Failed(Failure::from_recorded(reason))

@@ -5,7 +5,8 @@
 //! * `key=value` puts it into `[base]`;
 //! * `key=a,b`, `key=[a,b]` and `key={linspace=…}` put it into `[grid]`, at its old place there or at
 //!   the end;
-//! * `~key` leaves it out: its default holds.
+//! * `~key` leaves it out: its default holds;
+//! * `key.parameter=value` gives every value that the key has that parameter (see `parameter.rs`).
 //!
 //! What remains of a `[[zip]]` moves together as before; a table that becomes empty goes. Rules of
 //! `[[exclude]]` and `[[when]]` stay: a rule that now matches nothing does nothing.
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::generator::is_generator;
 use super::hints;
 use super::overrides::{Change, Override};
+use super::parameter::{parameter, whole_value};
 use super::settings;
 use crate::spec::config::Key;
 use crate::spec::diagnostics::Diagnostics;
@@ -30,7 +32,10 @@ pub fn apply(
 ) -> BTreeSet<Key> {
     let mut touched = BTreeSet::new();
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
-    for change in overrides {
+    // A parameter is one of the value that a key has in the end, wherever that is said.
+    let (parameters, others): (Vec<Override>, Vec<Override>) =
+        overrides.into_iter().partition(|change| parameter(change).is_some());
+    for change in others.into_iter().chain(parameters) {
         let path = canonical_path(&change);
         if seen.insert(path.clone(), change.path_span()).is_some() {
             let message = format!("`{path}` is overridden twice");
@@ -66,6 +71,13 @@ fn apply_one(
                 set_key(tree, key, change);
             }
         }
+        _ if parameter(&change).is_some() => match whole_value(tree, &change) {
+            Some((key, change)) => {
+                touched.insert(key);
+                set_key(tree, key, change);
+            }
+            None => refuse(&change, &names, diagnostics),
+        },
         [section, field @ ..] if !field.is_empty() && settings::is_section(section) => {
             set_field(tree, change);
         }
@@ -85,6 +97,9 @@ fn refuse(change: &Override, names: &[&str], diagnostics: &mut Diagnostics) {
             let example = fields.first().copied().unwrap_or_default();
             format!("override one setting at a time, such as `{section}.{example}=...`")
         }
+        [key, ..] if Key::from_name(key).is_some_and(is_number) => {
+            format!("`{key}` has no parameters: write `{key}=...`")
+        }
         [key, field, ..] if Key::from_name(key).is_some() => {
             format!("write the whole value: `{key}={{kind=...,{field}=...}}`")
         }
@@ -98,6 +113,11 @@ fn refuse(change: &Override, names: &[&str], diagnostics: &mut Diagnostics) {
         _ => format!("`{path}` cannot be overridden"),
     };
     diagnostics.error_with_help(change.path_span(), message, "not a key or setting", help);
+}
+
+/// Is every value of the key a number, as its default is?
+fn is_number(key: Key) -> bool {
+    key.default_setting().canonical().is_number()
 }
 
 /// `name=…`, `description=…`: all that stands behind `=` is the text, quotes aside.
@@ -227,7 +247,7 @@ fn is_empty(node: &Node) -> bool {
 
 /// Takes `key` out of every place that gives it values. Does not create or judge anything: what has
 /// the wrong shape is left for the reader to report.
-fn remove_everywhere(tree: &mut Node, key: Key) {
+pub(super) fn remove_everywhere(tree: &mut Node, key: Key) {
     let Raw::Table(top) = &mut tree.raw else { return };
     top.retain_mut(|(name, node)| match name.text.as_str() {
         "base" | "grid" => !removed_and_empty(node, key),

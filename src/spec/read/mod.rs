@@ -15,6 +15,7 @@ mod hints;
 mod layer;
 mod mode;
 mod overrides;
+mod parameter;
 mod quantity;
 mod rules;
 pub(crate) mod settings;

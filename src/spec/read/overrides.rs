@@ -1,5 +1,5 @@
 //! The grammar of command-line overrides, which is Hydra's: `lr=0.1`, `lr=0.1,0.01`,
-//! `schedule={kind=step,gamma=0.5},cosine`, `run.timeout=1h`, `~dropout`.
+//! `schedule={kind=step,gamma=0.5},cosine`, `epochs=range(1,10,3)`, `run.timeout=1h`, `~dropout`.
 //!
 //! In: one argument. Out: the dotted path and the values as nodes whose spans point into the
 //! argument. Values are TOML's, except that a bare word is a string, since a shell takes quotes away.
@@ -106,7 +106,10 @@ fn path(
         let lead = part.len() - part.trim_start().len();
         let span = Span { source, start: start + lead, end: start + lead + name.len() };
         if name.is_empty() {
-            let message = format!("a key is missing in `{}`", text.trim());
+            let message = match text.trim() {
+                "" => "a key is missing".to_owned(),
+                text => format!("a key is missing in `{text}`"),
+            };
             diagnostics.error_with_help(span, message, "here", "write `key=value`");
             return None;
         }
@@ -129,7 +132,11 @@ impl Reader<'_> {
     fn values(&mut self) -> Option<Vec<Node>> {
         let mut values = Vec::new();
         loop {
-            values.push(self.value("", 0)?);
+            self.peek();
+            match self.text[self.at..].strip_prefix("choice(") {
+                Some(_) => values.extend(self.arguments("choice(")?),
+                None => values.push(self.value("", 0)?),
+            }
             match self.peek() {
                 None => return Some(values),
                 Some(',') => self.at += 1,
@@ -154,6 +161,31 @@ impl Reader<'_> {
             Some(quote @ ('"' | '\'')) => self.quoted(quote),
             _ => self.bare(closing),
         }
+    }
+
+    /// What a function of Hydra's is given, `function` being its name with the bracket.
+    fn arguments(&mut self, function: &str) -> Option<Vec<Node>> {
+        self.at += function.len();
+        let mut arguments = Vec::new();
+        while self.peek() != Some(')') {
+            arguments.push(self.value(")", 1)?);
+            self.separator(')')?;
+        }
+        if arguments.is_empty() {
+            return self.fail("a value is missing", "write `key=a,b`");
+        }
+        self.at += 1;
+        Some(arguments)
+    }
+
+    /// `range(1,10)`, `range(1,10,3)`: what the file writes `{ range = [1, 10, 3] }`.
+    fn range(&mut self, start: usize) -> Option<Node> {
+        self.at = start;
+        let arguments = self.arguments("range(")?;
+        let list = self.node(Raw::List(arguments), start);
+        let name = Span { source: self.source, start, end: start + "range".len() };
+        let name = Name { text: "range".to_owned(), span: name };
+        Some(self.node(Raw::Table(vec![(name, list)]), start))
     }
 
     fn list(&mut self, depth: usize) -> Option<Node> {
@@ -261,8 +293,12 @@ impl Reader<'_> {
         let word = rest[..length].trim_end();
         self.at = start + word.len();
         if rest[length..].starts_with('(') {
-            let help = "write `a,b` for a choice and `{range=[0,5,1]}` or `{linspace=[0,1],num=5}` for numbers";
-            return self.fail("functions are not part of the grammar", help);
+            if word == "range" {
+                return self.range(start);
+            }
+            let help = "there are `choice(a,b)` and `range(a,b,step)`; numbers also as \
+                        `{linspace=[0,1],num=5}`";
+            return self.fail(&format!("there is no function `{word}`"), help);
         }
         if word.is_empty() {
             return self
@@ -295,8 +331,9 @@ fn scalar(word: &str) -> Raw {
     let numeric = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))
         && word.contains(|c: char| c.is_ascii_digit());
     match word {
-        "true" => Raw::Bool(true),
-        "false" => Raw::Bool(false),
+        // As Python and Hydra write them too.
+        "true" | "True" | "TRUE" => Raw::Bool(true),
+        "false" | "False" | "FALSE" => Raw::Bool(false),
         _ if numeric => {
             let digits = word.replace('_', "");
             let integer = digits.parse().map(Raw::Integer);
@@ -326,6 +363,13 @@ mod tests {
             ("lr=.5,1e-3,1_000", serde_json::json!([0.5, 0.001, 1000])),
             ("lr=0.1, 0.01", serde_json::json!([0.1, 0.01])),
             ("bn=true,false", serde_json::json!([true, false])),
+            ("bn=True,FALSE", serde_json::json!([true, false])),
+            ("lr=choice(0.1, 0.2)", serde_json::json!([0.1, 0.2])),
+            ("epochs=range(1,10,3)", serde_json::json!([{ "range": [1, 10, 3] }])),
+            (
+                "a=choice({kind=elu,alpha=2},relu)",
+                serde_json::json!([{"kind": "elu", "alpha": 2}, "relu"]),
+            ),
             ("a=relu,tanh", serde_json::json!(["relu", "tanh"])),
             ("a='x, y',\"q\\\"z\"", serde_json::json!(["x, y", "q\"z"])),
             ("a=[1,2]", serde_json::json!([[1, 2]])),
@@ -367,7 +411,10 @@ mod tests {
             ("s={kind=a,kind=b}", "written twice"),
             ("a='x", "closing '"),
             ("a='x'y", "expected a comma or the end"),
-            ("lr=choice(0.1,0.2)", "functions"),
+            ("lr=choice(0.1,0.2", "expected a comma or `)`"),
+            ("lr=choice()", "a value is missing"),
+            ("lr=range(1", "expected a comma or `)`"),
+            ("lr=interval(0.1,0.2)", "there is no function `interval`"),
             ("+lr=1", "no `+`"),
         ] {
             let error = read(text).unwrap_err();
@@ -378,7 +425,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_argument_panics(text in "[a-c.=,{}\\[\\]\"'~+( \\\\é0-9]{0,24}") {
+        fn no_argument_panics(text in "(a=)?(choice\\(|range\\()?[a-c.=,{}\\[\\]\"'~+() \\\\é0-9]{0,24}") {
             let _ = read(&text);
         }
     }

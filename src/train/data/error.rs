@@ -84,15 +84,15 @@ pub enum DataError {
 
     /// There is no such folder of images.
     #[error(
-        "there is no image folder {}: {source}; its path counts from the folder of the data sets \
+        "there is no image folder {}: {cause}; its path counts from the folder of the data sets \
          (--data), unless it begins with /",
         folder.display()
     )]
     NoFolder {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. In the message, and therefore no `source`: it would be said twice.
+        cause: io::Error,
     },
 
     /// A folder of images that is not what one can train on.

@@ -81,7 +81,7 @@ pub fn list(folder: &Path) -> Result<Listing, DataError> {
         .and_then(|root| {
             if root.is_dir() { Ok(root) } else { Err(std::io::ErrorKind::NotADirectory.into()) }
         })
-        .map_err(|source| DataError::NoFolder { folder: folder.to_owned(), source })?;
+        .map_err(|cause| DataError::NoFolder { folder: folder.to_owned(), cause })?;
     let mut scan = Scan { root, problems: Problems::default() };
     let (classes, parts) = scan.parts();
     if !scan.problems.is_empty() {
