@@ -493,6 +493,9 @@ pub struct WorkerArgs {
     /// Descriptor of the memory that the ranks share, of those above 0.
     #[arg(long, requires = "rank")]
     pub memory: Option<u32>,
+    /// Descriptor of the memory in which rank 0 puts the data set, likewise.
+    #[arg(long, requires = "memory")]
+    pub data_memory: Option<u32>,
 }
 
 /// Shells with completion scripts.

@@ -43,9 +43,9 @@ fn attempt(args: &WorkerArgs) -> Result<WorkerExit, WorkerError> {
         attempt: args.attempt,
         devices: args.devices.clone(),
     };
-    match args.memory {
-        Some(memory) => follow(&assignment, Seat { rank: args.rank, memory }),
-        None => work(&assignment, &stop),
+    match (args.memory, args.data_memory) {
+        (Some(memory), Some(data)) => follow(&assignment, Seat { rank: args.rank, memory, data }),
+        _ => work(&assignment, &stop),
     }
 }
 

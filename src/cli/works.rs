@@ -40,8 +40,10 @@ impl Session {
             works.expected_s.insert(place, expected.seconds);
             let requirement = placing.requirements.get(run.configuration);
             let kind = placing.kind(requirement);
-            // Measured is better than forecast; what is recorded is memory of the host.
-            let peak = peaks.get(&run.configuration).filter(|_| kind == Kind::Core);
+            // Measured is better than forecast. What is recorded is memory of the host, and of ranks
+            // that of the first with all that they share.
+            let is_all = kind == Kind::Core && requirement.devices == 1;
+            let peak = peaks.get(&run.configuration).filter(|_| is_all);
             let forecast = match kind {
                 Kind::Core => requirement.memory,
                 Kind::Gpu => requirement.gpu_memory,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::occupancy::{Demand, Host, Kind, Occupancy, Place};
 
-/// Groups behind the first one that are looked at for a hole.
+/// Groups from the first one on that are looked at for a hole.
 const BACKFILL_DEPTH: usize = 1000;
 /// Groups whose expected durations are within this part of the longest of them count as equal: they
 /// start in the order of the plan, every configuration before any gets its second seed.

@@ -168,7 +168,7 @@ fn validation_is_measured_by_one_view_unless_asked_for() {
 fn ten_views_of_an_even_image_are_one() {
     let mut even = (*data()).clone();
     for part in [&mut even.train, &mut even.val, &mut even.test] {
-        for (image, pixels) in part.pixels.chunks_mut(3 * SIDE * SIDE).enumerate() {
+        for (image, pixels) in part.pixels.to_mut().chunks_mut(3 * SIDE * SIDE).enumerate() {
             pixels.fill(30 * image as u8);
         }
     }

@@ -318,7 +318,7 @@ fn where_a_lane_broke_is_looked_for_in_the_batch_that_broke_it() {
     let mut pixels = vec![0; 72 * 64];
     pixels[32 * 64 + 9] = 255;
     let mut splits = (*data(72, shape)).clone();
-    (splits.train.pixels, splits.mean) = (pixels, vec![0.0]);
+    (splits.train.pixels, splits.mean) = (pixels.into(), vec![0.0]);
     let splits = Arc::new(splits);
     let config = RunConfig { epochs: EPOCHS, clip_norm: 1.0, ..mlp() };
     let group = [config.clone(), RunConfig { seed: 5, ..config }];

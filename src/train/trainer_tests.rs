@@ -31,7 +31,7 @@ fn part(images: usize, [channels, height, width]: [usize; 3], number: u32) -> Im
         let label = image % 4;
         for pixel in 0..channels * height * width {
             let bright = pixel / width % height % 4 == label;
-            part.pixels.push((reader.below(120) + if bright { 120 } else { 0 }) as u8);
+            part.pixels.to_mut().push((reader.below(120) + if bright { 120 } else { 0 }) as u8);
         }
         part.labels.push(label as u16);
     }
@@ -349,7 +349,7 @@ fn configurations_and_data_that_do_not_fit_are_refused_by_name() {
     let two = RunConfig { devices: 2, ..mlp() };
     assert_eq!(refusal(&[two], &whole), "a run of devices = 2 needs as many ranks, found 1");
     let mut torn = (*whole).clone();
-    torn.val.pixels.pop();
+    torn.val.pixels.to_mut().pop();
     assert_eq!(
         refusal(&[mlp()], &Arc::new(torn)),
         "the validation part has a wrong number of bytes: expected 3840, found 3839"

@@ -25,9 +25,10 @@ use crate::train::{Part, TrainError, Trainer};
 pub fn follow(assignment: &Assignment, seat: Seat) -> Result<WorkerExit, WorkerError> {
     let config = any_config(assignment)?;
     let member = seat.take(config.devices)?;
-    let data = throughput::load(&config, &assignment.data)?;
+    // While rank 0 loads the data.
     let device = assignment.open_device(seat.rank)?;
     device.check(config.precision).map_err(TrainError::from)?;
+    let data = Arc::new(seat.data(&member)?);
     let follower = Follower { assignment, member, data, device };
     let mut trainer = None;
     loop {

@@ -11,6 +11,7 @@ mod order;
 mod pages;
 mod ranks;
 pub mod run;
+mod shared_data;
 mod steps;
 mod throughput;
 

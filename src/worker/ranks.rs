@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,12 +21,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::error::WorkerError;
 use super::order::{self, Order};
 use super::run::Assignment;
+use super::shared_data;
 use crate::event::{RANK_LOST, WorkerExit};
 use crate::record::error::with_causes;
 use crate::spec::device::DeviceId;
 use crate::train::TrainError;
+use crate::train::data::DataSplits;
 use crate::train::device::shares_gpus;
-use crate::train::parallel::{Member, ParallelError, Ranks, Segment};
+use crate::train::parallel::{Member, ParallelError, Ranks, Segment, SharedBytes};
 
 /// A rank that neither computes nor waits for so long is taken for hung.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -44,24 +46,39 @@ pub struct Seat {
     pub rank: usize,
     /// The inherited descriptor of the memory that the ranks share.
     pub memory: u32,
+    /// That of the memory in which rank 0 puts the data set.
+    pub data: u32,
 }
 
 impl Seat {
     /// The place of this rank among `devices`.
     pub(super) fn take(&self, devices: u32) -> Result<Member, WorkerError> {
-        let path = format!("/proc/self/fd/{}", self.memory);
-        let file = File::options().read(true).write(true).open(path).map_err(WorkerError::Gang)?;
-        let segment = Segment::open(file.into(), devices as usize)?;
+        let segment = Segment::open(inherited(self.memory)?, devices as usize)?;
         let member = Member::join(segment, self.rank, PATIENCE)?;
         let parent = std::os::unix::process::parent_id();
         Ok(member.when_lost(Box::new(move |error| leave_gang(error, Some(parent)))))
     }
+
+    /// The data set that rank 0 has loaded, as `member` of the gang.
+    pub(super) fn data(&self, member: &Member) -> Result<DataSplits, WorkerError> {
+        let memory = SharedBytes::open(inherited(self.data)?);
+        shared_data::receive(member.orders(), memory)
+    }
+}
+
+/// A file that this process was started with.
+fn inherited(descriptor: u32) -> Result<OwnedFd, WorkerError> {
+    let path = format!("/proc/self/fd/{descriptor}");
+    let file = File::options().read(true).write(true).open(path).map_err(WorkerError::Gang)?;
+    Ok(file.into())
 }
 
 /// The other ranks, as rank 0 knows them; none for runs on one device.
 #[derive(Default)]
 pub(super) struct Gang {
     member: Option<Member>,
+    /// Where the data set goes.
+    data: Option<SharedBytes>,
     followers: usize,
     /// Hears of those that have left well.
     left: Option<Receiver<()>>,
@@ -73,16 +90,26 @@ impl Gang {
         if devices == 1 {
             return Ok(Self::default());
         }
-        let segment = Segment::create(devices as usize)?;
+        let (segment, data) = (Segment::create(devices as usize)?, SharedBytes::create()?);
+        let number = |file: BorrowedFd<'_>| file.as_raw_fd().cast_unsigned();
+        let [memory, of_data] = [segment.descriptor(), data.descriptor()].map(number);
         let (leave, left) = channel();
         for rank in 1..devices as usize {
-            let memory = segment.descriptor().as_raw_fd().cast_unsigned();
-            let child = command(assignment, Seat { rank, memory }).spawn();
+            let child = command(assignment, Seat { rank, memory, data: of_data }).spawn();
             watch(child.map_err(WorkerError::Gang)?, rank, leave.clone())?;
         }
         let member = Member::join(segment, 0, PATIENCE)?;
         let member = Some(member.when_lost(Box::new(|error| leave_gang(error, None))));
-        Ok(Self { member, followers: devices as usize - 1, left: Some(left) })
+        let data = Some(data);
+        Ok(Self { member, data, followers: devices as usize - 1, left: Some(left) })
+    }
+
+    /// Gives the others the data set of the group, and gives it back as all have it.
+    pub(super) fn share(&mut self, data: DataSplits) -> Result<DataSplits, WorkerError> {
+        match (&self.member, self.data.take()) {
+            (Some(member), Some(memory)) => shared_data::give(member.orders(), memory, data),
+            _ => Ok(data),
+        }
     }
 
     /// The ranks for a trainer.
@@ -178,6 +205,7 @@ fn command(assignment: &Assignment, seat: Seat) -> Command {
         .args(["--parent", &std::process::id().to_string()])
         .args(["--rank", &seat.rank.to_string()])
         .args(["--memory", &seat.memory.to_string()])
+        .args(["--data-memory", &seat.data.to_string()])
         .stdin(Stdio::null());
     command
 }

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -63,9 +64,10 @@ pub fn work(assignment: &Assignment, stop: &AtomicBool) -> Result<WorkerExit, Wo
     let Some(first) = waiting.first().map(|standing| &standing.lane.config) else {
         return first_of(lost);
     };
-    let gang = Rc::new(Gang::start(first.devices, assignment)?);
+    let mut gang = Gang::start(first.devices, assignment)?;
     let course = first.mode.course();
-    let data = throughput::load(first, &assignment.data)?;
+    let data = Arc::new(gang.share(throughput::load(first, &assignment.data)?)?);
+    let gang = Rc::new(gang);
     let device = assignment.open_device(0)?;
     device.check(first.precision).map_err(TrainError::from)?;
     let host = uname().nodename().to_string_lossy().into_owned();

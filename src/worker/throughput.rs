@@ -32,12 +32,12 @@ const PARTS: u64 = 16;
 const NUMBER: u64 = 4;
 
 /// The data set of a run: all of it, or whole batches of its training part where steps are timed.
-pub(super) fn load(config: &RunConfig, folder: &Path) -> Result<Arc<DataSplits>, WorkerError> {
+pub(super) fn load(config: &RunConfig, folder: &Path) -> Result<DataSplits, WorkerError> {
     let splits = data::load_parts(config, folder)?;
-    Ok(Arc::new(match config.mode.course() {
+    Ok(match config.mode.course() {
         None => splits,
         Some(_) => whole_batches(splits, config.batch_size),
-    }))
+    })
 }
 
 /// What the trainer of a run is built from.

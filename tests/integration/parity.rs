@@ -24,7 +24,7 @@ fn reference() -> PathBuf {
 fn data(mean: f32, std: f32) -> DataSplits {
     let splits = load(&Dataset::Mnist10k, 0.1, Path::new("")).unwrap();
     let train = Images {
-        pixels: splits.test.pixels[..IMAGES * 784].to_vec(),
+        pixels: splits.test.pixels[..IMAGES * 784].to_vec().into(),
         labels: splits.test.labels[..IMAGES].to_vec(),
     };
     DataSplits { mean: vec![mean], std: vec![std], train, ..splits }

@@ -104,6 +104,26 @@ fn a_rank_that_stands_still_ends_the_run_with_a_reason_in_time() {
     }
 }
 
+/// 64 MiB of images, of which a rank that had them for itself would hold all.
+#[test]
+fn ranks_have_the_data_set_in_memory_once() {
+    let text = long().replace("train = 20000", "train = 640").replace("test = 32", "test = 20000");
+    let text = text.replace("[1, 8, 8]", "[3, 32, 32]").replace("devices = 2", "devices = 4");
+    let sandbox = Sandbox::new(&text);
+    let mut child = start(&sandbox);
+    let own = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+    };
+    let ranks: Vec<Option<u64>> = (0..4).map(|rank| own(process_of(&sandbox, rank))).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let is_without = |rank: &Option<u64>| rank.is_none_or(|kibibytes| kibibytes < 48 << 10);
+    eprintln!("KiB of ranks' own: {ranks:?}");
+    assert!(ranks.iter().all(is_without), "KiB of their own: {ranks:?}");
+}
+
 #[test]
 fn a_killed_dispatcher_leaves_no_rank() {
     let sandbox = Sandbox::new(&long());

@@ -6,7 +6,7 @@
 
 use super::Architecture;
 use super::layer::{Layer, Operation};
-use super::memory::Memory;
+use super::memory::{Memory, data};
 use crate::spec::RunConfig;
 use crate::spec::device::Device;
 use crate::spec::precision::Precision;
@@ -43,6 +43,8 @@ impl Architecture {
     /// What a run of `config` on this network needs in the memory of a GPU.
     pub fn memory_on_gpu(&self, config: &RunConfig) -> Memory {
         let main = self.memory(config);
+        // Every GPU has all images.
+        let data = data(config, config.parts());
         let room = self.images_at_once(config, config.parts()) as u64;
         let copies = |of: u64| if config.precision == Precision::Bf16 { of } else { 0 };
         let largest = self.working_layers().map(|layer| layer.output.units() as u64).max();
@@ -64,8 +66,9 @@ impl Architecture {
             scratch: gradients
                 .saturating_add(copies(rounded.saturating_mul(room)))
                 .saturating_add(shared),
+            data,
             program: CONTEXT_BYTES,
-            shared: main.data.saturating_add(CONTEXT_BYTES).saturating_add(shared),
+            shared: data.saturating_add(CONTEXT_BYTES).saturating_add(shared),
             ..main
         }
     }

@@ -103,7 +103,11 @@ impl Architecture {
         let kept = self.working_layers().map(Layer::dropped_bytes).sum();
         let working = times(self.gradient_bytes(), batch);
         let borrowed = (self.workspace(room) + self.packed(batch.max(evaluated))) as u64 * NUMBER;
-        let data = data(config, parts);
+        let data = match u64::from(config.devices) {
+            0 | 1 => data(config, parts),
+            // Ranks have the images in memory once; while the first puts them there, twice.
+            ranks => (2 * data(config, parts)).div_ceil(ranks),
+        };
         let order = parts.train as u64 * 4;
         Memory {
             weights: learnt.saturating_add(states),
@@ -114,7 +118,7 @@ impl Architecture {
             data,
             measurements: measured(config, learnt),
             program: PROGRAM,
-            shared: borrowed.saturating_add(data - order).saturating_add(PROGRAM),
+            shared: borrowed.saturating_add(data.saturating_sub(order)).saturating_add(PROGRAM),
         }
     }
 
@@ -206,7 +210,7 @@ fn memories(optimizer: &Optimizer) -> u64 {
 }
 
 /// Bytes of the images with their classes, and of the order in which an epoch shows them.
-fn data(config: &RunConfig, parts: Parts) -> u64 {
+pub(super) fn data(config: &RunConfig, parts: Parts) -> u64 {
     let dataset = &config.dataset;
     let image = dataset.image_shape().iter().map(|&n| n as u64).product::<u64>() + 2;
     let packed = match dataset.supply() {

@@ -108,7 +108,7 @@ mod tests {
                 pixels.extend((0..4).map(|_| (common + draws.below(32 << channel)) as u8));
             }
         }
-        Images { pixels, labels: vec![0; 200] }
+        Images { pixels: pixels.into(), labels: vec![0; 200] }
     }
 
     #[test]

@@ -65,14 +65,15 @@ pub fn whole_batches(mut data: DataSplits, batch_size: u32) -> DataSplits {
     let images = data.train.len();
     let whole = (images / batch).max(1) * batch;
     let train = &mut data.train;
+    let pixels = train.pixels.to_mut();
     if images > 0 {
         for place in images..whole {
             let from = place % images;
-            train.pixels.extend_from_within(from * unit..(from + 1) * unit);
+            pixels.extend_from_within(from * unit..(from + 1) * unit);
             train.labels.push(train.labels[from]);
         }
     }
-    train.pixels.truncate(whole * unit);
+    pixels.truncate(whole * unit);
     train.labels.truncate(whole);
     DataSplits { val: Default::default(), test: Default::default(), ..data }
 }

@@ -108,7 +108,7 @@ pub(super) fn noise(config: &RunConfig, count: usize) -> DataSplits {
         // Of uniform noise.
         mean: vec![0.5; channels],
         std: vec![0.29; channels],
-        train: Images { pixels, labels },
+        train: Images { pixels: pixels.into(), labels },
         val: Images::default(),
         test: Images::default(),
     }

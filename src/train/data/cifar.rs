@@ -23,10 +23,11 @@ pub fn append(
         return Err(Damage::new(expected, format!("{} bytes", bytes.len())));
     }
     let first = images.labels.len();
-    images.pixels.reserve(count * PIXELS);
+    let pixels = images.pixels.to_mut();
+    pixels.reserve(count * PIXELS);
     for record in bytes.chunks_exact(RECORD) {
         images.labels.push(u16::from(record[0]));
-        images.pixels.extend_from_slice(&record[1..]);
+        pixels.extend_from_slice(&record[1..]);
     }
     check_labels(&images.labels[first..], classes)
 }

@@ -106,14 +106,16 @@ impl Shelf<'_> {
         let files = || self.dataset.files().iter().filter(|file| file.part == part);
         let records = files().filter(|file| file.content == Content::CifarRecords);
         let total: usize = records.map(|file| file.images).sum();
-        images.pixels.reserve_exact(total * self.dataset.image_shape().iter().product::<usize>());
+        images
+            .pixels
+            .to_mut()
+            .reserve_exact(total * self.dataset.image_shape().iter().product::<usize>());
         let mut buffer = Vec::new();
         for file in files() {
             let bytes = self.bytes(file, buffer)?;
             match file.content {
-                Content::IdxImages => {
-                    idx::images(&bytes, file.images, [rows, columns]).map(|p| images.pixels = p)
-                }
+                Content::IdxImages => idx::images(&bytes, file.images, [rows, columns])
+                    .map(|p| images.pixels = p.into()),
                 Content::IdxLabels => {
                     idx::labels(&bytes, file.images, classes).map(|l| images.labels = l)
                 }

@@ -58,19 +58,17 @@ pub fn set_aside(images: &mut Images, fraction: f64) -> Result<Images, DataError
     let aside = aside(images.len(), fraction, Cut::Validation)?;
     let validation = aside.iter().filter(|aside| **aside).count();
     let size = images.pixels.len() / images.len();
-    let mut taken = Images {
-        pixels: Vec::with_capacity(validation * size),
-        labels: Vec::with_capacity(validation),
-    };
+    let mut taken = Vec::with_capacity(validation * size);
+    let mut labels = Vec::with_capacity(validation);
     keep(
         images,
         |image| !aside[image],
         |label, pixels| {
-            taken.labels.push(label);
-            taken.pixels.extend_from_slice(pixels);
+            labels.push(label);
+            taken.extend_from_slice(pixels);
         },
     );
-    Ok(taken)
+    Ok(Images { pixels: taken.into(), labels })
 }
 
 /// Leaves `fraction` of the images (rounded) in `images`, in the published order.
@@ -91,19 +89,20 @@ pub fn thin(images: &mut Images, fraction: f64) -> Result<(), DataError> {
 /// up in place: a copy of a large training part would double the memory.
 fn keep(images: &mut Images, wanted: impl Fn(usize) -> bool, mut other: impl FnMut(u16, &[u8])) {
     let size = images.pixels.len() / images.len();
+    let (pixels, labels) = (images.pixels.to_mut(), &mut images.labels);
     let mut kept = 0;
-    for image in 0..images.len() {
-        let pixels = image * size..(image + 1) * size;
+    for image in 0..labels.len() {
+        let place = image * size..(image + 1) * size;
         if wanted(image) {
-            images.labels[kept] = images.labels[image];
-            images.pixels.copy_within(pixels, kept * size);
+            labels[kept] = labels[image];
+            pixels.copy_within(place, kept * size);
             kept += 1;
         } else {
-            other(images.labels[image], &images.pixels[pixels]);
+            other(labels[image], &pixels[place]);
         }
     }
-    images.labels.truncate(kept);
-    images.pixels.truncate(kept * size);
+    labels.truncate(kept);
+    pixels.truncate(kept * size);
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The shape of a data set in memory: what the engine trains, compares and tests on.
 
+use std::borrow::Cow;
+
 /// Images of one part of a data set with their classes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Images {
-    /// Pixels as bytes, shape (N, C, H, W), row-major.
-    pub pixels: Vec<u8>,
+    /// Pixels as bytes, shape (N, C, H, W), row-major; borrowed where several processes have them in
+    /// memory once.
+    pub pixels: Cow<'static, [u8]>,
     /// Class of each image, shape (N).
     pub labels: Vec<u16>,
 }

@@ -94,7 +94,7 @@ impl Patterns {
                 image,
             );
         }
-        Images { pixels, labels }
+        Images { pixels: pixels.into(), labels }
     }
 
     /// Draws one image of class `label`.
@@ -178,8 +178,8 @@ mod tests {
     #[test]
     fn a_sample_does_not_depend_on_how_many_there_are() {
         let (few, many) = (small(), generate([4096, 600, 512], [1, 28, 28], 10).unwrap());
-        assert_eq!(few.train.pixels, many.train.pixels[..few.train.pixels.len()]);
-        assert_eq!(few.val.pixels, many.val.pixels[..few.val.pixels.len()]);
+        assert_eq!(few.train.pixels[..], many.train.pixels[..few.train.pixels.len()]);
+        assert_eq!(few.val.pixels[..], many.val.pixels[..few.val.pixels.len()]);
         assert_ne!(few.val.pixels, few.test.pixels);
     }
 

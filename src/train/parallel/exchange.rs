@@ -4,9 +4,9 @@
 //! Backward hands over each gradient as soon as it is complete. It moves: the parameter holds an
 //! empty stand-in until [`Exchange::finish`] puts the sum in its place, so nothing is copied and
 //! nobody can read half a sum. A bucket goes off when it is full; the first one is small, so that the
-//! thread has something to do early (docs/design/parallel.md has what other sizes do). Within a bucket large gradients are summed
-//! where they lie, small ones together, or a network with many biases would wait for the others at
-//! each of them.
+//! thread has something to do early (docs/design/parallel.md has what other sizes do). Within a bucket
+//! large gradients are summed where they lie, small ones together, or a network with many biases would
+//! wait for the others at each of them.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;

@@ -16,6 +16,7 @@ mod pulse;
 mod ranks;
 mod segment;
 mod shared;
+mod shared_bytes;
 mod step_clock;
 mod vigil;
 
@@ -28,6 +29,7 @@ pub use pulse::{Lost, Pulse};
 pub use ranks::Ranks;
 pub use segment::Segment;
 pub use shared::Shared;
+pub use shared_bytes::SharedBytes;
 pub use step_clock::StepTimes;
 
 use super::kernel::Real;

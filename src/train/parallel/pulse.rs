@@ -4,8 +4,8 @@
 //! A thread that beats regularly would prove no more than that the thread runs. Here it beats only
 //! when the process has used its processors since the last beat, or when its work is not computing:
 //! records are written, data is read, and a slow disk is no hang; an accelerator computes, and who
-//! waits for it uses no processor. A rank that waits for another beats
-//! as it waits ([`Shared`](super::Shared)). What is left are loops without end; `timeout` is for those.
+//! waits for it uses no processor. A rank that waits for another beats as it waits
+//! ([`Shared`](super::Shared)). What is left are loops without end; `timeout` is for those.
 //!
 //! A rank whose accelerator waits for that of another cannot look whether the other still moves: its
 //! thread is in a call that returns when the sum is made. So the thread of the pulse looks for it.

@@ -15,6 +15,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use decode::Form;
@@ -185,17 +186,14 @@ impl ImageFolder {
     fn read(&self, form: Form, owners: &[u8]) -> Result<Option<DataSplits>, DataError> {
         let mut parts = [0_u8, 1, 2].map(|part| {
             let images = owners.iter().filter(|owner| **owner == part).count();
-            Images {
-                pixels: Vec::with_capacity(images * form.bytes()),
-                labels: Vec::with_capacity(images),
-            }
+            (Vec::with_capacity(images * form.bytes()), Vec::with_capacity(images))
         });
         for (file, &owner) in self.listing.parts.iter().flatten().zip(owners) {
-            parts[usize::from(owner)].labels.push(file.label);
+            parts[usize::from(owner)].1.push(file.label);
         }
         let path = self.cache(form.channels, form.side);
         let moments = pixels::read(&path, form, owners.len(), &mut |image, bytes| {
-            parts[usize::from(owners[image])].pixels.extend_from_slice(bytes);
+            parts[usize::from(owners[image])].0.extend_from_slice(bytes);
         })?;
         let Some(moments) = moments else { return Ok(None) };
         // As for published sets: over the training images before a validation part is set aside.
@@ -203,7 +201,8 @@ impl ImageFolder {
         let trained: Vec<usize> = (0..owners.len()).filter(trained).collect();
         let Statistics { mean, std } = statistics(&moments, &trained, form);
         let shape = [form.channels, form.side, form.side];
-        let [train, val, test] = parts;
+        let [train, val, test] =
+            parts.map(|(pixels, labels)| Images { pixels: Cow::Owned(pixels), labels });
         let classes = self.listing.classes.len();
         Ok(Some(DataSplits { shape, classes, mean, std, train, val, test }))
     }
