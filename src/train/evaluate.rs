@@ -10,7 +10,6 @@ use super::error::TrainError;
 use super::kernel::Real;
 use super::layer::{Mode, Pass};
 use super::loss::BatchLoss;
-use super::loss::accelerated::ComingSamples;
 use super::measure::{self, Measured, Memory, Phase, Probe};
 use super::report::{Evaluation, Part};
 use super::trainer::Trainer;
@@ -116,7 +115,7 @@ impl<T: Real> Trainer<T> {
             if coming.len() > AHEAD
                 && let Some(first) = coming.pop_front()
             {
-                ComingSamples::add(first, sums)?;
+                first.add_to(sums)?;
             }
             if part == Part::Validation {
                 self.measures.enter(Phase::Other);
@@ -124,7 +123,7 @@ impl<T: Real> Trainer<T> {
                 self.measures.enter(Phase::Evaluation);
             }
         }
-        coming.into_iter().try_for_each(|last| last.add(sums))
+        coming.into_iter().try_for_each(|last| last.add_to(sums))
     }
 
     /// What the configuration asks to measure at the end of an epoch, after

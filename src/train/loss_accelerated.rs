@@ -1,12 +1,20 @@
-//! The loss on an accelerator: one thread a sample. In training the losses of a batch are summed there
-//! too, in parts and then the parts in their order; in an evaluation the losses of the samples come
-//! back and are added here, in their order. Nobody waits for either before the next pass is queued.
+//! The loss on an accelerator: one thread a sample, or sixteen where there are many classes. In
+//! training the losses of a batch are summed there too, in parts and then the parts in their order; in
+//! an evaluation the losses of the samples come back and are added here, in their order. Nobody waits
+//! for either before the next pass is queued.
 
 use super::{BatchLoss, Targets};
 use crate::train::device::{Accelerator, Address, Arrival, Memory, Table, arguments};
 use crate::train::error::TrainError;
 use crate::train::kernel::{Buffer, Real};
 use crate::train::layer::Lives;
+
+/// Classes from which on a sample is looked at by several threads; the bits are the same.
+const MANY: usize = 64;
+
+/// Those threads, and the numbers that they keep of a sample (`FOUND` in `kernels/loss.cu`).
+const PARTS: usize = 16;
+const FOUND: usize = 66;
 
 /// Fewest samples whose losses one thread sums: of no more, the sum is that of main memory.
 const FEWEST: usize = 32;
@@ -81,7 +89,7 @@ impl ComingSamples {
     ///
     /// # Errors
     /// When the accelerator fails.
-    pub fn add(self, results: &mut [BatchLoss]) -> Result<(), TrainError> {
+    pub fn add_to(self, results: &mut [BatchLoss]) -> Result<(), TrainError> {
         let (mut losses, mut right) = (vec![0.0; self.all], vec![0; self.all]);
         self.losses.collect(&mut losses)?;
         self.right.collect(&mut right)?;
@@ -120,7 +128,7 @@ impl Kept {
     ) -> Result<(), TrainError> {
         self.queue_samples((accelerator, logits), (targets, classes), wanted)?;
         match self.fetch_samples(targets.labels.len(), results.len())? {
-            Some(coming) => coming.add(results),
+            Some(coming) => coming.add_to(results),
             None => Ok(()),
         }
     }
@@ -226,21 +234,60 @@ impl Kept {
             Some((gradient, over)) => (gradient.address(), gradient.pitch(), *over as u32),
             None => (Address::NONE, 0, 1),
         };
+        let classes_ = classes as u32;
+        if classes < MANY {
+            let given = arguments![
+                logits,
+                gradient,
+                losses,
+                right,
+                logits.pitch(),
+                pitch,
+                classes_,
+                mean_over,
+                labels,
+                seconds,
+                shares,
+                smoothing,
+            ];
+            accelerator.launch("cross_entropy", [samples, lanes], given)?;
+            return Ok([losses, right]);
+        }
+        let found = accelerator.scratch(all * FOUND * size_of::<f32>())?;
+        let parts = [samples * PARTS, lanes];
+        for kernel in ["logit_maxima", "logit_sums"] {
+            let given = arguments![logits, found, logits.pitch(), classes_];
+            accelerator.launch(kernel, parts, given)?;
+        }
         let given = arguments![
             logits,
-            gradient,
+            found,
             losses,
             right,
             logits.pitch(),
-            pitch,
-            classes as u32,
-            mean_over,
+            classes_,
             labels,
             seconds,
             shares,
             smoothing,
         ];
-        accelerator.launch("cross_entropy", [samples, lanes], given)?;
+        accelerator.launch("cross_entropy_join", [samples, lanes], given)?;
+        if wanted.gradient.is_some() {
+            let given = arguments![
+                logits,
+                found,
+                gradient,
+                logits.pitch(),
+                pitch,
+                classes_,
+                mean_over,
+                labels,
+                seconds,
+                shares,
+                smoothing,
+            ];
+            accelerator.launch("cross_entropy_gradient", [samples * classes, lanes], given)?;
+        }
         Ok([losses, right])
     }
 }
@@ -273,7 +320,7 @@ mod tests {
     #[test]
     fn losses_rights_and_gradients_are_those_of_main_memory() {
         for accelerator in emulated::accelerators() {
-            for classes in [3, 16, 37] {
+            for classes in [3, 16, 37, 64, 101] {
                 let class = |by: usize| move |i: usize| (i * by % classes) as u16;
                 let labels: Vec<u16> = (0..2 * SAMPLES).map(class(7)).collect();
                 let seconds: Vec<u16> = (0..2 * SAMPLES).map(class(5)).collect();
