@@ -3,7 +3,9 @@
 // libcuda.so.1, libcublasLt.so.13 and libcublas.so.13.
 //
 // FAKE_INIT (what cuInit returns), FAKE_VERSION, FAKE_DEVICES and FAKE_CAPABILITY (75 is 7.5) make it
-// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record.
+// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record. After FAKE_LOST copies to the
+// device it is lost.
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -50,6 +52,7 @@ enum {
     NO_DEVICE = 100,
     NOT_FOUND = 500,
     NOT_READY = 600,
+    LOST = 719,
     NOT_WHILE_CAPTURING = 900,
 };
 
@@ -97,10 +100,16 @@ int cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 int cuCtxGetCurrent(void **context) { return *context = current, OK; }
 int cuCtxSetCurrent(void *context) { return current = context, OK; }
 int cuGetErrorName(int error, const char **text) {
-    return *text = error == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR_OTHER", OK;
+    *text = error == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE"
+            : error == LOST    ? "CUDA_ERROR_LAUNCH_FAILED"
+                               : "CUDA_ERROR_OTHER";
+    return OK;
 }
 int cuGetErrorString(int error, const char **text) {
-    return *text = error == NO_DEVICE ? "no CUDA-capable device is detected" : "another error", OK;
+    *text = error == NO_DEVICE ? "no CUDA-capable device is detected"
+            : error == LOST    ? "unspecified launch failure"
+                               : "another error";
+    return OK;
 }
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = (void *)2, OK; }
 int cuMemPoolSetAttribute(void *, int, void *) { return OK; }
@@ -193,6 +202,8 @@ int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *strea
 // Pinned memory is read when the stream comes to it; other memory is copied first.
 int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *stream) {
     if (captures(stream)) return NOT_WHILE_CAPTURING;
+    static std::atomic<int> copies;
+    if (++copies > told("FAKE_LOST", 1 << 30)) return LOST;
     worked(stream);
     if (is_pinned(from, bytes)) return add(stream, [=] { memcpy((void *)to, from, bytes); });
     std::vector<char> held((const char *)from, (const char *)from + bytes);
