@@ -177,12 +177,17 @@ fn failed_of(libraries: &Path, fault: (&str, &str)) -> String {
 }
 
 #[test]
-fn a_gpu_that_is_lost_in_mid_run_is_said_and_classified() {
+fn a_gpu_that_is_lost_or_full_in_mid_run_is_said_and_classified() {
     let Some(libraries) = libraries() else { return };
     let lost = failed_of(&libraries, ("FAKE_LOST", "50"));
     let expected = "device_failed: copying to the device failed on cuda:0 (fake): unspecified launch \
                     failure (CUDA_ERROR_LAUNCH_FAILED)";
     assert_eq!(lost, expected);
+    // Products take all of it. Without room for the data set alone it is not kept there.
+    let full = failed_of(&libraries, ("FAKE_MEMORY", "32"));
+    assert!(full.starts_with("out_of_memory: cuda:0 (fake) has no "), "{full}");
+    assert!(full.contains(" of 32.0 MiB are free; take a smaller batch"), "{full}");
+    assert!(full.contains("it had its GPU to itself: 4.0 GiB were free"), "{full}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 // libcuda.so.1, libcublasLt.so.13 and libcublas.so.13.
 //
 // FAKE_INIT (what cuInit returns), FAKE_VERSION, FAKE_DEVICES and FAKE_CAPABILITY (75 is 7.5) make it
-// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record. After FAKE_LOST copies to the
-// device it is lost.
+// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record. FAKE_MEMORY is what there is, in MiB;
+// after FAKE_LOST copies to the device it is lost.
 #include <atomic>
 #include <cstdlib>
 #include <map>
@@ -185,9 +185,14 @@ int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
         if (!strcmp(kernel.name, name)) return *function = &kernel, OK;
     return NOT_FOUND;
 }
+// What is freed does not come back: tests that run short of it end there.
+static std::atomic<size_t> allocated;
+static size_t limit() { return (size_t)told("FAKE_MEMORY", 0) << 20; }
 // What is allocated starts as anything but 0.
 int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
     if (captures(stream)) return NOT_WHILE_CAPTURING;
+    if (limit() && allocated + bytes > limit()) return 2;
+    allocated += bytes;
     void *memory;
     if (posix_memalign(&memory, 256, bytes)) return 2;
     return *place = (Pointer)memset(memory, 0xff, bytes), OK;
@@ -195,7 +200,10 @@ int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
 int cuMemFreeAsync(Pointer place, void *stream) {
     return add(stream, [=] { free((void *)place); });
 }
-int cuMemGetInfo_v2(size_t *left, size_t *all) { return *left = *all = (size_t)1 << 30, OK; }
+int cuMemGetInfo_v2(size_t *left, size_t *all) {
+    if (!limit()) return *left = *all = (size_t)1 << 30, OK;
+    return *all = limit(), *left = *all - allocated, OK;
+}
 int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *stream) {
     return add(stream, [=] { memset((void *)place, byte, bytes); });
 }
