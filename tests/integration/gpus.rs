@@ -188,6 +188,30 @@ fn a_rank_that_dies_or_stands_still_ends_the_run_with_a_reason_in_time() {
     }
 }
 
+/// What the only run fails of on a GPU that fails so.
+fn failed_of(libraries: &Path, fault: (&str, &str)) -> String {
+    let sandbox = Sandbox::new(&long().replace("devices = 2", "devices = 1"));
+    let mut command = command(&sandbox, libraries, &[]);
+    let output = command.env(fault.0, fault.1).output().unwrap();
+    assert_eq!(output.status.code(), Some(100), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = read_csv(&sandbox.sweep_folder("tiny").join("runs.csv"));
+    rows[0]["reason"].clone()
+}
+
+#[test]
+fn a_gpu_that_is_lost_or_full_in_mid_run_is_said_and_classified() {
+    let Some(libraries) = libraries() else { return };
+    let lost = failed_of(&libraries, ("FAKE_LOST", "50"));
+    let expected = "device_failed: copying to the device failed on cuda:0 (fake): unspecified launch \
+                    failure (CUDA_ERROR_LAUNCH_FAILED)";
+    assert_eq!(lost, expected);
+    // Products take all of it. Without room for the data set alone it is not kept there.
+    let full = failed_of(&libraries, ("FAKE_MEMORY", "32"));
+    assert!(full.starts_with("out_of_memory: cuda:0 (fake) has no "), "{full}");
+    assert!(full.contains(" of 32.0 MiB are free; take a smaller batch"), "{full}");
+    assert!(full.contains("it had its GPU to itself: 4.0 GiB were free"), "{full}");
+}
+
 #[test]
 fn runs_on_several_gpus_without_nccl_are_refused_and_those_on_one_are_not() {
     let Some(libraries) = libraries() else { return };

@@ -3,7 +3,9 @@
 // libcuda.so.1, libcublasLt.so.13 and libcublas.so.13.
 //
 // FAKE_INIT (what cuInit returns), FAKE_VERSION, FAKE_DEVICES and FAKE_CAPABILITY (75 is 7.5) make it
-// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record.
+// fail the ways that real ones do; FAKE_CAPTURE=0 refuses to record. FAKE_MEMORY is what there is, in MiB;
+// after FAKE_LOST copies to the device it is lost.
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -50,6 +52,7 @@ enum {
     NO_DEVICE = 100,
     NOT_FOUND = 500,
     NOT_READY = 600,
+    LOST = 719,
     NOT_WHILE_CAPTURING = 900,
     NOT_JOINED = 904,
 };
@@ -102,10 +105,16 @@ int cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 int cuCtxGetCurrent(void **context) { return *context = current, OK; }
 int cuCtxSetCurrent(void *context) { return current = context, OK; }
 int cuGetErrorName(int error, const char **text) {
-    return *text = error == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR_OTHER", OK;
+    *text = error == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE"
+            : error == LOST    ? "CUDA_ERROR_LAUNCH_FAILED"
+                               : "CUDA_ERROR_OTHER";
+    return OK;
 }
 int cuGetErrorString(int error, const char **text) {
-    return *text = error == NO_DEVICE ? "no CUDA-capable device is detected" : "another error", OK;
+    *text = error == NO_DEVICE ? "no CUDA-capable device is detected"
+            : error == LOST    ? "unspecified launch failure"
+                               : "another error";
+    return OK;
 }
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = (void *)2, OK; }
 int cuMemPoolSetAttribute(void *, int, void *) { return OK; }
@@ -197,9 +206,14 @@ int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
         if (!strcmp(kernel.name, name)) return *function = &kernel, OK;
     return NOT_FOUND;
 }
+// What is freed does not come back: tests that run short of it end there.
+static std::atomic<size_t> allocated;
+static size_t limit() { return (size_t)told("FAKE_MEMORY", 0) << 20; }
 // What is allocated starts as anything but 0.
 int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
     if (captures(stream)) return NOT_WHILE_CAPTURING;
+    if (limit() && allocated + bytes > limit()) return 2;
+    allocated += bytes;
     void *memory;
     ((Stream *)stream)->computes = true;
     if (posix_memalign(&memory, 256, bytes)) return 2;
@@ -208,13 +222,18 @@ int cuMemAllocAsync(Pointer *place, size_t bytes, void *stream) {
 int cuMemFreeAsync(Pointer place, void *stream) {
     return add(stream, [=] { free((void *)place); });
 }
-int cuMemGetInfo_v2(size_t *left, size_t *all) { return *left = *all = (size_t)1 << 30, OK; }
+int cuMemGetInfo_v2(size_t *left, size_t *all) {
+    if (!limit()) return *left = *all = (size_t)1 << 30, OK;
+    return *all = limit(), *left = *all - allocated, OK;
+}
 int cuMemsetD8Async(Pointer place, unsigned char byte, size_t bytes, void *stream) {
     return add(stream, [=] { memset((void *)place, byte, bytes); });
 }
 // Pinned memory is read when the stream comes to it; other memory is copied first.
 int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *stream) {
     if (captures(stream)) return NOT_WHILE_CAPTURING;
+    static std::atomic<int> copies;
+    if (++copies > told("FAKE_LOST", 1 << 30)) return LOST;
     worked(stream);
     if (is_pinned(from, bytes)) return add(stream, [=] { memcpy((void *)to, from, bytes); });
     std::vector<char> held((const char *)from, (const char *)from + bytes);
