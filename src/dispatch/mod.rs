@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod dispatch_tests;
 pub mod error;
+mod folder;
 pub mod host;
 pub mod inventory;
 pub mod leases;
@@ -32,18 +33,20 @@ use std::time::{Duration, Instant};
 
 pub use error::DispatchError;
 
-use crate::event::{AttemptEnd, Failure, FailureClass, RunEvent, SweepEvent};
+use crate::event::{AttemptEnd, FailureClass, RunEvent, SweepEvent};
 use crate::executor::{Ended, Executor, Job};
 use crate::ids::RunId;
+use crate::record::claims::Loss;
 use crate::record::crash_point::crash_point;
 use crate::record::journal::{JOURNAL_FORMAT, JournalEntry, now};
 use crate::record::{
-    Durability, LineFollower, LineWriter, RecordError, RunFolder, RunRecord, RunResult, RunStatus,
-    SweepFolder, atomic, error::is_full_disk, lines,
+    Durability, LineFollower, LineWriter, RecordError, RunFolder, RunRecord, SweepFolder, atomic,
+    error::is_full_disk,
 };
 use crate::spec::device::DeviceId;
 use crate::spec::run_policy::RunPolicy;
 use crate::units::show_bytes;
+use folder::{failed_result, prepare, refused};
 use leasing::Leasing;
 use machine::{Act, Machine, Verdict};
 use occupancy::{Host, Kind, Place};
@@ -346,7 +349,7 @@ impl Dispatcher<'_> {
     /// Shows other dispatchers that this one lives, and stops what they have taken over.
     fn keep_claims(&mut self) -> Result<(), DispatchError> {
         let lost = self.ownership.keep(self.begun.elapsed())?;
-        for id in lost {
+        for (id, why) in lost {
             for (group, active) in &mut self.active {
                 let Some(lane) = active.lanes.iter().find(|lane| lane.record.run_id == id) else {
                     continue;
@@ -354,9 +357,14 @@ impl Dispatcher<'_> {
                 active.lost.push(lane.run);
                 self.executor.stop(*group, crate::executor::Stop::AtOnce);
             }
-            self.notice(&format!(
-                "run {id} was taken over by another dispatcher: stopping it here"
-            ));
+            self.notice(&match why {
+                Loss::TakenOver => {
+                    format!("run {id} was taken over by another dispatcher: stopping it here")
+                }
+                Loss::Unheard => format!(
+                    "this dispatcher cannot show that it lives, and others may soon take run {id}: stopping it here"
+                ),
+            });
         }
         Ok(())
     }
@@ -429,8 +437,9 @@ impl Dispatcher<'_> {
             && self.ownership.holds(run_id)
         {
             let result = failed_result(lane, log, failure);
-            self.patiently(&mut || {
-                atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)
+            self.patiently(&mut |dispatcher| match dispatcher.ownership.holds(run_id) {
+                true => atomic::replace_json(&lane.folder.result(), &result, Durability::Fact),
+                false => Ok(()),
             })?;
         }
         if matches!(end, AttemptEnd::Result | AttemptEnd::Failed(_)) && !self.publish(run_id)? {
@@ -501,83 +510,38 @@ impl Dispatcher<'_> {
     }
 
     fn write(&mut self, entry: &JournalEntry) -> Result<(), DispatchError> {
-        let mut notified = false;
-        loop {
-            match self.journal.append(entry) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        self.patiently(&mut |dispatcher| dispatcher.journal.append(entry))
     }
 
-    /// Writes a fact; on a full disk, waits for room.
-    fn patiently(
-        &mut self,
-        write: &mut dyn FnMut() -> Result<(), RecordError>,
-    ) -> Result<(), DispatchError> {
-        let mut notified = false;
-        loop {
-            match write() {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Publishes a run, and waits for room on the disk where there is none.
+    /// Publishes a run; says whether it counts.
     fn publish(&mut self, id: RunId) -> Result<bool, DispatchError> {
+        self.patiently(&mut |dispatcher| dispatcher.ownership.publish(id))
+    }
+
+    /// Writes something; on a full disk, waits for room. Others are shown meanwhile that this dispatcher lives.
+    fn patiently<T>(
+        &mut self,
+        write: &mut dyn FnMut(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<T, DispatchError> {
         let mut notified = false;
         loop {
-            match self.ownership.publish(id) {
-                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
+            match write(self) {
+                Err(error) if error.is_full_disk() => {
+                    if !std::mem::replace(&mut notified, true) {
+                        self.notice(&format!("{error}; waiting for room on the disk"));
+                    }
+                    let since = Instant::now();
+                    while since.elapsed() < DISK_POLL {
+                        std::thread::sleep(POLL);
+                        self.keep_claims()?;
+                    }
+                }
                 done => return Ok(done?),
             }
         }
     }
 
-    fn wait_for_room(&mut self, notified: &mut bool, error: &RecordError) {
-        if !*notified {
-            self.notice(&format!("{error}; waiting for room on the disk"));
-            *notified = true;
-        }
-        std::thread::sleep(DISK_POLL);
-    }
-
     fn notice(&mut self, text: &str) {
         (self.observe)(&SweepEvent::Notice(text.to_owned()));
-    }
-}
-
-/// What it means that an attempt could not be started.
-fn refused(full_disk: bool, class: FailureClass, reason: String) -> Verdict {
-    if full_disk {
-        return Verdict::DiskFull;
-    }
-    Verdict::Failed(Failure { class, reason })
-}
-
-/// Makes the folder of a run and writes `run.json`, which can be rebuilt from the sweep file and
-/// therefore costs no fsync. The result of a failed attempt before this one goes.
-fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
-    fs::create_dir_all(folder.path()).map_err(RecordError::io("create", folder.path()))?;
-    match fs::remove_file(folder.result()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(RecordError::io("remove", &folder.result())(error));
-        }
-        _ => {}
-    }
-    atomic::replace_json(&folder.run(), record, Durability::Derived)
-}
-
-/// What the record says of a run whose last attempt failed: the epochs it did complete, and why.
-fn failed_result(lane: &Lane, log: &Log, failure: &Failure) -> RunResult {
-    let events: Vec<RunEvent> = lines::read(&lane.folder.events()).unwrap_or_default();
-    RunResult {
-        reason: Some(failure.recorded()),
-        log_tail: Some(log.tail()).filter(|tail| !tail.is_empty()),
-        epochs: events.into_iter().filter_map(RunEvent::into_epoch).collect(),
-        ..RunResult::new(lane.record.run_id, RunStatus::Failed)
     }
 }
