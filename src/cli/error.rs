@@ -201,7 +201,9 @@ impl CliError {
                 ExitCode::Usage
             }
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
-            Self::Slurm(SlurmError::Refused { .. } | SlurmError::Missing { .. }) => ExitCode::Usage,
+            Self::Slurm(
+                SlurmError::Refused { .. } | SlurmError::Unfit { .. } | SlurmError::Missing { .. },
+            ) => ExitCode::Usage,
             Self::Slurm(SlurmError::Stopped) => ExitCode::Stopped,
             Self::Plan(_)
             | Self::Slurm(_)

@@ -15,7 +15,7 @@ use super::{slurm, terminal};
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::leasing::Leasing;
 use crate::dispatch::ownership::Ownership;
-use crate::dispatch::signals::SignalWatch;
+use crate::dispatch::signals::{SignalWatch, TimeIsUp};
 use crate::dispatch::work::Work;
 use crate::dispatch::{DispatchError, Means, Message, Orders, Outcome, dispatch, strays};
 use crate::display::Progress;
@@ -23,7 +23,8 @@ use crate::event::SweepEvent;
 use crate::executor::local::Local;
 use crate::plan::{Plan, PlanSummary};
 use crate::record::crash_point::{Role, set_role};
-use crate::record::{Durability, Lock, RecordError, atomic};
+use crate::record::sharing::share_as;
+use crate::record::{Durability, Lock, RecordError, SweepFolder, atomic};
 use crate::units::counted;
 use crate::worker::use_small_pages;
 
@@ -36,22 +37,12 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     if args.slurm.slurm {
         return slurm::sweep(args);
     }
-    let session = Session::open(&args.file)?;
-    if args.dry_run {
-        print_plan(&session)?;
-        return Ok(ExitCode::Ok);
-    }
-    session.refuse_what_cannot_be_done(1)?;
-    let folder = session.folder.path();
-    fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
-    let _lock = Lock::take(&session.folder.lock())?;
-    // Another sweep may have finished runs between the plan and the lock.
-    slurm::take_back(&session.folder)?;
-    let session = Session::open(&args.file)?;
+    let opened = open_locked(args, 1, &|| Session::open(&args.file), &slurm::take_back)?;
+    let Some((session, _lock)) = opened else { return Ok(ExitCode::Ok) };
     for warning in &session.plan.warnings {
         terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
     }
-    atomic::remove_litter(folder);
+    atomic::remove_litter(session.folder.path());
     atomic::remove_litter(&session.folder.plots());
     strays::kill_strays(&session.folder)?;
     write_sources(&session)?;
@@ -73,9 +64,9 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         terminal::notice(&problem);
     }
     let sole = Ownership::Sole(&session.folder);
-    let outcome = execute(&session, works, args.fail_fast, (sole, leases), &mut |event| {
-        boards.observe(event)
-    })?;
+    let parts = (sole, leases, TimeIsUp::listen().map_err(DispatchError::Signals)?);
+    let outcome =
+        execute(&session, works, args.fail_fast, parts, &mut |event| boards.observe(event))?;
     // What the night has come to is said even where the tables can no longer be written.
     let written = boards.write().and_then(|()| boards.write_report());
     let code = match print_outcome(&session, &boards, outcome)? {
@@ -91,6 +82,32 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         }
         Ok(()) => Ok(code),
     }
+}
+
+/// A sweep that is to be executed by so many `machines`: planned, and its folder locked. `None` where a person only wants to see the
+/// plan. Runs may be finished between the plan and the lock, and `locked` may put some in order: therefore it
+/// is planned again.
+///
+/// # Errors
+/// A bad sweep file, runs that cannot start here, another gridlane that works there.
+pub(super) fn open_locked(
+    args: &SweepArgs,
+    machines: u32,
+    open: &dyn Fn() -> Result<Session, CliError>,
+    locked: &dyn Fn(&SweepFolder) -> Result<(), CliError>,
+) -> Result<Option<(Session, Lock)>, CliError> {
+    let session = open()?;
+    if args.dry_run {
+        print_plan(&session)?;
+        return Ok(None);
+    }
+    session.refuse_what_cannot_be_done(machines)?;
+    let folder = session.folder.path();
+    fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
+    share_as(folder)?;
+    let lock = Lock::take(&session.folder.lock())?;
+    locked(&session.folder)?;
+    Ok(Some((open()?, lock)))
 }
 
 /// What the record needs to be read without the command line that made it.
@@ -110,13 +127,13 @@ pub(super) fn execute(
     session: &Session,
     works: Vec<Work>,
     fail_fast: bool,
-    (ownership, leases): (Ownership<'_>, Leases),
+    (ownership, leases, time): (Ownership<'_>, Leases, TimeIsUp),
     observe: &mut dyn FnMut(&SweepEvent) -> Option<String>,
 ) -> Result<Outcome, CliError> {
     let Session { spec, plan, folder, data, placing, .. } = session;
     use_small_pages();
     let (sender, messages) = mpsc::channel();
-    let _signals = SignalWatch::start(sender.clone()).map_err(DispatchError::Signals)?;
+    let _signals = SignalWatch::start(sender.clone(), time).map_err(DispatchError::Signals)?;
     let notify = Arc::new(move |ended| {
         // Without a receiver the sweep is over, and nobody waits for this end.
         let _ = sender.send(Message::Ended(ended));

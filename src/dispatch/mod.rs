@@ -36,6 +36,7 @@ pub use error::DispatchError;
 use crate::event::{AttemptEnd, RunEvent, SweepEvent};
 use crate::executor::{Ended, Executor, Job};
 use crate::ids::RunId;
+use crate::record::claims::Loss;
 use crate::record::crash_point::crash_point;
 use crate::record::journal::{JOURNAL_FORMAT, JournalEntry, now};
 use crate::record::{
@@ -352,7 +353,7 @@ impl Dispatcher<'_> {
     /// Shows other dispatchers that this one lives, and stops what they have taken over.
     fn keep_claims(&mut self) -> Result<(), DispatchError> {
         let lost = self.ownership.keep(self.begun.elapsed())?;
-        for id in lost {
+        for (id, why) in lost {
             for (group, active) in &mut self.active {
                 let Some(lane) = active.lanes.iter().find(|lane| lane.record.run_id == id) else {
                     continue;
@@ -360,9 +361,14 @@ impl Dispatcher<'_> {
                 active.lost.push(lane.run);
                 self.executor.stop(*group, crate::executor::Stop::AtOnce);
             }
-            self.notice(&format!(
-                "run {id} was taken over by another dispatcher: stopping it here"
-            ));
+            self.notice(&match why {
+                Loss::TakenOver => {
+                    format!("run {id} was taken over by another dispatcher: stopping it here")
+                }
+                Loss::Unheard => format!(
+                    "this dispatcher cannot show that it lives, and others may soon take run {id}: stopping it here"
+                ),
+            });
         }
         Ok(())
     }
@@ -436,8 +442,9 @@ impl Dispatcher<'_> {
             && self.ownership.holds(run_id)
         {
             let result = failed_result((&lane.folder, run_id), log, failure);
-            let written = self.patiently(|_| {
-                atomic::replace_json(&lane.folder.result(), &result, Durability::Fact)
+            let written = self.patiently(|own| match own.ownership.holds(run_id) {
+                true => atomic::replace_json(&lane.folder.result(), &result, Durability::Fact),
+                false => Ok(()),
             });
             match (written, &self.ownership) {
                 // The run has failed either way, and the journal says why: the others go on. Where it
@@ -546,7 +553,8 @@ impl Dispatcher<'_> {
         self.patiently(|own| own.journal.append(entry))
     }
 
-    /// Does what writes a fact; on a full disk, waits for room.
+    /// Does what writes a fact; on a full disk, waits for room. Others are shown meanwhile that this
+    /// dispatcher lives.
     fn patiently<T>(
         &mut self,
         mut write: impl FnMut(&mut Self) -> Result<T, RecordError>,
@@ -554,18 +562,19 @@ impl Dispatcher<'_> {
         let mut notified = false;
         loop {
             match write(self) {
-                Err(error) if error.is_full_disk() => self.wait_for_room(&mut notified, &error),
+                Err(error) if error.is_full_disk() => {
+                    if !std::mem::replace(&mut notified, true) {
+                        self.notice(&format!("{error}; waiting for room on the disk"));
+                    }
+                    let since = Instant::now();
+                    while since.elapsed() < DISK_POLL {
+                        std::thread::sleep(POLL);
+                        self.keep_claims()?;
+                    }
+                }
                 done => return Ok(done?),
             }
         }
-    }
-
-    fn wait_for_room(&mut self, notified: &mut bool, error: &RecordError) {
-        if !*notified {
-            self.notice(&format!("{error}; waiting for room on the disk"));
-            *notified = true;
-        }
-        std::thread::sleep(DISK_POLL);
     }
 
     fn notice(&mut self, text: &str) {

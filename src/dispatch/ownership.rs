@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::machine::Verdict;
 use crate::event::{Failure, FailureClass};
 use crate::ids::RunId;
-use crate::record::claims::{Claims, Taken};
+use crate::record::claims::{Claims, Loss, Taken};
 use crate::record::{RecordError, RunFolder, SweepFolder};
 
 /// Failures in a row to ask for runs that are put up with.
@@ -81,7 +81,7 @@ impl Ownership<'_> {
             Taken::Ours { folder, lost } if lost > retries + LOSSES => {
                 let reason = format!(
                     "{lost} dispatchers in a row were lost with it and left no word: killed for want \
-                     of memory, or their nodes failed"
+                     of memory or at a time limit before it had a checkpoint, or their nodes failed"
                 );
                 Had::Hopeless(folder, Failure { class: FailureClass::PilotLost, reason })
             }
@@ -91,19 +91,16 @@ impl Ownership<'_> {
         })
     }
 
-    /// Shows that this dispatcher lives, when it is time to; gives the runs that it has lost.
+    /// Shows that this dispatcher lives, when it is time to; gives the runs that it has lost, or gives up
+    /// because it cannot show it.
     ///
     /// # Errors
-    /// What the system refuses again and again, a full disk aside: then others will think that this
-    /// dispatcher is gone, which costs time and nothing else.
-    pub fn keep(&mut self, now: Duration) -> Result<Vec<RunId>, RecordError> {
-        let Self::Shared { claims, failures } = self else { return Ok(Vec::new()) };
+    /// What the system refuses again and again, a full disk aside.
+    pub fn keep(&mut self, now: Duration) -> Result<Vec<(RunId, Loss)>, RecordError> {
+        let Self::Shared { claims, .. } = self else { return Ok(Vec::new()) };
         match claims.keep(now) {
-            Err(error) => {
-                *failures += u32::from(!error.is_full_disk());
-                if *failures > PATIENCE { Err(error) } else { Ok(Vec::new()) }
-            }
-            kept => kept,
+            Err(error) if claims.missed() > PATIENCE && !error.is_full_disk() => Err(error),
+            kept => Ok(kept.unwrap_or_default()),
         }
     }
 

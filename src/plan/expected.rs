@@ -278,7 +278,14 @@ mod tests {
         let early = result(planned(&spec, None).runs[0].id, RunStatus::Finished, 30.0);
         finish(&folder, &early);
         let mut with_epochs = serde_json::to_value(&early).unwrap();
-        with_epochs["epochs"] = serde_json::json!([1, 2]);
+        let epoch = |epoch: u32| {
+            serde_json::json!({
+                "epoch": epoch, "step": epoch, "lr": 0.1, "train_loss": 1.0, "train_accuracy": 0.5,
+                "val_loss": 1.0, "val_accuracy": 0.5, "train_s": 14.0, "eval_s": 1.0,
+                "elapsed_s": 15.0 * f64::from(epoch),
+            })
+        };
+        with_epochs["epochs"] = serde_json::json!([epoch(1), epoch(2)]);
         fs::write(folder.run(early.run_id).result(), with_epochs.to_string()).unwrap();
         let found = expected(&spec, temporary.path());
         assert_eq!(found[0], (30.0, Basis::SameConfiguration));

@@ -169,6 +169,12 @@ pub fn adopt(from: &RunFolder, to: &RunFolder) -> Result<Option<u64>, RecordErro
     Ok(None)
 }
 
+/// Optimizer steps that the newest checkpoint of a run stands at; `None` where there is none.
+pub fn step_of(folder: &RunFolder) -> Option<u64> {
+    let state = read_state(folder).ok().flatten()?;
+    state.checkpoints.first().map(|newest| newest.step)
+}
+
 fn read_state(folder: &RunFolder) -> Result<Option<CheckpointState>, RecordError> {
     atomic::read_json(&folder.checkpoint_state(), CHECKPOINT_FORMAT)
 }

@@ -8,7 +8,8 @@
 //!
 //! A dispatcher that lives changes the text of its `beat`. One whose beat has not changed for the
 //! length of a lease, by the *reader's* clock, has lost its claims to whoever takes the next number,
-//! and that one goes on from its checkpoint. No clock is read here: callers say what time it is.
+//! and that one goes on from its checkpoint. One that cannot change its beat gives its runs up before
+//! that. No clock is read here: callers say what time it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -19,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Durability};
+use super::beats::{Beat, Beats, Life};
 use super::checkpoint;
 use super::crash_point::crash_point;
 use super::error::RecordError;
@@ -28,8 +30,15 @@ use crate::ids::RunId;
 /// Version of `claim.json`'s format.
 pub const CLAIM_FORMAT: u32 = 1;
 
+/// Version of the format of what a dispatcher leaves behind.
+pub const LEFT_FORMAT: u32 = 1;
+
 /// Beats in the length of a lease: as many may be late before a dispatcher counts as gone.
 const BEATS: u32 = 12;
+
+/// Beats that may fail in a row before a dispatcher gives up what it has. It stops before anybody else
+/// begins, who waits for all of them.
+const PATIENCE: u32 = 9;
 
 /// `claim.json`: whose a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,60 +80,31 @@ pub enum Taken {
     Settled,
 }
 
-/// What is known of another dispatcher.
+/// Why a run is this dispatcher's no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
-    /// Its beat was seen to change within a lease.
-    Alive,
-    /// It has not been watched for long enough.
-    Unknown,
-    /// It has left, or its beat stood still for a lease.
-    Gone,
+pub enum Loss {
+    /// Another has it, or has settled it.
+    TakenOver,
+    /// The beat could not be changed for so long that others may soon take it.
+    Unheard,
 }
 
-#[derive(Debug)]
-struct Watched {
-    text: Vec<u8>,
-    since: Duration,
-    moved: bool,
+/// `left`: what a dispatcher that has left in an orderly way says of its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// [`LEFT_FORMAT`] of the writer.
+    pub format: u32,
+    /// There was a run to be had, and none that it had got any further.
+    pub fruitless: bool,
 }
 
-/// The beats of dispatchers, as somebody sees them who lives elsewhere.
-#[derive(Debug)]
-pub struct Beats {
-    folder: SweepFolder,
-    lease: Duration,
-    watched: BTreeMap<String, Watched>,
-}
-
-impl Beats {
-    /// Nothing has been seen yet.
-    pub fn new(folder: &SweepFolder, lease: Duration) -> Self {
-        Self { folder: folder.clone(), lease, watched: BTreeMap::new() }
-    }
-
-    /// Looks at a dispatcher.
-    pub fn look(&mut self, name: &str, now: Duration) -> Life {
-        let pilot = self.folder.pilot(name);
-        // A file that is being written may read as empty: another text, and therefore a beat.
-        let text = fs::read(pilot.beat()).unwrap_or_default();
-        if pilot.left().exists() {
-            return Life::Gone;
-        }
-        let watched = self.watched.entry(name.to_owned()).or_insert_with(|| Watched {
-            text: text.clone(),
-            since: now,
-            moved: false,
-        });
-        if watched.text != text {
-            *watched = Watched { text, since: now, moved: true };
-        }
-        match watched.moved {
-            _ if now.saturating_sub(watched.since) >= self.lease => Life::Gone,
-            true => Life::Alive,
-            false => Life::Unknown,
-        }
-    }
+/// A run that a dispatcher has.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    claim: u32,
+    /// Optimizer steps that it stood at when it was taken.
+    step: u64,
 }
 
 /// The claims of one dispatcher.
@@ -133,11 +113,18 @@ pub struct Claims {
     folder: SweepFolder,
     name: String,
     lease: Duration,
-    held: BTreeMap<RunId, u32>,
+    held: BTreeMap<RunId, Held>,
     elsewhere: BTreeMap<RunId, String>,
+    beat: Beat,
     beats: Beats,
-    beaten: Option<Duration>,
-    count: u64,
+    /// When the beat was last tried to be changed, when it last was, and how often it was not since.
+    tried: Duration,
+    heard: Duration,
+    missed: u32,
+    /// Was any run taken?
+    took: bool,
+    /// Has any of them got further?
+    advanced: bool,
 }
 
 impl Claims {
@@ -149,18 +136,20 @@ impl Claims {
         for path in [folder.attempts().as_path(), folder.pilot(name).path()] {
             fs::create_dir_all(path).map_err(RecordError::io("create", path))?;
         }
-        let mut claims = Self {
+        Ok(Self {
             folder: folder.clone(),
             name: name.to_owned(),
             lease,
             held: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
+            beat: Beat::start(folder.pilot(name).beat())?,
             beats: Beats::new(folder, lease),
-            beaten: None,
-            count: 0,
-        };
-        claims.beat(Duration::ZERO)?;
-        Ok(claims)
+            tried: Duration::ZERO,
+            heard: Duration::ZERO,
+            missed: 0,
+            took: false,
+            advanced: false,
+        })
     }
 
     /// The dispatcher's folder.
@@ -178,9 +167,14 @@ impl Claims {
     /// # Errors
     /// What the system refuses.
     pub fn take(&mut self, id: RunId, now: Duration) -> Result<Taken, RecordError> {
-        if let Some(claim) = self.held.get(&id) {
-            let folder = self.folder.attempt(id, *claim);
+        if let Some(held) = self.held.get(&id) {
+            let folder = self.folder.attempt(id, held.claim);
             return Ok(Taken::Ours { folder, lost: 0 });
+        }
+        // Whoever is not heard of cannot keep a run.
+        if self.is_unheard(now) {
+            self.elsewhere.insert(id, id.to_string());
+            return Ok(Taken::Elsewhere);
         }
         // Until it is known whose it is, it is nobody's who lives.
         self.elsewhere.insert(id, id.to_string());
@@ -231,7 +225,8 @@ impl Claims {
         }
         write_claim(&folder, &ours)?;
         let lost = ours.lost;
-        self.held.insert(id, claim);
+        self.held.insert(id, Held { claim, step: ours.step });
+        self.took = true;
         Ok(Taken::Ours { folder, lost })
     }
 
@@ -256,51 +251,68 @@ impl Claims {
         if *owner == self.name {
             return Ok(Ok(None));
         }
-        Ok(match self.beats.look(owner, now) {
+        Ok(match self.beats.look(owner, now)? {
             Life::Gone => Ok(Some(claim)),
             Life::Alive | Life::Unknown => Err(owner.clone()),
         })
     }
 
-    /// Shows that this dispatcher lives, when it is time to. Gives the runs that are lost to others
-    /// then: what was made of them counts no more.
+    /// Shows that this dispatcher lives, when it is time to. Gives the runs that are its own no more: what
+    /// was made of them does not count.
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn keep(&mut self, now: Duration) -> Result<Vec<RunId>, RecordError> {
-        if self.beaten.is_some_and(|at| now < at + self.lease / BEATS) {
+    pub fn keep(&mut self, now: Duration) -> Result<Vec<(RunId, Loss)>, RecordError> {
+        self.beats.wake(now);
+        if now < self.tried + self.lease / BEATS {
             return Ok(Vec::new());
         }
-        self.beat(now)?;
+        self.tried = now;
+        if let Err(error) = self.beat.strike() {
+            self.missed += 1;
+            if self.held.is_empty() || !self.is_unheard(now) {
+                return Err(error);
+            }
+            return Ok(self.lose(self.held.keys().copied().collect(), Loss::Unheard));
+        }
+        (self.heard, self.missed) = (now, 0);
         if self.held.is_empty() {
             return Ok(Vec::new());
         }
         let newest = newest(&self.folder)?;
-        let is_lost = |(id, claim): &(&RunId, &u32)| {
-            newest.get(id) != Some(claim)
+        let is_lost = |(id, held): &(&RunId, &Held)| {
+            newest.get(id) != Some(&held.claim)
                 || self.folder.run(**id).path().exists()
-                || self.is_anothers(&self.folder.attempt(**id, **claim))
+                || self.is_anothers(&self.folder.attempt(**id, held.claim))
         };
-        let lost: Vec<RunId> = self.held.iter().filter(is_lost).map(|(id, _)| *id).collect();
-        for id in &lost {
-            self.held.remove(id);
-            self.elsewhere.insert(*id, id.to_string());
-        }
-        Ok(lost)
+        let lost = self.held.iter().filter(is_lost).map(|(id, _)| *id).collect();
+        Ok(self.lose(lost, Loss::TakenOver))
     }
 
-    fn beat(&mut self, now: Duration) -> Result<(), RecordError> {
-        self.count += 1;
-        self.beaten = Some(now);
-        let beat = self.pilot().beat();
-        fs::write(&beat, self.count.to_string()).map_err(RecordError::io("write", &beat))
+    fn lose(&mut self, lost: Vec<RunId>, why: Loss) -> Vec<(RunId, Loss)> {
+        let lose = |id: RunId| {
+            self.held.remove(&id);
+            self.elsewhere.insert(id, id.to_string());
+            (id, why)
+        };
+        lost.into_iter().map(lose).collect()
+    }
+
+    /// Beats in a row that could not be shown.
+    pub fn missed(&self) -> u32 {
+        self.missed
+    }
+
+    /// May others soon think that this dispatcher is gone?
+    fn is_unheard(&self, now: Duration) -> bool {
+        self.missed > 0 && now >= self.heard + self.lease * PATIENCE / BEATS
     }
 
     /// May this dispatcher leave, where all that is left is elsewhere? Yes, if all who have it live.
     pub fn others_live(&mut self, now: Duration) -> bool {
         let owners: BTreeSet<&String> = self.elsewhere.values().collect();
         let mut lives = owners.into_iter().map(|owner| self.beats.look(owner, now));
-        lives.all(|life| life == Life::Alive)
+        lives.all(|life| matches!(life, Ok(Life::Alive)))
     }
 
     /// Makes what became of a run the sweep's, if it is still ours. Says whether it was. After an error it
@@ -309,16 +321,19 @@ impl Claims {
     /// # Errors
     /// What the system refuses.
     pub fn publish(&mut self, id: RunId) -> Result<bool, RecordError> {
-        let Some(claim) = self.held.get(&id).copied() else { return Ok(false) };
-        let published = self.try_to_publish(id, claim)?;
+        let Some(held) = self.held.get(&id).copied() else { return Ok(false) };
+        let published = self.try_to_publish(id, held.claim)?;
         self.held.remove(&id);
+        self.advanced |= published;
         Ok(published)
     }
 
     fn try_to_publish(&self, id: RunId, claim: u32) -> Result<bool, RecordError> {
         let (from, to) = (self.folder.attempt(id, claim), self.folder.run(id));
-        let known = newest(&self.folder)?.get(&id).copied();
-        if known.is_some_and(|newest| newest != claim) || self.is_anothers(&from) {
+        // Where there is none any more, what it was moved to says whose it was.
+        if let Some(newest) = newest(&self.folder)?.get(&id)
+            && (*newest != claim || self.is_anothers(&from))
+        {
             return Ok(false);
         }
         crash_point();
@@ -347,11 +362,14 @@ impl Claims {
         Ok(read_claim(folder)?.and_then(|claim| claim.owner).as_ref() == Some(&self.name))
     }
 
-    /// Does a claim of ours name another by now? Numbers begin anew when a sweep was one machine's for a while,
-    /// and whoever was cut off all that time finds its own given to somebody else.
+    /// Does a claim of ours name another by now, or nobody? Numbers begin anew when a sweep was one machine's
+    /// for a while, and whoever was cut off all that time finds its own taken away, or given to somebody else.
     fn is_anothers(&self, attempt: &RunFolder) -> bool {
-        let claim = read_claim(attempt).ok().flatten();
-        claim.is_some_and(|claim| claim.owner.as_ref() != Some(&self.name))
+        match read_claim(attempt) {
+            Ok(claim) => claim.and_then(|claim| claim.owner).as_ref() != Some(&self.name),
+            // What cannot be read now says nothing.
+            Err(_) => false,
+        }
     }
 
     /// Is the run still this dispatcher's, as far as it knows?
@@ -365,15 +383,19 @@ impl Claims {
     /// What the system refuses.
     pub fn leave(&mut self) -> Result<(), RecordError> {
         let mut done = Ok(());
-        for (id, claim) in std::mem::take(&mut self.held) {
+        for (id, held) in std::mem::take(&mut self.held) {
             // One that was published by another in the meantime has no folder: the rest is given back all the same.
-            let attempt = self.folder.attempt(id, claim);
+            let attempt = self.folder.attempt(id, held.claim);
             if attempt.path().exists() && !self.is_anothers(&attempt) {
+                self.advanced |= checkpoint::step_of(&attempt).is_some_and(|step| step > held.step);
                 done = done.and(give_back(&attempt));
             }
         }
+        // One that only stood by while others had all that is left has not tried.
+        let fruitless = !self.advanced && (self.took || self.elsewhere.is_empty());
+        let left = Left { format: LEFT_FORMAT, fruitless };
         // Said even if a claim could not be given back: it is to be had then, too.
-        atomic::replace(&self.pilot().left(), b"", Durability::Derived).and(done)
+        atomic::replace_json(&self.pilot().left(), &left, Durability::Derived).and(done)
     }
 }
 
@@ -411,26 +433,58 @@ pub fn open_all(
 }
 
 /// Puts runs under way back to where a dispatcher that is alone looks for them, while there are none that
-/// share the sweep.
+/// share the sweep, as far as one knows. One that was cut off may still be at work in a folder of its own:
+/// what it has come to is taken over, as by another dispatcher, and its folder is not.
 ///
 /// # Errors
 /// What the system refuses.
 pub fn close_all(folder: &SweepFolder) -> Result<(), RecordError> {
     for (id, claim) in newest(folder)? {
         let run = folder.run(id);
-        let of_worth = |claim: &u32| {
-            let attempt = folder.attempt(id, *claim);
-            attempt.checkpoint_state().exists() || attempt.result().exists()
-        };
-        let newest = (1..=claim).rev().find(of_worth);
-        if let Some(newest) = newest.filter(|_| !run.path().exists()) {
-            let from = folder.attempt(id, newest);
-            fs::rename(from.path(), run.path()).map_err(RecordError::io("move", from.path()))?;
+        if !run.path().exists() {
+            close(folder, id, claim)?;
         }
         (1..=claim).for_each(|claim| remove(&folder.attempt(id, claim)));
     }
     let _ = fs::remove_dir(folder.attempts());
     Ok(())
+}
+
+/// Makes the folder of a run out of the newest of its attempts that came to something.
+fn close(folder: &SweepFolder, id: RunId, newest: u32) -> Result<(), RecordError> {
+    // Of a number of its own: a kill on the way leaves one attempt more.
+    let fresh = folder.attempt(id, newest + 1);
+    fs::create_dir(fresh.path()).map_err(RecordError::io("create", fresh.path()))?;
+    for attempt in (1..=newest).rev().map(|claim| folder.attempt(id, claim)) {
+        // A worker writes its result last: nobody is at work in that folder.
+        let settled = attempt.result().exists().then_some(&attempt);
+        let adopted = match settled {
+            None => checkpoint::adopt(&attempt, &fresh)?.map(|_| &fresh),
+            some => some,
+        };
+        crash_point();
+        if let Some(from) = adopted {
+            let run = folder.run(id);
+            fs::rename(from.path(), run.path()).map_err(RecordError::io("move", from.path()))?;
+            break;
+        }
+    }
+    remove(&fresh);
+    Ok(())
+}
+
+/// Those who have runs and have not said that they left, by what is on disk.
+///
+/// # Errors
+/// What the system refuses.
+pub fn owners(folder: &SweepFolder) -> Result<BTreeSet<String>, RecordError> {
+    let mut owners = BTreeSet::new();
+    for (id, claim) in newest(folder)? {
+        let claim = read_claim(&folder.attempt(id, claim))?;
+        owners.extend(claim.and_then(|claim| claim.owner));
+    }
+    owners.retain(|owner| !folder.pilot(owner).left().exists());
+    Ok(owners)
 }
 
 /// The newest claim on every run under way.

@@ -156,6 +156,16 @@ impl SweepFolder {
         PilotFolder { root: self.pilots().join(name) }
     }
 
+    /// There once pilots have given up, with why.
+    pub fn given_up(&self) -> PathBuf {
+        self.pilots().join("given-up")
+    }
+
+    /// The runs of the sweep as some of its pilots have read it: a JSON list, under its digest.
+    pub fn version(&self, digest: &str) -> PathBuf {
+        self.pilots().join(format!("version-{digest}.json"))
+    }
+
     /// What was submitted to a cluster.
     pub fn submission(&self) -> PathBuf {
         self.root.join("slurm.json")
@@ -198,7 +208,17 @@ impl PilotFolder {
         self.root.join("journal.jsonl")
     }
 
-    /// There once the dispatcher has left in an orderly way.
+    /// The digest of the version of the sweep that it has read.
+    pub fn version(&self) -> PathBuf {
+        self.root.join("version")
+    }
+
+    /// There once its time was up before any run got further.
+    pub fn out_of_time(&self) -> PathBuf {
+        self.root.join("out-of-time")
+    }
+
+    /// [`Left`](super::claims::Left), once the dispatcher has left in an orderly way.
     pub fn left(&self) -> PathBuf {
         self.root.join("left")
     }

@@ -1,6 +1,7 @@
 //! Facts on disk: names, formats and the ways of writing that survive a kill at any instant.
 
 pub mod atomic;
+pub mod beats;
 pub mod checkpoint;
 pub mod claims;
 pub mod crash_point;
@@ -11,6 +12,7 @@ pub mod layout;
 pub mod lines;
 pub mod lock;
 pub mod result;
+pub mod sharing;
 pub mod throughput;
 
 pub use atomic::Durability;

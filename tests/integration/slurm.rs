@@ -208,6 +208,139 @@ fn pilots_that_cannot_start_are_given_up_with_the_reason() {
     assert!(ran.stderr().contains("3 submissions in a row came to nothing"), "{}", ran.stderr());
     assert!(ran.stderr().contains("it failed (FAILED)"), "{}", ran.stderr());
     assert_eq!(cluster.submissions().len(), 3);
+    let cluster = Cluster::new(TINY, &["complain"]);
+    let ran = cluster.sweep(&[]).expect_code(1).expect_no_panic();
+    insta::assert_snapshot!("slurm_gives_up", without_start(&ran.stderr()));
+}
+
+#[test]
+fn what_slurm_would_refuse_is_told_before_anything_is_submitted() {
+    let cluster = Cluster::new(TINY, &["ok"]);
+    cluster.sandbox.write(
+        "slurm/objection",
+        "sbatch: error: invalid partition specified: gpuu\nallocation failure: Invalid partition name specified\n",
+    );
+    let ran = cluster.sweep(&["--partition", "gpuu"]).expect_code(2);
+    insta::assert_snapshot!("slurm_would_refuse", without_start(&ran.stderr()));
+    let no_node = "allocation failure: Requested node configuration is not available\n";
+    cluster.sandbox.write("slurm/objection", no_node);
+    let ran = cluster.sweep(&["--cpus", "99", "--mem", "64G"]).expect_code(2);
+    insta::assert_snapshot!("slurm_has_no_such_node", without_start(&ran.stderr()));
+    assert_eq!(cluster.submissions(), [] as [String; 0]);
+    // The same words where nodes are only down: they come back.
+    let ran = cluster.sweep(&["--cpus", "2"]).expect_code(0);
+    ran.expect_stderr("Slurm could not start such a job now (Requested node configuration");
+}
+
+#[test]
+fn jobs_are_submitted_in_arrays_as_large_as_the_cluster_takes() {
+    let cluster = Cluster::new(TINY, &["ok"]);
+    cluster.sandbox.write("slurm/most", "1");
+    cluster.sweep(&[]).expect_code(0);
+    let calls = cluster.submissions();
+    assert_eq!(calls.len(), 2);
+    assert!(calls.iter().all(|call| call.contains("--array=0-0")), "{calls:?}");
+    assert!(calls[0] != calls[1], "under names of their own");
+    cluster.expect_results_of(&local(TINY), 4);
+}
+
+#[test]
+fn jobs_whose_time_is_over_before_any_run_gets_further_are_given_up() {
+    let cluster = Cluster::new(TINY, &["ok"]);
+    cluster.sandbox.write("slurm/limit", "0:30|0:01");
+    let ran = cluster.sweep(&[]).expect_code(1).expect_no_panic();
+    insta::assert_snapshot!("slurm_time_is_too_short", without_start(&ran.stderr()));
+    assert_eq!(cluster.submissions().len(), 1, "{}", ran.stderr());
+    wait_until("both have given up", || cluster.pilots().is_empty());
+    let status = Ran(cluster.command(&["slurm", "status", "tiny"]).output().unwrap());
+    status.expect_code(0).expect_stdout("given up: no run got any further in 3 jobs in a row");
+    // With time enough, all is as ever.
+    fs::remove_file(cluster.sandbox.path("slurm/limit")).unwrap();
+    cluster.sweep(&[]).expect_code(0);
+    cluster.expect_results_of(&local(TINY), 4);
+}
+
+#[test]
+fn a_run_that_gets_further_with_each_job_goes_on_under_a_short_limit() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    cluster.sandbox.write("slurm/limit", "0:30|0:12");
+    cluster.sweep(&[]).expect_code(0);
+    let requeued = fs::read_to_string(cluster.sandbox.path("slurm/requeue.calls")).unwrap();
+    assert!(requeued.lines().count() > 1, "{requeued}");
+    // The number of one job of an array is that of the whole array as well.
+    assert!(requeued.lines().all(|job| job.contains('_')), "{requeued}");
+    assert_eq!(cluster.submissions().len(), 1);
+    cluster.expect_results_of(&local(&long()), 4);
+}
+
+#[test]
+fn pilots_that_slurm_does_not_know_are_not_worked_against() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    let child = cluster.start(&[]);
+    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    signal(child.id(), "INT");
+    Ran(child.wait_with_output().unwrap()).expect_code(130);
+    // Those of another user, or of another cluster.
+    cluster.sandbox.write("slurm/blind", "");
+    for arguments in [&["--slurm"][..], &[]] {
+        let mut command = cluster.command(&[&["sweep", "sweep.toml"], arguments].concat());
+        let ran = Ran(command.output().unwrap()).expect_code(1);
+        ran.expect_stderr("is at work, though Slurm lists no job of it here");
+    }
+    fs::remove_file(cluster.sandbox.path("slurm/blind")).unwrap();
+    let back = cluster.sweep(&[]).expect_code(0);
+    back.expect_stderr("attached to 2 jobs");
+    cluster.expect_results_of(&local(&long()), 4);
+}
+
+/// A disk that is full for longer than a lease, while two pilots are at work on it.
+const ON_A_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=32m none disk || exit 77
+timeout 100 "$GRIDLANE" sweep sweep.toml --slurm --pilots 2 --poll 100ms --lease 2s --runs disk 2>err.log >out.log &
+tries=0
+until [ "$(cat disk/tiny/attempts/*/events.jsonl 2>/dev/null | grep -c '"event":"epoch"')" -gt 3 ]; do
+    kill -0 $! 2>/dev/null || exit 78
+    tries=$((tries + 1)); [ $tries -lt 3000 ] || exit 79
+    sleep 0.01
+done
+for try in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    dd if=/dev/zero of=disk/filler-$try bs=512 count=90000 2>/dev/null
+    sleep 0.5
+done
+rm disk/filler-*
+wait $!
+code=$?
+mkdir runs && cp -r disk/tiny runs/
+exit $code
+"#;
+
+#[test]
+fn a_full_disk_makes_nobody_think_that_pilots_are_gone() {
+    let cluster = Cluster::new(&long(), &["ok"]);
+    fs::create_dir(cluster.sandbox.path("disk")).unwrap();
+    let command = cluster.command(&[]);
+    let path = command.get_envs().find(|(name, _)| *name == "PATH").unwrap().1.unwrap().to_owned();
+    let mut small = Command::new("unshare");
+    small
+        .args(["--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
+        .current_dir(cluster.sandbox.path(""))
+        .env("PATH", path)
+        .env("FAKE_SLURM", cluster.sandbox.path("slurm"))
+        .env("GRIDLANE", env!("CARGO_BIN_EXE_gridlane"))
+        .env_remove("GRIDLANE_SLOTS");
+    let code = small.status().ok().and_then(|status| status.code());
+    let stderr = fs::read_to_string(cluster.sandbox.path("err.log")).unwrap_or_default();
+    if !cluster.sandbox.path("err.log").exists() && matches!(code, None | Some(1 | 77)) {
+        eprintln!("skipped: no right to mount a small disk here");
+        return;
+    }
+    assert_eq!(code, Some(0), "{stderr}");
+    let claims = cluster.sandbox.run_folders("tiny").into_iter().map(|run| {
+        let claim = fs::read_to_string(run.join("claim.json")).unwrap();
+        serde_json::from_str::<Value>(&claim).unwrap()["lost"].as_u64().unwrap()
+    });
+    assert_eq!(claims.collect::<Vec<_>>(), [0; 4], "nobody was taken for dead: {stderr}");
+    cluster.expect_results_of(&local(&long()), 4);
 }
 
 #[test]
@@ -290,8 +423,17 @@ fn a_sweep_that_has_changed_under_its_jobs_is_told() {
     wait_until("both pilots have a run", || cluster.attempts().len() == 2);
     signal(child.id(), "INT");
     Ran(child.wait_with_output().unwrap()).expect_code(130).expect_no_panic();
+    let changed = "0 runs are new to them, 2 that they know are no longer in it";
+    let child = cluster.start(&["seeds=1"]);
+    let status = || Ran(cluster.command(&["slurm", "status", "tiny"]).output().unwrap());
+    wait_until("status tells it as well", || status().stdout().contains(changed));
+    signal(child.id(), "INT");
+    Ran(child.wait_with_output().unwrap()).expect_code(130).expect_stderr(changed);
+    // And for as long as it holds, whoever comes back.
+    status().expect_code(0).expect_stdout(changed);
     let back = cluster.sweep(&["seeds=1"]).expect_code(0);
-    back.expect_stderr("0 runs are new to them, 2 that they know are no longer in it");
+    back.expect_stderr(changed);
+    assert!(!status().stdout().contains(changed), "their jobs have ended");
 }
 
 #[test]

@@ -202,11 +202,47 @@ def out_of_time(sweeps):
     no_job_is_left()
 
 
+def requeued(sweeps):
+    """An administrator, or a job that comes first, puts a job back into the queue."""
+    process = sweeps.start("requeued", pilots=2)
+    at_work = until("pilots are at work", lambda: sweeps.pilots_at_work("requeued"))
+    job = next(iter(at_work))
+    run("scontrol", "requeue", job)
+    code, output = sweeps.finish(process)
+    check("a job that is put back into the queue begins again", code == 0, output)
+    sweeps.judge("requeued", "requeued")
+    no_job_is_left()
+
+
+def without_being_seen(sweeps):
+    """Pilots that Slurm does not list, as those of another user: whoever comes is told, and touches nothing."""
+    process = sweeps.start("unseen", pilots=2)
+    until("pilots are at work", lambda: sweeps.pilots_at_work("unseen"))
+    process.send_signal(signal.SIGINT)
+    sweeps.finish(process)
+    record = sweeps.runs / "unseen/slurm.json"
+    submission = record.read_text()
+    record.write_text(json.dumps({**json.loads(submission), "batches": []}))
+    for options in [[], ["--slurm"]]:
+        done = run(*sweeps.command("unseen", *options), check=False)
+        check("pilots that Slurm does not list are not worked against", done.returncode == 1 and "lists no job" in done.stderr, done.stderr)
+    record.write_text(submission)
+    code, output = sweeps.finish(sweeps.start("unseen", pilots=2))
+    check("whoever sees them is attached", code == 0 and "attached to" in output, output)
+    sweeps.judge("unseen", "unseen")
+    no_job_is_left()
+
+
 def refused(sweeps):
     done = run(*sweeps.slurm("nowhere", "--partition", "gpuu"), check=False)
     check("an unknown partition is refused with advice", done.returncode == 2 and "sinfo" in done.stderr, done.stderr)
     done = run(*sweeps.slurm("nowhere", "--gpus", "1", "device=cuda"), check=False)
     check("GPUs that no node has are refused", done.returncode == 2, done.stderr)
+    for wish, most in [(["--cpus", "99"], "2 cores"), (["--mem", "99G"], "4000M of memory")]:
+        done = run(*sweeps.slurm("nowhere", *wish), check=False)
+        told = f"no node of partition main has more than {most}" in " ".join(done.stderr.replace("│", " ").split())
+        check(f"what no node has is refused: {' '.join(wish)}", done.returncode == 2 and told, done.stderr)
+    check("nothing was submitted", not run("squeue", "-h").stdout.strip())
 
 
 def main(program):
@@ -222,6 +258,8 @@ def main(program):
             cancelled(sweeps)
             frozen(sweeps, cluster)
             out_of_time(sweeps)
+            requeued(sweeps)
+            without_being_seen(sweeps)
     finally:
         if failures and os.environ.get("KEEP"):
             print(f"kept: {folder}")

@@ -9,7 +9,9 @@ use super::super::args::{SlurmCommand, SlurmSweepArgs};
 use super::super::error::CliError;
 use super::super::exit_code::ExitCode;
 use super::super::recorded::Recorded;
+use super::opening::refuse_while_pilots_live;
 use super::orchestrate::{jobs, submitted};
+use super::version;
 use crate::executor::slurm::submission::job_of;
 use crate::executor::slurm::{Slurm, SlurmError, Submission, Task, TaskState};
 use crate::plan::RunState;
@@ -47,6 +49,12 @@ fn status(args: &SlurmSweepArgs) -> Result<ExitCode, CliError> {
     writeln!(out, "{} of {}", jobs(live.len()), submission.base)?;
     for task in &tasks {
         writeln!(out, "{}", line(task, holders.get(&task.name()).copied().unwrap_or(0)))?;
+    }
+    if let Some(behind) = version::behind(&folder, &plan, &tasks)? {
+        writeln!(out, "{}", behind.told(&plan.name.to_string()))?;
+    }
+    if let Ok(why) = std::fs::read_to_string(folder.given_up()) {
+        writeln!(out, "given up: {}", why.trim_end())?;
     }
     Ok(ExitCode::Ok)
 }
@@ -133,5 +141,12 @@ pub fn take_back(folder: &SweepFolder) -> Result<(), CliError> {
             }
         }
     }
+    // A person waits here as well, and ends it with Ctrl-C.
+    refuse_while_pilots_live(&submission, folder, &mut |time: Duration| {
+        std::thread::sleep(time);
+        true
+    })?;
+    submission.batches.clear();
+    submission.write(folder)?;
     Ok(close_all(folder)?)
 }

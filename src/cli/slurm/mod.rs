@@ -4,9 +4,13 @@
 //! jobs run; `gridlane slurm status` and `cancel` look after both. docs/design/slurm.md says why so.
 
 mod manage;
+mod opening;
 mod orchestrate;
 mod pilot;
 mod replenish;
+mod telling;
+mod time;
+mod version;
 mod watch;
 
 pub use manage::{manage, take_back};

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -11,30 +10,24 @@ use super::super::args::SweepArgs;
 use super::super::boards::Boards;
 use super::super::error::CliError;
 use super::super::exit_code::ExitCode;
-use super::super::plan::print_plan;
-use super::super::recorded::Recorded;
-use super::super::session::{Session, slurm_section};
-use super::super::sweep::{nothing_to_do, print_outcome, progress, write_sources};
+use super::super::session::Session;
+use super::super::sweep::{nothing_to_do, open_locked, print_outcome, progress, write_sources};
 use super::super::terminal;
+use super::opening::{open, options, recall};
 use super::replenish::{FRUITLESS, Standing};
+use super::time::MORE_TIME;
+use super::version;
 use super::watch::Watch;
-use crate::dispatch::inventory::Inventory;
-use crate::dispatch::signals::SignalWatch;
+use crate::dispatch::signals::{SignalWatch, TimeIsUp};
 use crate::dispatch::{DispatchError, Message, Outcome};
 use crate::display::Progress;
 use crate::event::{AttemptEnd, SweepEvent};
-use crate::executor::slurm::submission::{last_words, own_program};
-use crate::executor::slurm::{
-    PilotOrders, Slurm, SlurmError, SlurmOptions, Submission, Task, TaskState,
-};
-use crate::plan::{Plan, RunState};
-use crate::record::{Lock, RecordError, SweepFolder, atomic, claims};
+use crate::executor::slurm::{Slurm, SlurmError, Submission, Task, TaskState};
+use crate::plan::RunState;
+use crate::record::{RecordError, SweepFolder, atomic, claims};
 
 /// Pilots at a time where nobody says how many.
 const PILOTS: u32 = 4;
-
-/// Cores of a pilot where nobody says how many.
-const CORES: u32 = 1;
 
 /// How often the shared disk is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,33 +52,30 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
             help: "say what each job has with --gpus, --cpus and --mem".to_owned(),
         });
     }
-    let (session, options) = open(args)?;
-    if args.dry_run {
-        print_plan(&session)?;
-        return Ok(ExitCode::Ok);
-    }
-    session.refuse_what_cannot_be_done(options.pilots.unwrap_or(PILOTS))?;
-    let folder = session.folder.path();
-    fs::create_dir_all(folder).map_err(RecordError::io("create", folder))?;
-    let _lock = Lock::take(&session.folder.lock())?;
-    let (mut session, options) = open(args)?;
+    let machines = options(args)?.pilots.unwrap_or(PILOTS);
+    let opened = open_locked(args, machines, &|| open(args), &|_| Ok(()))?;
+    let Some((mut session, _lock)) = opened else { return Ok(ExitCode::Ok) };
     let folder = session.folder.clone();
     let slurm = Slurm::default();
     let (sender, messages) = mpsc::channel();
-    let _signals = SignalWatch::start(sender).map_err(DispatchError::Signals)?;
+    let time = TimeIsUp::listen().map_err(DispatchError::Signals)?;
+    let _signals = SignalWatch::start(sender, time).map_err(DispatchError::Signals)?;
     let mut desk = Desk { messages, stopped: false };
-    let (submission, tasks) = recall((args, options), &session, &slurm, &mut desk)?;
+    let (submission, tasks) = recall(args, &session, &slurm, &mut desk)?;
     let live = tasks.iter().filter(|task| task.is_live()).count();
     if live > 0 {
         terminal::notice(&format!("attached to {} of {}", jobs(live), submission.base));
-        tell_what_has_changed(&session);
+        if let Some(behind) = version::behind(&folder, &session.plan, &tasks)? {
+            terminal::notice(&behind.told(&session.spec.name.to_string()));
+        }
     } else {
         let left = session.plan.runs.iter().filter(|run| run.state != RunState::Done);
         claims::open_all(&folder, left.map(|run| run.id))?;
         atomic::remove(&folder.called_off())?;
+        atomic::remove(&folder.given_up())?;
         atomic::remove_litter(folder.path());
         // What was moved is planned as what it is now.
-        session = open(args)?.0;
+        session = open(args)?;
     }
     write_sources(&session)?;
     session.weights.keep(&folder)?;
@@ -131,84 +121,8 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     orchestra.conduct(live as u32, &mut boards)
 }
 
-/// The sweep file, planned for jobs that have what each of them asks for.
-fn open(args: &SweepArgs) -> Result<(Session, SlurmOptions), CliError> {
-    let said = &args.slurm;
-    let said = SlurmOptions {
-        partition: said.partition.clone(),
-        account: said.account.clone(),
-        qos: said.qos.clone(),
-        time: said.time.clone(),
-        gpus: said.gpus,
-        cpus: said.cpus,
-        mem: said.mem.clone(),
-        pilots: said.pilots,
-        sbatch: said.sbatch.clone(),
-    };
-    let options = said.or(SlurmOptions::from(&slurm_section(&args.file)?));
-    let (gpus, cores) = (options.gpus.unwrap_or(0), options.cpus.unwrap_or(CORES));
-    let machine = Inventory::of_a_job(gpus, cores, options.memory());
-    let session = Session::open_on(&args.file, Some(machine)).map_err(|error| match error {
-        CliError::NoDevice { message, .. } => CliError::NoDevice {
-            message: message.replace("this machine", "a job"),
-            help: "--gpus N, or `gpus` in [slurm], says how many GPUs each job has".to_owned(),
-        },
-        other => other,
-    })?;
-    Ok((session, options))
-}
-
-/// Says so where the jobs that run have read another sweep than the one that is asked for now.
-fn tell_what_has_changed(session: &Session) {
-    let path = session.folder.path().display().to_string();
-    let Ok(Recorded { plan: before, .. }) = Recorded::open(&path, Path::new("")) else { return };
-    let ids = |plan: &Plan| plan.runs.iter().map(|run| run.id).collect::<BTreeSet<_>>();
-    let (before, now) = (ids(&before), ids(&session.plan));
-    let (new, gone) = (now.difference(&before).count(), before.difference(&now).count());
-    if new + gone > 0 {
-        terminal::notice(&format!(
-            "the sweep is another than its jobs have read, and they go on with theirs: {new} runs are new to \
-             them, {gone} that they know are no longer in it. `gridlane slurm cancel {}` and then this command \
-             again, and they follow",
-            session.spec.name
-        ));
-    }
-}
-
-/// What was submitted before, with what Slurm says of it, and what is to be asked for from now on.
-fn recall(
-    (args, options): (&SweepArgs, SlurmOptions),
-    session: &Session,
-    slurm: &Slurm,
-    desk: &mut Desk,
-) -> Result<(Submission, Vec<Task>), CliError> {
-    let file = &args.file;
-    let orders = PilotOrders {
-        program: own_program().map_err(DispatchError::NoProgram)?,
-        data: session.data.clone(),
-        jobs: file.jobs,
-        devices: file.devices.as_ref().map(ToString::to_string),
-        lanes: file.lanes.to_string(),
-        lease_s: args.slurm.lease.as_secs_f64(),
-    };
-    let Some(mut before) = Submission::read(&session.folder)? else {
-        return Ok((Submission::new(&session.folder, orders, options), Vec::new()));
-    };
-    let tasks = before.settle(slurm, &session.folder, &mut |time| desk.wait(time))?;
-    let same = before.options == options && before.orders == orders;
-    if !same && tasks.iter().any(Task::is_live) {
-        terminal::notice(&format!(
-            "the jobs that are there keep what they were submitted with; other options hold for those that \
-             follow. For all of them: `gridlane slurm cancel {}` first",
-            session.spec.name
-        ));
-    }
-    (before.orders, before.options) = (orders, options);
-    Ok((before, tasks))
-}
-
 /// What comes in from a person.
-struct Desk {
+pub(super) struct Desk {
     messages: Receiver<Message>,
     stopped: bool,
 }
@@ -216,7 +130,7 @@ struct Desk {
 impl Desk {
     /// Waits for so long; says no as soon as somebody wants to stop. A closed terminal is a wish to stop
     /// watching, too: whoever comes back attaches again.
-    fn wait(&mut self, time: Duration) -> bool {
+    pub(super) fn wait(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while !self.stopped {
             match self.messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -231,18 +145,18 @@ impl Desk {
 }
 
 /// A sweep under way on a cluster.
-struct Orchestra<'a> {
+pub(super) struct Orchestra<'a> {
     args: &'a SweepArgs,
-    session: &'a Session,
+    pub(super) session: &'a Session,
     slurm: Slurm,
     submission: Submission,
     desk: Desk,
     watch: Watch<'a>,
     progress: Progress<'a>,
     /// What a person was told of jobs.
-    told: BTreeSet<String>,
+    pub(super) told: BTreeSet<String>,
     /// Why jobs wait, as last told.
-    waits: Option<String>,
+    pub(super) waits: Option<String>,
     /// Was a person told that Slurm does not answer?
     silent: bool,
     /// Submissions in a row that came to nothing.
@@ -265,7 +179,7 @@ impl Orchestra<'_> {
         }
     }
 
-    fn notice(&mut self, text: &str) {
+    pub(super) fn notice(&mut self, text: &str) {
         self.progress.show(&SweepEvent::Notice(text.to_owned()));
     }
 
@@ -274,6 +188,10 @@ impl Orchestra<'_> {
         let mut failed = 0;
         let total = self.watch.left();
         if live == 0 {
+            let Self { submission, slurm, session, .. } = &self;
+            if let Some(warning) = submission.check(slurm, &session.folder)? {
+                self.notice(&warning);
+            }
             self.submit(self.wanted)?;
         }
         let poll = self.args.slurm.poll;
@@ -333,21 +251,35 @@ impl Orchestra<'_> {
         }
     }
 
-    /// Submits pilots.
+    /// Submits pilots, as many arrays of jobs as the cluster wants it to be.
     fn submit(&mut self, pilots: u32) -> Result<(), CliError> {
-        let Self { submission, slurm, desk, session, .. } = self;
-        let done = submission.submit(slurm, &session.folder, pilots, &mut |time| desk.wait(time));
-        let name = submission.names().pop().unwrap_or_default();
-        match done {
-            Ok(()) => {
-                self.submitted = Some(Instant::now());
-                self.notice(&format!("submitted {} as {name}", jobs(pilots as usize)));
-                Ok(())
+        let most = self.slurm.most_of_an_array();
+        let mut left = pilots;
+        while left > 0 {
+            let now = left.min(most);
+            let Self { submission, slurm, desk, session, .. } = self;
+            let done = submission.submit(slurm, &session.folder, now, &mut |time| desk.wait(time));
+            let name = submission.names().pop().unwrap_or_default();
+            match done {
+                Ok(()) => {
+                    self.submitted = Some(Instant::now());
+                    self.notice(&format!("submitted {} as {name}", jobs(now as usize)));
+                }
+                // The next look at the queue shows whether it was heard.
+                Err(SlurmError::Stopped) => return Ok(()),
+                // What was taken goes on.
+                Err(error) if left < pilots => {
+                    self.notice(&format!(
+                        "no more than {} were added: {error}",
+                        jobs((pilots - left) as usize)
+                    ));
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
             }
-            // The next look at the queue shows whether it was heard.
-            Err(SlurmError::Stopped) => Ok(()),
-            Err(error) => Err(error.into()),
+            left -= now;
         }
+        Ok(())
     }
 
     /// Asks Slurm how the jobs stand, tells what is new, and replaces those that are gone. Says whether
@@ -400,6 +332,11 @@ impl Orchestra<'_> {
             if self.fruitless >= FRUITLESS {
                 return Err(self.give_up(&tasks));
             }
+            if self.fruitless > 0
+                && let Ok(why) = fs::read_to_string(self.session.folder.given_up())
+            {
+                return Err(CliError::Cluster { message: why, help: MORE_TIME.to_owned() });
+            }
             self.notice("pilots are gone and runs are left: submitting others");
             match self.submit(missing) {
                 // A limit of the account, perhaps, which the others are within.
@@ -410,70 +347,6 @@ impl Orchestra<'_> {
             }
         }
         Ok(changed)
-    }
-
-    /// Tells how jobs have ended, once each.
-    fn tell(&mut self, tasks: &[Task]) -> bool {
-        let mut changed = false;
-        for task in tasks {
-            let key = format!("{} {:?}", task.name(), task.state);
-            if !self.told.insert(key) {
-                continue;
-            }
-            changed = true;
-            if let Some(why) = task.why_it_failed() {
-                let said = self.words_of(task);
-                self.notice(&format!("{why}{said}"));
-            }
-        }
-        changed
-    }
-
-    /// What a job has left in its log, or why there is none.
-    fn words_of(&self, task: &Task) -> String {
-        match last_words(&Submission::log(&self.session.folder, task)) {
-            Some(words) if !words.is_empty() => format!(": {words}"),
-            Some(_) => String::new(),
-            None if task.state == TaskState::Ended("FAILED".to_owned()) => format!(
-                ": it left no log. Is {} on a disk that the node has?",
-                self.session.folder.path().display()
-            ),
-            None => String::new(),
-        }
-    }
-
-    /// Tells why jobs wait, when that has changed.
-    fn tell_why_they_wait(&mut self, tasks: &[Task]) {
-        let reasons: BTreeSet<String> = tasks.iter().filter_map(Task::why_it_waits).collect();
-        let pending = tasks.iter().filter(|task| task.state == TaskState::Pending).count();
-        let text = reasons.into_iter().collect::<Vec<_>>().join("; ");
-        let waits = (!text.is_empty()).then(|| format!("{} waiting: {text}", jobs(pending)));
-        let known = waits.as_ref().is_none_or(|text| self.waits.as_ref() == Some(text));
-        if let Some(text) = waits.clone().filter(|_| !known) {
-            self.notice(&text);
-        }
-        if waits.is_some() {
-            self.waits = waits;
-        }
-    }
-
-    fn give_up(&self, tasks: &[Task]) -> CliError {
-        let last = tasks.iter().rev().find(|task| !task.is_live());
-        let last = last.map_or_else(
-            || "their jobs left no trace in the queue".to_owned(),
-            |task| {
-                let why =
-                    task.why_it_failed().unwrap_or_else(|| format!("pilot {} ended", task.name()));
-                why + &self.words_of(task)
-            },
-        );
-        CliError::Cluster {
-            message: format!("{FRUITLESS} submissions in a row came to nothing; {last}"),
-            help: format!(
-                "their logs are in {}; what is done is kept, and the same command goes on",
-                terminal::short_path(&self.session.folder.pilots())
-            ),
-        }
     }
 
     /// Sends home the pilots that still wait for their turn, or all of them. They would find nothing to do.
@@ -493,7 +366,10 @@ impl Orchestra<'_> {
 
     fn detach(mut self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
         self.progress.show(&SweepEvent::TerminalGone);
-        boards.write()?;
+        // They can be made anew at any time.
+        if let Err(error) = boards.write() {
+            terminal::notice(&format!("the tables could not be written: {error}"));
+        }
         let name = &self.session.spec.name;
         terminal::notice(&format!(
             "detached: the jobs go on by themselves. The same command comes back to them, `gridlane slurm \

@@ -4,11 +4,7 @@
 //! left or its time is up. What is left of a run then lies on the shared disk for the next one.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-use signal_hook::consts::SIGUSR1;
 
 use super::super::args::FileArgs;
 use super::super::boards::Boards;
@@ -18,16 +14,20 @@ use super::super::recorded::Recorded;
 use super::super::session::Session;
 use super::super::sweep::execute;
 use super::super::terminal;
+use super::time::Job;
+use super::version;
 use crate::dispatch::DispatchError;
 use crate::dispatch::inventory::{Inventory, LIBRARY};
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::ownership::Ownership;
+use crate::dispatch::signals::TimeIsUp;
 use crate::event::SweepEvent;
+use crate::executor::slurm::Submission;
 use crate::executor::slurm::submission::{PilotOrders, pilot_name};
-use crate::executor::slurm::{Slurm, Submission};
 use crate::plan::Lanes;
 use crate::record::claims::Claims;
 use crate::record::crash_point::{Role, set_role};
+use crate::record::sharing::share_as;
 
 /// Least time between two writes of the tables by one pilot.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -41,9 +41,9 @@ const SPARING: u32 = 20;
 /// When the record cannot be read or written, or the node cannot train what is planned.
 pub fn pilot(folder: &Path) -> Result<ExitCode, CliError> {
     set_role(Role::Dispatcher);
-    let time_is_up = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGUSR1, Arc::clone(&time_is_up))
-        .map_err(DispatchError::Signals)?;
+    let time = TimeIsUp::listen().map_err(DispatchError::Signals)?;
+    let job = Job::ask();
+    let time = job.uses(time);
     let recorded = Recorded::open(&folder.display().to_string(), Path::new(""))?;
     let Some(Submission { orders, options, .. }) = Submission::read(&recorded.folder)? else {
         return Err(CliError::Cluster {
@@ -51,12 +51,14 @@ pub fn pilot(folder: &Path) -> Result<ExitCode, CliError> {
             help: "a pilot is started by `gridlane sweep FILE --slurm`".to_owned(),
         });
     };
+    share_as(recorded.folder.path())?;
     if recorded.folder.called_off().exists() {
         terminal::notice("the sweep was called off: nothing is done");
         return Ok(ExitCode::Ok);
     }
     let name = pilot_name();
-    terminal::notice(&format!("pilot {name} on {}", crate::dispatch::host::host()));
+    let host = crate::dispatch::host::host();
+    terminal::notice(&format!("pilot {name} on {host}{}", job.limit_in_words()));
     let args = file_args(&recorded, &orders)?;
     let machine = machine();
     if options.gpus.is_some_and(|gpus| gpus > 0) && machine.gpus.is_empty() {
@@ -75,13 +77,22 @@ pub fn pilot(folder: &Path) -> Result<ExitCode, CliError> {
         terminal::notice("no run is left");
         return Ok(ExitCode::Ok);
     }
-    let claims = Claims::open(&session.folder, &name, orders.lease())?;
+    let mut claims = Claims::open(&session.folder, &name, orders.lease())?;
+    let folder = claims.pilot();
+    version::note(&session.folder, &folder, &session.plan)?;
+    if time.is_up() {
+        claims.leave()?;
+        return job.go_on_later(&session.folder, &folder).map(|()| ExitCode::Ok);
+    }
     let mut tables = Tables { session: &session, written: Instant::now(), cost: Duration::ZERO };
-    let parts = (Ownership::shared(claims), leases());
+    let parts = (Ownership::shared(claims), leases(), time.clone());
     let outcome = execute(&session, works, false, parts, &mut |event| tables.observe(event))?;
-    tables.write();
-    if time_is_up.load(Ordering::Relaxed) && outcome.left > 0 {
-        go_on_later();
+    let goes_on = time.is_up() && outcome.left > 0;
+    if !(goes_on && job.is_short()) {
+        tables.write();
+    }
+    if goes_on {
+        job.go_on_later(&session.folder, &folder)?;
     }
     Ok(ExitCode::Ok)
 }
@@ -124,16 +135,6 @@ fn file_args(recorded: &Recorded, orders: &PilotOrders) -> Result<FileArgs, CliE
         runs: recorded.folder.path().parent().unwrap_or(Path::new(".")).to_owned(),
         data: orders.data.clone(),
     })
-}
-
-/// Puts this job back into the queue, where it may be: the next pilot goes on.
-fn go_on_later() {
-    let Ok(job) = std::env::var("SLURM_JOB_ID") else { return };
-    let text = match Slurm::default().requeue(&job) {
-        Ok(()) => "time is up: this job goes back into the queue".to_owned(),
-        Err(error) => format!("time is up, and this job cannot go back into the queue: {error}"),
-    };
-    terminal::notice(&text);
 }
 
 /// The sweep's tables, which somebody wants to see at 3 a.m. though nobody is attached.

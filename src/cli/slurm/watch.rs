@@ -8,7 +8,9 @@ use crate::aggregate::reader::read_result;
 use crate::event::{AttemptEnd, Failure, RunEvent, SweepEvent};
 use crate::executor::slurm::submission::job_of;
 use crate::ids::RunId;
-use crate::record::claims::{Beats, Life, newest, read_claim};
+use crate::record::beats::{Beats, Life};
+use crate::record::checkpoint::step_of;
+use crate::record::claims::{newest, read_claim};
 use crate::record::{LineFollower, RecordError, RunResult, RunStatus, SweepFolder};
 
 /// Looks at a sweep that others execute.
@@ -17,8 +19,10 @@ pub struct Watch<'a> {
     /// Runs without a result, with their places in the plan.
     open: BTreeMap<RunId, usize>,
     under_way: BTreeMap<RunId, UnderWay>,
-    /// Has any run come further since this was last asked?
-    moved: bool,
+    /// Has any run been settled since this was last asked?
+    settled: bool,
+    /// Steps that the checkpoints of runs stood at when this was last asked.
+    steps: BTreeMap<RunId, u64>,
     beats: Beats,
     begun: Instant,
     /// Jobs that have runs and were not heard of for a lease.
@@ -40,7 +44,8 @@ impl<'a> Watch<'a> {
             folder,
             open,
             under_way: BTreeMap::new(),
-            moved: false,
+            settled: false,
+            steps: BTreeMap::new(),
             beats: Beats::new(folder, lease),
             begun: Instant::now(),
             silent: BTreeSet::new(),
@@ -66,9 +71,19 @@ impl<'a> Watch<'a> {
         holders
     }
 
-    /// Has any run come further since the last call?
+    /// Has any run come further since the last call? Only what is on disk and gone on from counts: epochs that
+    /// no checkpoint follows are trained again and again.
     pub fn take_moved(&mut self) -> bool {
-        std::mem::take(&mut self.moved)
+        let mut moved = std::mem::take(&mut self.settled);
+        for (id, run) in &self.under_way {
+            let step = step_of(&self.folder.attempt(*id, run.claim)).unwrap_or(0);
+            let before = self.steps.get(id).copied().unwrap_or(0);
+            if step > before {
+                self.steps.insert(*id, step);
+                moved = true;
+            }
+        }
+        moved
     }
 
     /// What has happened since the last look.
@@ -83,7 +98,8 @@ impl<'a> Watch<'a> {
             let Some(run) = self.open.get(id).copied() else { continue };
             let attempt = self.folder.attempt(*id, *claim);
             let owner = read_claim(&attempt).ok().flatten().and_then(|claim| claim.owner);
-            let life = owner.as_ref().map(|owner| self.beats.look(owner, now));
+            // A beat that cannot be read says nothing.
+            let life = owner.as_ref().and_then(|owner| self.beats.look(owner, now).ok());
             let job = owner.map(|owner| job_of(&owner).to_owned());
             if life == Some(Life::Gone) {
                 self.silent.extend(job.clone());
@@ -111,8 +127,6 @@ impl<'a> Watch<'a> {
             // What cannot be read now, because it is just being moved, is read with its result.
             let Ok(lines) = under_way.events.poll() else { continue };
             if !lines.is_empty() {
-                let trained = |line: &RunEvent| !matches!(line, RunEvent::Started { .. });
-                self.moved |= lines.iter().any(trained);
                 events.push(SweepEvent::RunProgress { run, events: lines });
             }
         }
@@ -132,7 +146,7 @@ impl<'a> Watch<'a> {
             // It is read again at the next look if it cannot be read yet.
             let Ok(Some(result)) = read_result(&self.folder.run(id), id) else { continue };
             self.open.remove(&id);
-            self.moved = true;
+            self.settled = true;
             if self.under_way.remove(&id).is_none() {
                 events.push(SweepEvent::RunStarted { run, attempt: 1 });
             }

@@ -27,7 +27,7 @@ pub(super) enum Answer {
 /// believe that it is part of it; those of `squeue` and `sbatch` change what they print or are asked for.
 /// `SLURM_CONF` says where the cluster is.
 fn is_kept_from(name: &str) -> bool {
-    const FOREIGN: [&str; 5] = ["SLURM_", "SQUEUE_", "PMIX_", "PMI_", "SCANCEL_"];
+    const FOREIGN: [&str; 6] = ["SLURM_", "SQUEUE_", "SINFO_", "PMIX_", "PMI_", "SCANCEL_"];
     /// What the command line of `sbatch` says, or the program relies on.
     const SAID: [&str; 12] = [
         "SBATCH_ARRAY_INX",

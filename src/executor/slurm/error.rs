@@ -22,6 +22,14 @@ pub enum SlurmError {
         /// As Slurm puts it.
         message: String,
     },
+    /// No node can ever have what each job asks for.
+    #[error("{why}. Slurm says: {said}")]
+    Unfit {
+        /// What is asked for, and what there is.
+        why: String,
+        /// As Slurm puts it.
+        said: String,
+    },
     /// No answer, or one that says nothing: what was asked for may have happened all the same.
     #[error("no clear answer from Slurm: {message}")]
     Unclear {
@@ -74,12 +82,17 @@ impl SlurmError {
             return match self {
                 Self::Missing { .. } => "run it on the cluster's login node (`module load slurm` there, where modules \
                                          are used); without `--slurm` the sweep runs on this machine",
+                Self::Unfit { .. } => "ask for less, or name another --partition: `sinfo -o '%P %c %m %G'` lists what nodes have",
                 _ => "nothing is lost: the same command goes on when Slurm answers (`scontrol ping` says whether)",
             }
             .to_owned();
         };
         let lower = message.to_ascii_lowercase();
         let knows = |word: &str| lower.contains(word);
+        if knows("permission denied") {
+            return "another user's jobs, who can cancel them: `squeue` says whose they are"
+                .to_owned();
+        }
         // Of both where an account may not use a partition.
         let help = if knows("account") {
             "name one of your accounts with --account: `sacctmgr show associations user=$USER` lists them"
@@ -92,7 +105,7 @@ impl SlurmError {
         } else if knows("time") {
             "give a --time that the partition allows: `sinfo -o '%P %l'`"
         } else if knows("array") {
-            "take fewer --pilots: `scontrol show config | grep MaxArraySize`"
+            "arrays of jobs are limited or off here: `scontrol show config | grep MaxArraySize`"
         } else {
             "the options are in slurm.sh in the sweep's folder and on the command line; further ones go into --sbatch"
         };
@@ -104,7 +117,9 @@ impl SlurmError {
 fn one_line(program: &str, text: &str) -> String {
     let prefix = format!("{program}: error: ");
     let said = text.lines().map(|line| line.trim().trim_start_matches(&prefix));
+    // The second is what `--test-only` says.
     let said = said.map(|line| line.trim_start_matches("Batch job submission failed: "));
+    let said = said.map(|line| line.trim_start_matches("allocation failure: "));
     said.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
@@ -120,6 +135,8 @@ mod tests {
             "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
             "sbatch: error: Batch job submission failed: Invalid qos specification",
             "sbatch: error: Batch job submission failed: Invalid job array specification",
+            "scancel: error: Kill job error on job id 44_0: Access/permission denied",
+            "sbatch: error: invalid partition specified: gpuu\nallocation failure: Invalid partition name specified",
         ];
         let told: Vec<String> = refused
             .iter()

@@ -1,15 +1,17 @@
 //! A Slurm cluster: what is submitted, and what Slurm says of it.
 //!
-//! Only `sbatch`, `squeue` and `scancel`, by their text formats, which have been the same from Slurm 20
+//! Only `sbatch`, `squeue`, `scancel`, `scontrol` and `sinfo`, by their text formats, which have been the same from Slurm 20
 //! to 25; no accounting. What became of runs is read from the shared disk and never from here: Slurm only
 //! says which jobs wait, run, or are no more.
 
 mod call;
+mod cluster;
 pub mod error;
 pub mod options;
 pub mod queue;
 pub mod submission;
 
+pub use cluster::TimeLimit;
 pub use error::SlurmError;
 pub use options::SlurmOptions;
 pub use queue::{Task, TaskState};
@@ -73,7 +75,7 @@ impl Slurm {
             return Ok(Vec::new());
         }
         let names = format!("--name={}", names.join(","));
-        let fixed = ["--noheader", "--array", "--states=all", "--format=%F|%K|%T|%r|%N|%j"];
+        let fixed = ["--noheader", "--array", "--states=all", "--format=%F|%K|%T|%r|%N|%l|%j"];
         let arguments: Vec<String> =
             fixed.iter().map(|text| (*text).to_owned()).chain([names]).collect();
         match call("squeue", &arguments, self.patience)? {
@@ -100,16 +102,18 @@ impl Slurm {
     }
 
     fn scancel(&self, names: &[String], further: &[&str]) -> Result<(), SlurmError> {
+        // What cannot be cancelled, another user's for one, keeps nothing else.
+        let mut done = Ok(());
         for name in names {
             let further = further.iter().map(|text| (*text).to_owned());
             let arguments: Vec<String> = further.chain([format!("--name={name}")]).collect();
             match call("scancel", &arguments, self.patience)? {
                 Answer::Good(_) => {}
-                Answer::Bad(text) => return Err(SlurmError::of_failed("scancel", &text)),
+                Answer::Bad(text) => done = Err(SlurmError::of_failed("scancel", &text)),
                 Answer::None => return Err(SlurmError::silent("scancel", self.patience)),
             }
         }
-        Ok(())
+        done
     }
 
     /// Puts the job that this process runs in back into the queue. Slurm ends it then.

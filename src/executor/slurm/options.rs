@@ -1,6 +1,7 @@
 //! What each pilot job asks Slurm for, and the script that it runs.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,8 +112,8 @@ impl SlurmOptions {
 
     /// Seconds before the time limit at which a pilot is told.
     fn warning_s(&self) -> u64 {
-        let limit = self.time.as_deref().and_then(seconds);
-        limit.map_or(WARNING_S, |limit| (limit / 5).clamp(10, WARNING_S))
+        let limit = self.time.as_deref().and_then(seconds).map(Duration::from_secs);
+        limit.map_or(WARNING_S, |limit| warning(limit).as_secs())
     }
 
     /// The script of a pilot: the further options, then `program pilot sweep` in the shell's place, so that
@@ -124,6 +125,8 @@ impl SlurmOptions {
         format!(
             "#!/bin/sh\n{further}\
              # Made by gridlane {}, which submits it: a pilot, which takes runs of the sweep until none is left.\n\
+             # Slurm may announce the end of the job's time before anybody listens, which is to kill nobody.\n\
+             trap '' USR1\n\
              program={program}\nsweep={sweep}\n\
              if ! [ -x \"$program\" ]; then\n\
              \x20   echo \"the program $program is not on node $(uname -n): put it on a disk that the nodes share\" >&2\n\
@@ -152,8 +155,13 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
+/// Time before a limit at which a pilot stops: a fifth of it, within what makes sense.
+pub(super) fn warning(limit: Duration) -> Duration {
+    Duration::from_secs((limit.as_secs() / 5).clamp(10, WARNING_S))
+}
+
 /// Seconds of a time limit as Slurm writes it: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`.
-fn seconds(text: &str) -> Option<u64> {
+pub(super) fn seconds(text: &str) -> Option<u64> {
     let (days, rest) = match text.split_once('-') {
         Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
         None => (None, text),

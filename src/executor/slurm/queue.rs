@@ -15,6 +15,8 @@ pub struct Task {
     pub reason: String,
     /// Where it runs or ran.
     pub node: String,
+    /// Its time limit, as Slurm writes it.
+    pub limit: String,
     /// The name that it was submitted under.
     pub batch: String,
 }
@@ -80,6 +82,11 @@ impl Task {
                 "a node could not start it, and Slurm holds it: `scontrol release` lets it go"
                     .to_owned()
             }
+            // Also of what no node has: `sbatch` of some versions takes that all the same.
+            "PartitionConfig" => {
+                "PartitionConfig: no node of the partition has now what each job asks for (`sinfo -o '%P %c %m %G'`)"
+                    .to_owned()
+            }
             "PartitionDown" | "PartitionInactive" => {
                 format!("{reason}: the partition takes no jobs now")
             }
@@ -102,10 +109,14 @@ impl Task {
     /// What a person should know about how it ended, if it was not well.
     pub fn why_it_failed(&self) -> Option<String> {
         let TaskState::Ended(state) = &self.state else { return None };
+        let out_of_time = format!(
+            "it was killed at its time limit of {} before it could stop by itself",
+            self.limit
+        );
         let says = match state.as_str() {
             "COMPLETED" => return None,
             "OUT_OF_MEMORY" => "it was out of memory: ask for more with --mem",
-            "TIMEOUT" => "it was killed at its time limit before it could stop by itself",
+            "TIMEOUT" => out_of_time.as_str(),
             "NODE_FAIL" => "its node failed",
             "BOOT_FAIL" => "its node did not boot",
             "PREEMPTED" => "it had to make room for others",
@@ -118,13 +129,13 @@ impl Task {
     }
 }
 
-/// Reads what `squeue --format=%F|%K|%T|%r|%N|%j` prints.
+/// Reads what `squeue --format=%F|%K|%T|%r|%N|%l|%j` prints.
 pub(super) fn parse(text: &str) -> Result<Vec<Task>, SlurmError> {
     let task = |line: &str| {
         let mut fields = line.trim().split('|').map(str::trim);
         let mut next = || fields.next().map(str::to_owned);
         let (job, index, state) = (next()?, next()?, next()?);
-        let (reason, node, batch) = (next()?, next()?, next()?);
+        let (reason, node, limit, batch) = (next()?, next()?, next()?, next()?);
         let state = match state.as_str() {
             "PENDING" => TaskState::Pending,
             // `CANCELLED by 1000` in some versions.
@@ -133,7 +144,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Task>, SlurmError> {
                 None => TaskState::Running,
             },
         };
-        Some(Task { job, index, state, reason, node, batch })
+        Some(Task { job, index, state, reason, node, limit, batch })
     };
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines
@@ -151,20 +162,22 @@ mod tests {
     #[test]
     fn what_squeue_prints_is_told_to_people() {
         let text = "\
-17|0|RUNNING|None|n3|gridlane-lr-1
-17|1|PENDING|Priority||gridlane-lr-1
-17|2|PENDING|Resources||gridlane-lr-1
-17|3|PENDING|QOSMaxGRESPerUser||gridlane-lr-1
-17|4|PENDING|launch failed requeued held||gridlane-lr-1
-17|5|PENDING|ReqNodeNotAvail, UnavailableNodes:n[1-3]||gridlane-lr-1
-17|6|PENDING|PartitionTimeLimit||gridlane-lr-1
-17|7|COMPLETED|None|n1|gridlane-lr-1
-17|8|OUT_OF_MEMORY|OutOfMemory|n1|gridlane-lr-1
-17|9|NODE_FAIL|None|n2|gridlane-lr-1
-17|10|CANCELLED|None||gridlane-lr-1
-17|11|COMPLETING|None|n4|gridlane-lr-1
-17|12|REQUEUE_HOLD|None||gridlane-lr-1
-17|13|SOMETHING_NEW|None|n1|gridlane-lr-1
+17|0|RUNNING|None|n3|1:00:00|gridlane-lr-1
+17|1|PENDING|Priority||1:00:00|gridlane-lr-1
+17|2|PENDING|Resources||1:00:00|gridlane-lr-1
+17|3|PENDING|QOSMaxGRESPerUser||1:00:00|gridlane-lr-1
+17|4|PENDING|launch failed requeued held||1:00:00|gridlane-lr-1
+17|5|PENDING|ReqNodeNotAvail, UnavailableNodes:n[1-3]||1:00:00|gridlane-lr-1
+17|6|PENDING|PartitionTimeLimit||1:00:00|gridlane-lr-1
+17|7|COMPLETED|None|n1|1:00:00|gridlane-lr-1
+17|8|OUT_OF_MEMORY|OutOfMemory|n1|1:00:00|gridlane-lr-1
+17|9|NODE_FAIL|None|n2|1:00:00|gridlane-lr-1
+17|10|CANCELLED|None||1:00:00|gridlane-lr-1
+17|11|COMPLETING|None|n4|1:00:00|gridlane-lr-1
+17|12|REQUEUE_HOLD|None||1:00:00|gridlane-lr-1
+17|14|PENDING|PartitionConfig||1:00:00|gridlane-lr-1
+17|15|TIMEOUT|TimeLimit|n1|1:00|gridlane-lr-1
+17|13|SOMETHING_NEW|None|n1|1:00:00|gridlane-lr-1
 ";
         let tasks = parse(text).unwrap();
         let told: Vec<String> = tasks

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster;
 use super::error::SlurmError;
 use super::options::SlurmOptions;
 use super::queue::Task;
@@ -23,6 +24,9 @@ const OFFERS: u32 = 3;
 
 /// Looks at the queue after each, before it counts as not heard.
 const LOOKS: u32 = 3;
+
+/// What Slurm says of requests that it will never take.
+const FINAL: [&str; 5] = ["invalid", "unrecognized", "violates", "denied", "not permitted"];
 
 /// Characters of a sweep's name in the names of jobs.
 const NAME_LENGTH: usize = 24;
@@ -123,6 +127,33 @@ impl Submission {
         self.batches.iter().map(|batch| batch.name.clone()).collect()
     }
 
+    /// Asks Slurm whether it would take such jobs, before there are any. Gives a word of warning where it does
+    /// not now, and may later.
+    ///
+    /// # Errors
+    /// Where it never will: [`SlurmError::Refused`] in Slurm's words, [`SlurmError::Unfit`] beside what nodes
+    /// have.
+    pub fn check(&self, slurm: &Slurm, folder: &SweepFolder) -> Result<Option<String>, SlurmError> {
+        self.write_script(folder)?;
+        let paths = (folder.batch_script(), folder.pilots());
+        let arguments = self.options.arguments(&self.base, 1, (&paths.0, &paths.1));
+        let Some(said) = slurm.objection(&arguments)? else { return Ok(None) };
+        let lower = said.to_ascii_lowercase();
+        if FINAL.iter().any(|word| lower.contains(word)) {
+            return Err(SlurmError::Refused { message: said });
+        }
+        // The same words for nodes that are too small and for nodes that are down.
+        let by_habit = std::env::var("SBATCH_PARTITION").ok();
+        let partition = self.options.partition.as_ref().or(by_habit.as_ref());
+        match cluster::misfit(&self.options, &slurm.nodes(partition.map(String::as_str))) {
+            Some(why) => Err(SlurmError::Unfit { why, said }),
+            None => Ok(Some(format!(
+                "Slurm could not start such a job now ({said}): nodes may be down, drained or reserved, see \
+                 `sinfo`; it is submitted all the same"
+            ))),
+        }
+    }
+
     /// Submits `pilots` more pilots, once, whatever Slurm answers.
     ///
     /// # Errors
@@ -154,8 +185,9 @@ impl Submission {
         }
     }
 
-    /// Looks which batches still have jobs, and forgets the others. A batch of which it was not known
-    /// whether Slurm has it is given the time to show up.
+    /// Looks which batches still have jobs, and forgets the others, on disk with the next submission: this may
+    /// be a Slurm that does not show them. A batch of which it was not known whether Slurm has it is given the
+    /// time to show up.
     ///
     /// # Errors
     /// When Slurm does not answer.
@@ -175,7 +207,6 @@ impl Submission {
             |batch: &Batch| tasks.iter().any(|task| task.is_live() && task.batch == batch.name);
         self.batches.retain(live);
         tasks.retain(|task| self.batches.iter().any(|batch| batch.name == task.batch));
-        self.write(folder)?;
         Ok(tasks)
     }
 
@@ -288,13 +319,22 @@ pub fn own_program() -> std::io::Result<PathBuf> {
 /// What a pilot calls itself: its job, when it began, its process. No other has or will have the name,
 /// though Slurm gives numbers of jobs again.
 pub fn pilot_name() -> String {
-    let variable = |name: &str| std::env::var(name).ok().filter(|text| is_number(text));
-    let job = match (variable("SLURM_ARRAY_JOB_ID"), variable("SLURM_ARRAY_TASK_ID")) {
-        (Some(job), Some(task)) => format!("{job}_{task}"),
-        _ => variable("SLURM_JOB_ID").map_or_else(|| "0_0".to_owned(), |job| format!("{job}_0")),
-    };
+    let mut job = own_job().unwrap_or_else(|| "0".to_owned());
+    if !job.contains('_') {
+        job += "_0";
+    }
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     format!("{job}-{began}-{}", std::process::id())
+}
+
+/// The job that this process runs in, as Slurm takes it for this one alone: the number of one job of an array is
+/// also that of the array, and means all of them.
+pub fn own_job() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| is_number(text));
+    match (variable("SLURM_ARRAY_JOB_ID"), variable("SLURM_ARRAY_TASK_ID")) {
+        (Some(array), Some(task)) => Some(format!("{array}_{task}")),
+        _ => variable("SLURM_JOB_ID"),
+    }
 }
 
 /// The job of a pilot with this name: `17_3`.
@@ -306,10 +346,17 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Is the log of a job there? Without one, the node could not write it.
+/// The last line of a job's log. Is there none, the node could not write it.
 pub fn last_words(log: &Path) -> Option<String> {
+    Some(end_of(log, 1)?.pop().unwrap_or_default().trim().to_owned())
+}
+
+/// The last lines of a job's log that say anything, `count` at most.
+pub fn end_of(log: &Path, count: usize) -> Option<Vec<String>> {
     let text = std::fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let line = text.lines().rev().find(|line| !line.trim().is_empty());
-    Some(line.unwrap_or_default().trim().to_owned())
+    let lines = text.lines().rev().filter(|line| !line.trim().is_empty());
+    let mut lines: Vec<String> = lines.take(count).map(|line| line.trim_end().to_owned()).collect();
+    lines.reverse();
+    Some(lines)
 }
