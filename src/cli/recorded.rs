@@ -52,7 +52,8 @@ impl Recorded {
 
 /// `lr`, or the path of its folder as a shell completes it.
 fn locate(given: &str, runs: &Path) -> (PathBuf, String) {
-    let path = Path::new(given.trim_end_matches('/'));
+    let given = given.trim_end_matches('/');
+    let path = Path::new(given);
     match (path.parent(), path.file_name()) {
         (Some(runs), Some(name)) if !runs.as_os_str().is_empty() => {
             (runs.to_owned(), name.to_string_lossy().into_owned())

@@ -14,10 +14,12 @@ const HEAD: usize = 8;
 /// The reasons for which runs of `table` failed or diverged, the most frequent first; nothing where all
 /// is well.
 pub fn failures_table(table: &SweepTable, style: &TableStyle) -> String {
-    let mut reasons: BTreeMap<(RowStatus, &str), Vec<&RunRow>> = BTreeMap::new();
+    let mut reasons: BTreeMap<(RowStatus, String), Vec<&RunRow>> = BTreeMap::new();
     for row in table.rows() {
         if matches!(row.status, RowStatus::Failed | RowStatus::Diverged) {
             let reason = row.reason.as_deref().unwrap_or("without a reason");
+            // What befell each run in its own folder is one reason.
+            let reason = reason.replace(&row.run.run_id.to_string(), "<run_id>");
             reasons.entry((row.status, reason)).or_default().push(row);
         }
     }
@@ -73,6 +75,19 @@ mod tests {
             ("lr=0.1", 1, RunStatus::Failed, timeout),
         ]);
         insta::assert_snapshot!(failures_table(&table, &STYLE));
+    }
+
+    #[test]
+    fn what_befell_each_run_in_its_own_folder_is_one_reason() {
+        let ids = [0, 1].map(|seed| sample::planned("a", seed).run_id);
+        let reasons = ids.map(|id| format!("record_failed: cannot write runs/lr/{id}/run.json"));
+        let table = table(&[
+            ("a", 0, RunStatus::Failed, &reasons[0]),
+            ("a", 1, RunStatus::Failed, &reasons[1]),
+        ]);
+        let text = failures_table(&table, &STYLE);
+        let expected = "2 runs failed: record_failed: cannot write runs/lr/<run_id>/run.json\n";
+        assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]
