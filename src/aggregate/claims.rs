@@ -134,6 +134,20 @@ pub struct ClaimResult {
     pub p_value_holm: Option<f64>,
     /// What follows.
     pub verdict: Verdict,
+    /// Do the runs speak for the claim rather than against it? `None` where nothing was tested, or
+    /// where neither is so.
+    pub leans_for: Option<bool>,
+}
+
+impl ClaimResult {
+    /// What more seeds would do with the claim, if they were like those so far.
+    pub fn tendency(&self) -> &'static str {
+        match self.leans_for {
+            Some(true) => "confirm",
+            Some(false) => "refute",
+            None => "decide",
+        }
+    }
 }
 
 /// Runs that never came to the target.
@@ -444,6 +458,9 @@ impl Sample {
             p_value: test.as_ref().map(Tested::p_value),
             p_value_holm,
             verdict,
+            leans_for: test
+                .filter(|test| test.supports != test.opposes)
+                .map(|test| test.supports < test.opposes),
         }
     }
 

@@ -277,6 +277,17 @@ fn equal_differences_are_tossed_coins_and_not_certainty() {
 }
 
 #[test]
+fn what_is_undecided_says_which_way_it_leans() {
+    let (low, high) = ([0.5, 0.6, 0.55], [0.6, 0.6, 0.7]);
+    let tendency = |relation, a, b| of_pairs(relation, a, b).tendency();
+    assert_eq!(tendency(Relation::Smaller, &low, &high), "confirm");
+    assert_eq!(tendency(Relation::Larger, &low, &high), "refute");
+    assert_eq!(tendency(Relation::Within(0.5), &low, &high), "confirm");
+    assert_eq!(tendency(Relation::Within(0.01), &low, &high), "refute");
+    assert_eq!(tendency(Relation::Larger, &low, &low), "decide");
+}
+
+#[test]
 fn too_little_is_no_verdict() {
     let one = of_pairs(Relation::Larger, &[0.9], &[0.1]);
     assert_eq!((one.n, one.p_value), (1, None));

@@ -56,8 +56,10 @@ fn grounds(result: &ClaimResult) -> String {
     if let Verdict::Undecided { more_seeds } = result.verdict {
         grounds.push(match (result.n, more_seeds) {
             (0, _) => "nothing to compare yet".to_owned(),
-            (_, Some(1)) => "1 more seed like these would do".to_owned(),
-            (_, Some(more)) => format!("{more} more seeds like these would do"),
+            (_, Some(1)) => format!("1 more seed like these would {} it", result.tendency()),
+            (_, Some(more)) => {
+                format!("{more} more seeds like these would {} it", result.tendency())
+            }
             (1, None) => "one seed has no spread".to_owned(),
             (_, None) => "no number of seeds like these would do".to_owned(),
         });

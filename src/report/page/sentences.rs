@@ -37,8 +37,10 @@ pub fn sentence(result: &ClaimResult) -> String {
         text += &match (result.n, more_seeds) {
             (0, _) => "; nothing to compare yet".to_owned(),
             (1, _) => "; one seed has no spread to judge by".to_owned(),
-            (_, Some(1)) => "; 1 more seed like these would decide it".to_owned(),
-            (_, Some(more)) => format!("; {more} more seeds like these would decide it"),
+            (_, Some(1)) => format!("; 1 more seed like these would {} it", result.tendency()),
+            (_, Some(more)) => {
+                format!("; {more} more seeds like these would {} it", result.tendency())
+            }
             (_, None) => "; no reasonable number of seeds like these would decide it".to_owned(),
         };
     }
