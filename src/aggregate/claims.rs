@@ -13,7 +13,7 @@
 //! Both directions are tested, and the smaller p-value doubled: a claim can be refuted as well as
 //! confirmed. Holm's correction is over all claims of the sweep.
 //!
-//! A run that never came to the target counts with the length of the longest ([`Lengths`]). That is
+//! A run that never came to the target counts with the length of the longest (`Lengths`). That is
 //! enough to say which group is sooner, and not by how much: what speaks for a claim only because of
 //! where runs ended does not confirm it, what speaks against it so does not refute it.
 

@@ -8,7 +8,7 @@ use super::config::Key;
 use super::diagnostics::suggest;
 use super::layers::LayerWord;
 use super::read::settings::{Field, SECTIONS, Section};
-use super::reference::{kind_name, range, toml};
+use super::reference::{kind_name, parameters, range, toml};
 use super::value::Value;
 
 /// The word for the layers of a declared network.
@@ -91,24 +91,11 @@ fn key_entry(key: Key) -> String {
 /// A kind of a word with its parameters.
 fn kind_entry(kind: &Json) -> String {
     let doc = kind["description"].as_str().unwrap_or_default();
-    let mut text = format!("  {}  {}\n", kind_name(kind), plain(doc));
-    let mut parameters: Vec<String> = kind["properties"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| *name != "kind")
-        .map(|(name, schema)| {
-            let doc = schema["description"].as_str().unwrap_or_default();
-            let default = match schema.get("default") {
-                Some(default) => format!("default {}", toml(default)),
-                None => "must be written".to_owned(),
-            };
-            format!("      {name}  {} ({}; {default})\n", plain(doc), plain(&range(schema)))
-        })
+    let parameters = parameters(kind).into_iter();
+    let parameters: String = parameters
+        .map(|(name, takes, doc)| format!("      {name}  {} ({})\n", plain(doc), plain(&takes)))
         .collect();
-    parameters.sort();
-    text.extend(parameters);
-    text
+    format!("  {}  {}\n{parameters}", kind_name(kind), plain(doc))
 }
 
 /// A setting of a section, and the settings in it.

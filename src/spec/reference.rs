@@ -76,24 +76,30 @@ fn list_entry(list: &Json) -> String {
 
 /// A kind of a word, or another described choice, as a row of a table.
 fn kind_row(kind: &Json) -> String {
-    let properties = kind["properties"].as_object();
-    let mut parameters: Vec<String> = properties
-        .into_iter()
-        .flatten()
+    let parameters = parameters(kind).into_iter();
+    let parameters: Vec<String> =
+        parameters.map(|(name, takes, doc)| format!("`{name}` ({takes}): {doc}")).collect();
+    let name = kind_name(kind);
+    let doc = kind["description"].as_str().unwrap_or_default();
+    format!("| `{name}` | {} | {} |\n", cell(doc), cell(&parameters.join("<br>")))
+}
+
+/// The parameters of a kind, sorted: the name, what it takes with its default, what it is.
+pub(super) fn parameters(kind: &Json) -> Vec<(&str, String, &str)> {
+    let properties = kind["properties"].as_object().into_iter().flatten();
+    let mut parameters: Vec<(&str, String, &str)> = properties
         .filter(|(name, _)| *name != "kind")
         .map(|(name, schema)| {
-            let doc = schema["description"].as_str().unwrap_or_default();
             let default = match schema.get("default") {
                 Some(default) => format!("default `{}`", toml(default)),
                 None => "must be written".to_owned(),
             };
-            format!("`{name}` ({}; {default}): {doc}", range(schema))
+            let takes = format!("{}; {default}", range(schema));
+            (name.as_str(), takes, schema["description"].as_str().unwrap_or_default())
         })
         .collect();
     parameters.sort();
-    let name = kind_name(kind);
-    let doc = kind["description"].as_str().unwrap_or_default();
-    format!("| `{name}` | {} | {} |\n", cell(doc), cell(&parameters.join("<br>")))
+    parameters
 }
 
 /// How a kind is written: `"step"`, `true`, `{ … }`.

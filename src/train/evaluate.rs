@@ -19,7 +19,8 @@ const AHEAD: usize = 2;
 
 impl<T: Real> Trainer<T> {
     /// [`evaluate`](Self::evaluate) on the validation part, telling the schedules that wait for it.
-    /// A lane whose loss is not finite has diverged, one that early stopping ends stays as it is. Once after every epoch; again changes nothing.
+    /// A lane whose loss is not finite has diverged, one that early stopping ends stays as it is. Once
+    /// after every epoch; again changes nothing.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
