@@ -1,4 +1,8 @@
 //! The pages that a worker's memory comes in.
+#![expect(
+    unsafe_code,
+    reason = "the allocator is C, and what it can be asked for has no safe form"
+)]
 
 use rustix::thread::disable_transparent_huge_pages;
 
@@ -9,4 +13,11 @@ use rustix::thread::disable_transparent_huge_pages;
 /// has none to keep off.
 pub fn use_small_pages() {
     let _ = disable_transparent_huge_pages(true);
+}
+
+/// Gives memory that was freed back to the system at once. The allocator would do so when it is asked for
+/// more, and a training step asks for none: what was freed before the first one would stay.
+pub(super) fn give_back_freed_pages() {
+    // SAFETY: it only looks at what has been freed.
+    unsafe { libmimalloc_sys::mi_collect(true) }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::WorkerError;
+use super::pages::give_back_freed_pages;
 use crate::train::data::{DataSplits, Images};
 use crate::train::parallel::{ParallelError, Peers, SharedBytes};
 
@@ -86,6 +87,8 @@ pub(super) fn give(
     }
     memory.append(&labels)?;
     memory.seal()?;
+    drop(labels);
+    give_back_freed_pages();
     Ok(outline.agree(peers)?.fill(memory.map()?)?)
 }
 

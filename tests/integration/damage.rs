@@ -151,12 +151,23 @@ fn two_sweeps_do_not_share_a_folder() {
     first.wait().unwrap();
 }
 
-/// Fills a small disk but for 40 KiB, sweeps on it until the sweep says that it waits, then makes
-/// room.
+/// Sweeps on a small disk that has 40 KiB left, which is refused; then on an empty one that is full as soon
+/// as the sweep has begun, until it says that it waits; then makes room.
 const ON_A_SMALL_DISK: &str = r#"
 mount -t tmpfs -o size=4m none disk || exit 77
 dd if=/dev/zero of=disk/filler bs=1k count=4056 2>/dev/null || exit 77
-timeout 60 "$GRIDLANE" sweep sweep.toml -j 1 --runs disk 2>err.log >out.log &
+"$GRIDLANE" sweep sweep.toml -j 1 --runs disk 2>refused.log >/dev/null
+[ $? -eq 2 ] || exit 80
+rm disk/filler
+"$GRIDLANE" sweep sweep.toml -j 1 --runs disk 2>err.log >out.log &
+trap 'kill -9 $!' EXIT
+until [ -s disk/tiny/journal.jsonl ]; do
+    kill -0 $! 2>/dev/null || exit 78
+    sleep 0.005
+done
+kill -STOP $!
+dd if=/dev/zero of=disk/filler bs=1k 2>/dev/null
+kill -CONT $!
 tries=0
 until grep -q "room" err.log; do
     kill -0 $! 2>/dev/null || exit 78
@@ -166,6 +177,7 @@ done
 rm disk/filler
 wait $!
 code=$?
+trap - EXIT
 mkdir runs && cp -r disk/tiny runs/
 exit $code
 "#;
@@ -189,5 +201,7 @@ fn a_full_disk_pauses_the_sweep_until_there_is_room() {
         return;
     }
     assert_eq!(code, Some(0), "{stderr}");
+    let refused = fs::read_to_string(sandbox.path("refused.log")).unwrap();
+    assert!(refused.contains("on disk, where 40.0 KiB are free"), "{refused}");
     assert!(sandbox.results("tiny") == swept().results("tiny"), "{stderr}");
 }
