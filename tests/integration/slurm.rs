@@ -262,7 +262,9 @@ fn jobs_whose_time_is_over_before_any_run_gets_further_are_given_up() {
 
 #[test]
 fn a_run_that_gets_further_with_each_job_goes_on_under_a_short_limit() {
-    let cluster = Cluster::new(&long(), &["ok"]);
+    // Several jobs' time, also where code is optimised.
+    let sweep_file = long().replace("epochs = 120", "epochs = 400");
+    let cluster = Cluster::new(&sweep_file, &["ok"]);
     cluster.sandbox.write("slurm/limit", "0:30|0:12");
     cluster.sweep(&[]).expect_code(0);
     let requeued = fs::read_to_string(cluster.sandbox.path("slurm/requeue.calls")).unwrap();
@@ -270,7 +272,7 @@ fn a_run_that_gets_further_with_each_job_goes_on_under_a_short_limit() {
     // The number of one job of an array is that of the whole array as well.
     assert!(requeued.lines().all(|job| job.contains('_')), "{requeued}");
     assert_eq!(cluster.submissions().len(), 1);
-    cluster.expect_results_of(&local(&long()), 4);
+    cluster.expect_results_of(&local(&sweep_file), 4);
 }
 
 #[test]
