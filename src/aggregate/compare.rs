@@ -335,9 +335,8 @@ impl<'a> Matched<'a> {
     }
 
     fn test(&self, name: MetricName, lengths: Lengths) -> Option<GroupTest> {
-        let [a, b] = [0, 1].map(|side| {
-            by_seed(&self.runs[side], |row| lengths.value(row, name).map(|value| value.counted))
-        });
+        let value = |row: &RunRow| lengths.of_finished(row, name);
+        let [a, b] = [0, 1].map(|side| by_seed(&self.runs[side], value));
         let pairs: Vec<(f64, f64)> =
             b.iter().filter_map(|(seed, value)| Some((*value, *a.get(seed)?))).collect();
         if pairs.is_empty() {

@@ -10,11 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::row::{AxisValue, RowStatus, RunRow};
+use super::row::AxisValue;
 use super::statistics::{PairedTest, holm};
 use super::table::SweepTable;
 use super::to_target::Lengths;
-use crate::spec::metric::MetricName;
 
 /// Most rows of interactions: a sweep of two axes with a hundred values each has ten thousand.
 pub const MOST_INTERACTIONS: usize = 10_000;
@@ -116,7 +115,7 @@ impl Grid {
                 });
                 place.push(number);
             }
-            if let Some(value) = finished(row, table.metric().name, lengths) {
+            if let Some(value) = lengths.of_finished(row, table.metric().name) {
                 grid.results.insert((place, row.run.seed), value);
             }
         }
@@ -210,17 +209,10 @@ impl Pairs {
     }
 }
 
-/// The metric of a run that finished; of a time to a target that it never reached, the length of the
-/// longest run.
-fn finished(row: &RunRow, metric: MetricName, lengths: Lengths) -> Option<f64> {
-    let finished = row.status == RowStatus::Finished;
-    finished.then(|| lengths.value(row, metric)).flatten().map(|value| value.counted)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::row::{PlannedRun, RunState};
+    use crate::aggregate::row::{PlannedRun, RunRow, RunState};
     use crate::aggregate::sample;
     use crate::ids::RunId;
     use proptest::prelude::*;

@@ -175,8 +175,8 @@ impl<'a> Group<'a> {
     /// The ranking metric of every finished run that has it, by seed. Of a time to the target all have:
     /// a run that never got there counts with the length of the longest.
     fn by_seed(&self, name: MetricName, lengths: Lengths) -> BTreeMap<u64, f64> {
-        let value = |row: &RunRow| lengths.value(row, name).map(|value| value.counted);
-        self.finished().filter_map(|row| Some((row.run.seed, value(row)?))).collect()
+        let value = |row: &RunRow| Some((row.run.seed, lengths.of_finished(row, name)?));
+        self.finished().filter_map(value).collect()
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::fs;
 
 use rayon::prelude::*;
 
@@ -104,7 +103,7 @@ pub fn read_recorded(
     metric: &Metric,
     ids: &[RunId],
 ) -> Result<RecordedReading, AggregateError> {
-    let there: BTreeSet<RunId> = run_ids(folder)?.into_iter().collect();
+    let there = run_ids(folder)?;
     let mut wanted: Vec<RunId> = ids.iter().copied().filter(|id| there.contains(id)).collect();
     let planned = !wanted.is_empty();
     if !planned {
@@ -230,16 +229,10 @@ fn find_run(folder: &SweepFolder, run_id: RunId) -> Result<FoundRun, AggregateEr
     Ok(FoundRun { run_id, configuration, config, data, engine })
 }
 
-/// The run folders, sorted.
-fn run_ids(folder: &SweepFolder) -> Result<Vec<RunId>, AggregateError> {
+/// The runs that have a folder.
+fn run_ids(folder: &SweepFolder) -> Result<BTreeSet<RunId>, AggregateError> {
     let cannot_list = |source| AggregateError::Folder { folder: folder.path().to_owned(), source };
-    let mut ids = Vec::new();
-    for entry in fs::read_dir(folder.path()).map_err(cannot_list)? {
-        let name = entry.map_err(cannot_list)?.file_name();
-        ids.extend(name.to_str().and_then(|name| name.parse::<RunId>().ok()));
-    }
-    ids.sort();
-    Ok(ids)
+    folder.run_ids().map_err(cannot_list)
 }
 
 /// The keys but the seed in which the runs are not all alike, in the order of the documentation.
@@ -264,6 +257,8 @@ fn compare_values(a: &AxisValue, b: &AxisValue) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::aggregate::row::RowStatus;
     use crate::aggregate::sample;

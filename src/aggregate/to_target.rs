@@ -62,13 +62,14 @@ impl Lengths {
         lengths
     }
 
-    /// The same for comparisons by `metric`, which need a run that got there: where none did, none has a
-    /// value, and not all the same one.
+    /// The same for comparisons by `metric`, which need a finished run that got there: where none did, none
+    /// has a value, and not all the same one.
     pub fn where_reached<'a>(
         rows: impl IntoIterator<Item = &'a RunRow> + Clone,
         metric: MetricName,
     ) -> Self {
-        let known = |row: &RunRow| row.metrics.get(metric).is_some();
+        let known =
+            |row: &RunRow| row.status == RowStatus::Finished && row.metrics.get(metric).is_some();
         match rows.clone().into_iter().any(known) {
             true => Self::of(rows),
             false => Self { epochs: None, seconds: None },
@@ -82,6 +83,13 @@ impl Lengths {
             MetricName::SecondsToTarget => self.seconds,
             _ => None,
         }
+    }
+
+    /// What a finished run is compared by: its metric or, of a time to a target that it never reached, the
+    /// length of the longest.
+    pub fn of_finished(&self, row: &RunRow, metric: MetricName) -> Option<f64> {
+        let finished = row.status == RowStatus::Finished;
+        finished.then(|| self.value(row, metric)).flatten().map(|value| value.counted)
     }
 
     /// The metric of a run that finished, or that diverged: such a run has none but for the time to a
@@ -141,6 +149,9 @@ mod tests {
         assert_eq!(of(MetricName::ValAccuracy)[2], None, "what diverged has no other result");
         let never = Lengths::where_reached(&rows[1..], MetricName::EpochsToTarget);
         assert_eq!(never.value(&rows[1], MetricName::EpochsToTarget), None, "none got there");
+        let lost = [row(&[0.96, f64::NAN], RunStatus::Diverged, 2.0), rows[1].clone()];
+        let lost = Lengths::where_reached(&lost, MetricName::EpochsToTarget);
+        assert_eq!(lost.value(&rows[1], MetricName::EpochsToTarget), None, "none that finished");
         let some = Lengths::where_reached(&rows, MetricName::EpochsToTarget);
         assert_eq!(some, lengths);
         assert_eq!(Lengths::of(&rows[3..]).value(&rows[2], MetricName::EpochsToTarget), None);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::args::DoctorArgs;
 use super::error::CliError;
 use super::exit_code::ExitCode;
+use super::sweep_file::absolute;
 use crate::dispatch::inventory::{Gpu, HAS_GPU_KERNELS, Inventory};
 use crate::dispatch::leases::{self, Leases, Taken};
 use crate::display::checkup::{Finding, Mark, checkup};
@@ -28,8 +29,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, CliError> {
     let mut findings = vec![program(), cores(&inventory), memory(&inventory), slots(&inventory)];
     findings.extend(gpus(&inventory));
     findings.extend(libraries_of_gpus());
-    findings.push(record(&std::path::absolute(&args.runs)?));
-    findings.push(data(&std::path::absolute(&args.data)?));
+    findings.push(record(&absolute(&args.runs)?));
+    findings.push(data(&absolute(&args.data)?));
     findings.push(slurm());
     write!(std::io::stdout().lock(), "{}", checkup(&findings))?;
     let is_bad = findings.iter().any(|finding| finding.mark == Mark::Bad);

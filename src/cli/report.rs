@@ -139,8 +139,7 @@ impl<'a> Report<'a> {
 
     /// The machines that the sweep ran on, as its journal has them, and the devices that were timed.
     fn hosts(&self, table: &SweepTable) -> Vec<String> {
-        let pilots = fs::read_dir(self.folder.pilots()).into_iter().flatten().flatten();
-        let pilots = pilots.filter_map(|pilot| pilot.file_name().into_string().ok());
+        let pilots = self.folder.pilot_names().unwrap_or_default().into_iter();
         let journals = pilots.map(|pilot| self.folder.pilot(&pilot).journal());
         let acts = journals
             .chain([self.folder.journal()])

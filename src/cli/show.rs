@@ -1,6 +1,5 @@
 //! `gridlane show`: all that is known of one run, for whoever wants to know why it failed.
 
-use std::fs;
 use std::io::Write;
 
 use super::args::ShowArgs;
@@ -67,20 +66,17 @@ pub fn show(args: &ShowArgs) -> Result<ExitCode, CliError> {
 fn find(given: &str, folder: &SweepFolder, planned: &[RunId]) -> Result<RunId, CliError> {
     let given = given.trim_end_matches('/');
     let given = given.rsplit_once('/').map_or(given, |(_, last)| last);
-    let entries = fs::read_dir(folder.path()).into_iter().flatten().flatten();
-    let recorded = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<RunId>().ok());
-    let mut ids: Vec<RunId> = recorded.chain(planned.iter().copied()).collect();
-    ids.sort_unstable();
-    ids.dedup();
+    let mut ids = folder.run_ids().unwrap_or_default();
+    ids.extend(planned.iter().copied());
     ids.retain(|id| id.to_string().starts_with(given));
-    match ids.as_slice() {
+    match Vec::from_iter(ids).as_slice() {
         [id] => Ok(*id),
         [] => Err(CliError::Choice {
             message: format!("there is no run `{given}` in {}", folder.path().display()),
             help: "runs are called as in the column `run_id` of runs.csv; the first letters are enough".to_owned(),
         }),
-        [first, second, ..] => Err(CliError::Choice {
-            message: format!("`{given}` begins the names of {} runs", ids.len()),
+        many @ [first, second, ..] => Err(CliError::Choice {
+            message: format!("`{given}` begins the names of {} runs", many.len()),
             help: format!("write more of it, such as {first} or {second}"),
         }),
     }

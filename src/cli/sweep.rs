@@ -84,9 +84,9 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-/// A sweep that is to be executed by so many `machines`: planned, and its folder locked. `None` where a person only wants to see the
-/// plan. Runs may be finished between the plan and the lock, and `locked` may put some in order: therefore it
-/// is planned again.
+/// A sweep that is to be executed by so many `machines`: planned, and its folder locked. `None` where a
+/// person only wants to see the plan. Runs may be finished between the plan and the lock, and `locked` may
+/// put some in order: therefore it is planned again.
 ///
 /// # Errors
 /// A bad sweep file, runs that cannot start here, another gridlane that works there.

@@ -9,9 +9,7 @@ use crate::dispatch::occupancy::Kind;
 use crate::dispatch::outlook::makespan;
 use crate::dispatch::work::Work;
 use crate::plan::lanes::fuse;
-use crate::plan::{
-    Basis, Expectations, Forecast, Group, Plan, Requirement, Run, RunState, disk_needed,
-};
+use crate::plan::{Basis, DiskRoom, Expectations, Forecast, Group, Plan, Requirement, disk_needed};
 use crate::record::disk;
 
 /// Runs without a result, in the order of the plan.
@@ -32,8 +30,7 @@ impl Session {
         let mut works =
             Works { list: Vec::new(), bases: BTreeMap::new(), expected_s: BTreeMap::new() };
         let mut singles: BTreeMap<Kind, Vec<Group>> = BTreeMap::new();
-        let is_left = |run: &Run| !matches!(run.state, RunState::Done | RunState::Skipped { .. });
-        let missing = plan.runs.iter().enumerate().filter(|(_, run)| is_left(run));
+        let missing = plan.runs.iter().enumerate().filter(|(_, run)| run.state.is_left());
         for (place, run) in missing {
             let expected = expectations.of(run);
             *works.bases.entry(expected.basis).or_default() += 1;
@@ -87,13 +84,17 @@ impl Session {
             bases,
             finished: plan.finished.len(),
             expected_s,
-            disk_needed: disk_needed(
-                plan,
-                &placing.requirements,
-                self.spec.run.checkpoint,
-                placing.at_once(),
-            ),
-            disk_free: disk::free(self.folder.path()),
+            room: self.room(),
+        }
+    }
+
+    /// What they will take on disk, and what is free there.
+    fn room(&self) -> DiskRoom {
+        let Self { plan, placing, spec, .. } = self;
+        let at_once = placing.at_once();
+        DiskRoom {
+            needed: disk_needed(plan, &placing.requirements, spec.run.checkpoint, at_once),
+            free: disk::free(self.folder.path()),
         }
     }
 
@@ -104,7 +105,12 @@ impl Session {
     /// disk.
     pub fn refuse_what_cannot_be_done(&self, machines: u32) -> Result<(), CliError> {
         self.placing.refuse_what_cannot_start()?;
-        let excess = self.forecast().excess(&self.spec.budget, machines);
+        let budget = &self.spec.budget;
+        // How long it will take is worked out for whoever wants to know.
+        let excess = match budget.wall {
+            Some(_) => self.forecast().excess(budget, machines),
+            None => self.room().excess(budget),
+        };
         excess.map_or(Ok(()), |excess| Err(excess.into()))
     }
 }

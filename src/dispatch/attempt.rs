@@ -22,12 +22,7 @@ use crate::record::{
 /// What the system refuses.
 pub fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
     fs::create_dir_all(folder.path()).map_err(RecordError::io("create", folder.path()))?;
-    match fs::remove_file(folder.result()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(RecordError::io("remove", &folder.result())(error));
-        }
-        _ => {}
-    }
+    atomic::remove(&folder.result())?;
     atomic::replace_json(&folder.run(), record, Durability::Derived)
 }
 

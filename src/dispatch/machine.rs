@@ -321,14 +321,14 @@ impl Machine {
             Verdict::Gone => End::Gone,
             Verdict::Elsewhere { again } => End::Elsewhere(again),
             Verdict::Waits => End::Waits,
+            Verdict::NoProcess => {
+                self.shortage.get_or_insert(Shortage::Processes);
+                End::Waits
+            }
             _ if self.phase > Phase::Running => End::GoesOn,
             Verdict::DiskFull => {
                 self.shortage = Some(Shortage::Disk);
                 End::GoesOn
-            }
-            Verdict::NoProcess => {
-                self.shortage.get_or_insert(Shortage::Processes);
-                End::Waits
             }
             Verdict::Interrupted | Verdict::Failed(_) if active.timed_out => {
                 let reason = format!(

@@ -123,6 +123,17 @@ fn a_full_disk_pauses_and_the_run_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_run_that_found_no_process_has_not_begun_also_where_the_sweep_is_stopped_meanwhile() {
+    let mut machine = machine(2, 1, RunPolicy::default());
+    machine.tick(seconds(0));
+    machine.interrupt(seconds(1));
+    let acts = machine.ended(seconds(1), 0, vec![Verdict::NoProcess]);
+    assert!(!acts.iter().any(|act| matches!(act, Act::Settle { .. })), "{acts:?}");
+    assert!(machine.is_over());
+    assert_eq!(machine.counts(), (0, 0, 2));
+}
+
+#[test]
 fn fail_fast_stops_the_sweep_at_the_first_failure() {
     let policy =
         RunPolicy { retries: Retries { count: 0, ..Retries::default() }, ..RunPolicy::default() };

@@ -402,7 +402,8 @@ impl Dispatcher<'_> {
     }
 
     fn group_over(&mut self, group: usize, verdicts: Vec<Verdict>) -> Result<(), DispatchError> {
-        if verdicts.contains(&Verdict::DiskFull) && self.machine.shortage().is_none() {
+        if verdicts.contains(&Verdict::DiskFull) && self.machine.shortage() != Some(Shortage::Disk)
+        {
             self.notice("the disk is full: waiting for room, then the sweep goes on by itself");
         }
         let Some(ActiveGroup { lanes, log, .. }) = self.active.remove(&group) else {

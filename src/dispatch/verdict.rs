@@ -52,15 +52,12 @@ pub fn judge(folder: &RunFolder, run_id: RunId, exit: Exit, log: &Log) -> Verdic
     if let Some(reason) = lost_rank(exit, &tail) {
         return failed(FailureClass::RankLost, reason);
     }
-    let code = |exit: WorkerExit| exit as i32;
-    let orderly = [WorkerExit::Interrupted, WorkerExit::DiskFull].map(code);
-    match exit {
-        Exit::Code(code) if orderly.contains(&code) => {}
-        _ => {
-            if let Some(line) = want_of_memory(&tail) {
-                return failed(FailureClass::OutOfMemory, line);
-            }
-        }
+    let orderly =
+        [WorkerExit::Interrupted, WorkerExit::DiskFull].map(|exit| Exit::Code(exit as i32));
+    if !orderly.contains(&exit)
+        && let Some(line) = want_of_memory(&tail)
+    {
+        return failed(FailureClass::OutOfMemory, line);
     }
     match exit {
         Exit::Code(code) => match WorkerExit::from_code(code) {

@@ -1,8 +1,7 @@
 //! What `gridlane doctor` prints: a line for each thing that was looked at.
 
-use std::fmt::Write;
-
-use super::columns::columns;
+use super::columns::{columns, one_line};
+use crate::units::counted;
 
 /// How something was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,19 +45,15 @@ impl Finding {
 /// Renders findings, and how many of them are to be put right.
 pub fn checkup(findings: &[Finding]) -> String {
     let row = |finding: &Finding| {
-        let told = finding.told.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        vec![finding.mark.as_str().to_owned(), finding.what.to_owned(), told]
+        vec![finding.mark.as_str().to_owned(), finding.what.to_owned(), one_line(&finding.told)]
     };
     let rows: Vec<Vec<String>> = findings.iter().map(row).collect();
-    let mut text = columns(&rows, |_| false);
-    match findings.iter().filter(|finding| finding.mark == Mark::Bad).count() {
-        0 => text.push_str("nothing is in the way\n"),
-        1 => text.push_str("1 problem\n"),
-        bad => {
-            let _ = writeln!(text, "{bad} problems");
-        }
-    }
-    text
+    let text = columns(&rows, |_| false);
+    let told = match findings.iter().filter(|finding| finding.mark == Mark::Bad).count() {
+        0 => "nothing is in the way".to_owned(),
+        bad => counted(bad, "problem"),
+    };
+    text + &told + "\n"
 }
 
 #[cfg(test)]

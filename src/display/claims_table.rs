@@ -36,7 +36,7 @@ pub fn claims_table(results: &[ClaimResult], style: &TableStyle) -> String {
             Symbols::Ascii => "...",
         };
         for (begins, words) in lines {
-            for line in wrapped(&begins, &words, style.width, INDENT) {
+            for line in wrapped(&begins, &words, style.width) {
                 text += &truncate_str(&line, style.width, tail);
                 text.push('\n');
             }

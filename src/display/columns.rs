@@ -25,6 +25,11 @@ pub fn columns(rows: &[impl AsRef<[String]>], is_number: impl Fn(usize) -> bool)
     text
 }
 
+/// A text that neither breaks a table nor steers the terminal.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

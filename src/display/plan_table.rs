@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::columns::columns;
+use super::columns::{columns, one_line};
 use crate::plan::memory::needs;
 use crate::plan::{Basis, Counts, Forecast, Plan, RunState};
 use crate::units::{counted, show_bytes, show_count, show_duration};
@@ -217,8 +217,8 @@ fn forecast(forecast: &Forecast) -> String {
         show_duration(forecast.longest),
         concluded_from(basis, forecast.finished),
     );
-    let free = forecast.disk_free.map(|free| format!(", {} are free", show_bytes(free)));
-    let (needed, free) = (show_bytes(forecast.disk_needed), free.unwrap_or_default());
+    let free = forecast.room.free.map(|free| format!(", {} are free", show_bytes(free)));
+    let (needed, free) = (show_bytes(forecast.room.needed), free.unwrap_or_default());
     let _ = writeln!(text, "disk: about {needed} for what the runs leave{free}");
     text
 }
@@ -260,9 +260,7 @@ fn listed<T>(title: &str, items: &[T], noun: &str, cells: impl Fn(&T) -> Vec<Str
 /// Says how many of `total` were not listed.
 fn more(text: &mut String, total: usize, listed: usize, noun: &str) {
     if total > listed {
-        let rest = total - listed;
-        let plural = if rest == 1 { "" } else { "s" };
-        let _ = writeln!(text, "… and {} more {noun}{plural}", number(rest));
+        let _ = writeln!(text, "… and {}", counted(total - listed, &format!("more {noun}")));
     }
 }
 
@@ -280,16 +278,12 @@ fn number(count: usize) -> String {
     show_count(count as u128)
 }
 
-/// Recorded texts must not break the table or steer the terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::plan::DiskRoom;
     use crate::plan::sample::{exclude, finish, grid, include, planned, result, start_all};
     use crate::record::{RunStatus, SweepFolder};
 
@@ -304,8 +298,7 @@ mod tests {
             bases: basis.into_iter().map(|basis| (basis, 12)).collect(),
             finished: 5,
             expected_s: BTreeMap::new(),
-            disk_needed: 1 << 30,
-            disk_free: Some(50 << 30),
+            room: DiskRoom { needed: 1 << 30, free: Some(50 << 30) },
         }
     }
 

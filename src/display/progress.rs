@@ -11,7 +11,9 @@ use console::{Term, truncate_str};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::forecast::Forecast;
+use super::leaderboard_table::show;
 use crate::event::{AttemptEnd, EpochRecord, RunEvent, SweepEvent};
+use crate::spec::metric::MetricName;
 use crate::units::{counted, show_duration};
 
 /// Time left below which a plain log does not say it.
@@ -286,7 +288,7 @@ impl RunLine {
     pub fn describe(&self, name: &str, columns: usize) -> String {
         let mut stands = format!("epoch {}", self.epoch);
         if let Some(loss) = self.loss {
-            stands += &format!("  loss {loss:.4}");
+            stands += &format!("  loss {}", show(loss, MetricName::TrainLoss));
         }
         if let Some(accuracy) = self.val_accuracy {
             stands += &format!("  val_accuracy {accuracy:.4}");
@@ -319,5 +321,10 @@ mod tests {
         let text = line.describe(name, 200);
         assert!(text.contains(name), "{text}");
         assert!(line.describe(name, 20).contains("activation=relu"), "a name says something");
+        let enormous = RunLine { loss: Some(1.5e30), ..line };
+        assert!(
+            enormous.describe(name, 78).contains("loss 1.500e30  val"),
+            "just before it diverges"
+        );
     }
 }

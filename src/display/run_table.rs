@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::columns::columns;
-use super::leaderboard_table::printable;
+use super::leaderboard_table::{printable, show};
 use crate::event::EpochRecord;
 use crate::ids::RunId;
+use crate::spec::metric::MetricName;
 use crate::units::show_duration;
 
 /// Epochs that are shown, the last ones.
@@ -95,8 +96,8 @@ fn epochs(run: &RunShown) -> String {
         vec![
             epoch.epoch.to_string(),
             if epoch.lr < 1e-4 { format!("{:.3e}", epoch.lr) } else { format!("{:.6}", epoch.lr) },
-            format!("{:.4}", epoch.train_loss),
-            format!("{:.4}", epoch.val_loss),
+            show(epoch.train_loss, MetricName::TrainLoss),
+            show(epoch.val_loss, MetricName::ValLoss),
             format!("{:.4}", epoch.val_accuracy),
         ]
     }));

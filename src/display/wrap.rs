@@ -2,9 +2,10 @@
 
 use console::measure_text_width;
 
-/// `text` in lines of at most `width` columns, broken between words, each set in by `indent` columns; those of
-/// the first line are taken by `begins`. A word that is longer than a line stays whole.
-pub fn wrapped(begins: &str, text: &str, width: usize, indent: usize) -> Vec<String> {
+/// `text` in lines of at most `width` columns, broken between words, after `begins` and set in as far as that
+/// reaches. A word that is longer than a line stays whole.
+pub fn wrapped(begins: &str, text: &str, width: usize) -> Vec<String> {
+    let indent = measure_text_width(begins);
     let mut lines = Vec::new();
     let (mut line, mut used) = (begins.to_owned(), indent);
     for word in text.split_whitespace() {
@@ -32,14 +33,14 @@ mod tests {
     #[test]
     fn lines_break_between_words_and_are_set_in() {
         let text = "warm-up and cosine reach 95 % sooner";
-        insta::assert_snapshot!(wrapped("confirmed  ", text, 24, 11).join("\n"), @r"
+        insta::assert_snapshot!(wrapped("confirmed  ", text, 24).join("\n"), @r"
         confirmed  warm-up and
                    cosine reach
                    95 % sooner
         ");
-        assert_eq!(wrapped("", "short", 24, 0), ["short"]);
-        assert_eq!(wrapped("x ", "", 24, 2), ["x "]);
-        assert_eq!(wrapped("  ", "a-long-word and", 10, 2), ["  a-long-word", "  and"]);
+        assert_eq!(wrapped("", "short", 24), ["short"]);
+        assert_eq!(wrapped("x ", "", 24), ["x "]);
+        assert_eq!(wrapped("  ", "a-long-word and", 10), ["  a-long-word", "  and"]);
     }
 
     proptest! {
@@ -48,7 +49,7 @@ mod tests {
             words in prop::collection::vec("[a-zé字]{1,8}", 0..20),
             width in 24..80_usize,
         ) {
-            let lines = wrapped("    ", &words.join(" "), width, 4);
+            let lines = wrapped("    ", &words.join(" "), width);
             for line in &lines {
                 prop_assert!(measure_text_width(line) <= width, "{line:?}");
             }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::build::Plan;
 use super::forecast::Forecast;
 use super::requirement::Requirements;
-use super::status::RunState;
 use crate::spec::budget::Budget;
 use crate::spec::run_policy::CheckpointPolicy;
 use crate::units::{show_bytes, show_duration};
@@ -16,6 +15,26 @@ use crate::units::{show_bytes, show_duration};
 /// Bytes of a run's record beside its checkpoints: a few small files, each of which takes a block or
 /// two.
 const RECORD: u64 = 32 << 10;
+
+/// Room on disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// What the runs to execute will take.
+    pub needed: u64,
+    /// What is free there, where the file system tells.
+    pub free: Option<u64>,
+}
+
+impl DiskRoom {
+    /// What is too much of it, if anything.
+    pub fn excess(self, budget: &Budget) -> Option<Excess> {
+        let Self { needed, free } = self;
+        if let Some(allowed) = budget.disk.filter(|allowed| *allowed < needed) {
+            return Some(Excess::Disk { needed, allowed });
+        }
+        free.filter(|free| *free < needed).map(|free| Excess::Full { needed, free })
+    }
+}
 
 /// Bytes that the runs to execute leave on disk, and at most have there meanwhile: `at_once` of them
 /// write a checkpoint before they drop the one it takes the place of.
@@ -25,8 +44,7 @@ pub fn disk_needed(
     policy: CheckpointPolicy,
     at_once: usize,
 ) -> u64 {
-    let is_left = |state: &RunState| !matches!(state, RunState::Done | RunState::Skipped { .. });
-    let left = plan.runs.iter().filter(|run| is_left(&run.state));
+    let left = plan.runs.iter().filter(|run| run.state.is_left());
     let (mut needed, mut largest) = (0_u64, 0);
     for run in left {
         let requirement = requirements.get(run.configuration);
@@ -82,7 +100,7 @@ impl Excess {
             Self::Wall { forecast, .. } => format!(
                 "`gridlane plan` says what it is made of: take fewer values, seeds or epochs, or allow it with \
                  budget.wall={}h on the command line",
-                forecast.as_secs().div_ceil(3600)
+                forecast.as_nanos().div_ceil(Duration::from_secs(3600).as_nanos())
             ),
             Self::Disk { needed, .. } => format!(
                 "nearly all of it is the last checkpoint of every run, which holds its weights: take fewer runs, \
@@ -105,11 +123,7 @@ impl Forecast {
         if let Some(allowed) = budget.wall.filter(|allowed| *allowed < forecast) {
             return Some(Excess::Wall { forecast, allowed, is_measured: self.is_measured() });
         }
-        let needed = self.disk_needed;
-        if let Some(allowed) = budget.disk.filter(|allowed| *allowed < needed) {
-            return Some(Excess::Disk { needed, allowed });
-        }
-        self.disk_free.filter(|free| *free < needed).map(|free| Excess::Full { needed, free })
+        self.room.excess(budget)
     }
 }
 
@@ -171,8 +185,7 @@ mod tests {
             bases: BTreeMap::from([(Basis::Assumption, 4)]),
             finished: 0,
             expected_s: BTreeMap::new(),
-            disk_needed: 3 << 30,
-            disk_free: Some(2 << 30),
+            room: DiskRoom { needed: 3 << 30, free: Some(2 << 30) },
         };
         let told = |budget: Budget, machines| {
             let excess = forecast.excess(&budget, machines);
@@ -185,7 +198,10 @@ mod tests {
             told(Budget { wall: hours(10), disk: Some(4 << 30) }, 1),
         ];
         insta::assert_snapshot!(told.join("\n"));
-        let roomy = Forecast { disk_free: None, ..forecast };
+        let second = Forecast { total: Duration::from_millis(3_600_400), ..forecast.clone() };
+        let help = second.excess(&Budget { wall: hours(1), disk: None }, 1).unwrap().help();
+        assert!(help.contains("budget.wall=2h"), "what it advises is enough: {help}");
+        let roomy = Forecast { room: DiskRoom { free: None, ..forecast.room }, ..forecast };
         assert_eq!(roomy.excess(&Budget::default(), 1), None);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::budget::DiskRoom;
 use super::expected::Basis;
 
 /// What executing a plan will come to on a machine.
@@ -28,10 +29,8 @@ pub struct Forecast {
     pub finished: usize,
     /// What each run is expected to take in seconds, by its place in the plan; of those to execute.
     pub expected_s: BTreeMap<usize, f64>,
-    /// Bytes that the runs to execute will take on disk.
-    pub disk_needed: u64,
-    /// Bytes that are free there, where the file system tells.
-    pub disk_free: Option<u64>,
+    /// What they take on disk, and what is free there.
+    pub room: DiskRoom,
 }
 
 impl Forecast {
@@ -55,8 +54,8 @@ impl Forecast {
             "groups": self.groups,
             "total_s": self.total.as_secs_f64(),
             "longest_s": self.longest.as_secs_f64(),
-            "disk_bytes": self.disk_needed,
-            "disk_free_bytes": self.disk_free,
+            "disk_bytes": self.room.needed,
+            "disk_free_bytes": self.room.free,
             "measured": self.is_measured(),
             "expected_from": Value::Object(bases.collect()),
         })

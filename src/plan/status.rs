@@ -5,7 +5,7 @@
 //! understood never ends a plan: its run counts as unfinished and a warning says so. Only a record
 //! of a newer program is refused, since starting over in it would lose results.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -45,6 +45,11 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// Is it to be executed?
+    pub fn is_left(&self) -> bool {
+        !matches!(self, Self::Done | Self::Skipped { .. })
+    }
+
     /// As tables and JSON spell it.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -134,25 +139,18 @@ pub(crate) fn compare(
         }
     }
     recorded.strangers = found.into_iter().collect();
-    recorded.strangers.sort_unstable();
     recorded.durations = durations(&wall_s);
     Ok(recorded)
 }
 
 /// The run folders of a sweep; none if it was never run.
-fn run_folders(folder: &SweepFolder) -> Result<HashSet<RunId>, PlanError> {
-    let failed = |source| PlanError::Record { path: folder.path().to_owned(), source };
-    let entries = match std::fs::read_dir(folder.path()) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut ids = HashSet::new();
-    for entry in entries {
-        let name = entry.map_err(failed)?.file_name();
-        ids.extend(name.to_str().and_then(|name| name.parse::<RunId>().ok()));
+fn run_folders(folder: &SweepFolder) -> Result<BTreeSet<RunId>, PlanError> {
+    match folder.run_ids() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
+        found => {
+            found.map_err(|source| PlanError::Record { path: folder.path().to_owned(), source })
+        }
     }
-    Ok(ids)
 }
 
 /// What one run folder says.

@@ -5,13 +5,14 @@
 //! say what time it is.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::RecordError;
 use super::layout::SweepFolder;
+use super::lock::open_to_write;
 
 /// Longest standstill of one's own that says nothing, where a lease is very short.
 const SHORTEST_STANDSTILL: Duration = Duration::from_secs(1);
@@ -42,12 +43,8 @@ impl Beat {
         self.count += 1;
         let text = format!("{:020}\n", self.count);
         // Opened anew each time: network file systems show to others what a file held when it was closed.
-        let mut options = OpenOptions::new();
-        let opened = options.write(true).create(true).truncate(false).open(&self.path);
-        let written = opened.and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_data()
-        });
+        let mut file = open_to_write(&self.path)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         written.map_err(RecordError::io("write", &self.path))
     }
 }

@@ -171,13 +171,12 @@ impl Claims {
             let folder = self.folder.attempt(id, held.claim);
             return Ok(Taken::Ours { folder, lost: 0 });
         }
-        // Whoever is not heard of cannot keep a run.
-        if self.is_unheard(now) {
-            self.elsewhere.insert(id, id.to_string());
-            return Ok(Taken::Elsewhere);
-        }
         // Until it is known whose it is, it is nobody's who lives.
         self.elsewhere.insert(id, id.to_string());
+        // Whoever is not heard of cannot keep a run.
+        if self.is_unheard(now) {
+            return Ok(Taken::Elsewhere);
+        }
         let taken = self.try_to_take(id, now)?;
         if taken != Taken::Elsewhere {
             self.elsewhere.remove(&id);

@@ -1,5 +1,7 @@
 //! The names of everything on disk. No other file spells one.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ids::{RunId, SweepName};
@@ -19,6 +21,27 @@ impl SweepFolder {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.root
+    }
+
+    /// The runs that have a folder.
+    ///
+    /// # Errors
+    /// When the folder is not there, or cannot be read.
+    pub fn run_ids(&self) -> io::Result<BTreeSet<RunId>> {
+        let mut ids = BTreeSet::new();
+        for entry in self.root.read_dir()? {
+            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RunId>().ok()));
+        }
+        Ok(ids)
+    }
+
+    /// The names of what is in the folder of pilots, their own folders among them.
+    ///
+    /// # Errors
+    /// When the folder is not there, or cannot be read.
+    pub fn pilot_names(&self) -> io::Result<Vec<String>> {
+        let entries = self.pilots().read_dir()?.flatten();
+        Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     /// The sweep file as it was when last run.

@@ -8,8 +8,11 @@ use super::config::Key;
 use super::diagnostics::suggest;
 use super::layers::LayerWord;
 use super::read::settings::{Field, SECTIONS, Section};
-use super::reference::{kind_name, parameters, range, toml};
+use super::reference::{kind_name, parameters, range, section_name, toml};
 use super::value::Value;
+
+/// What a section is written in.
+const BRACKETS: [char; 2] = ['[', ']'];
 
 /// The word for the layers of a declared network.
 const LAYERS: &str = "layers";
@@ -21,7 +24,7 @@ pub fn overview() -> String {
     let mut text = "keys, for [base] and with a list of values for [grid]\n".to_owned();
     text.extend(Key::ALL.iter().map(|key| line(key.name(), key.doc())));
     text += "\nsections\n";
-    text.extend(sections_of_keys().map(|(name, doc)| line(name, doc)));
+    text.extend(sections_of_keys().map(|(name, doc)| line(name.trim_matches(BRACKETS), doc)));
     text.extend(SECTIONS[1..].iter().map(|section| line(section.name, section.doc)));
     text += &line(LAYERS, "The layers of a network that is declared: model = { layers = [...] }.");
     text
@@ -32,7 +35,7 @@ pub fn overview() -> String {
 /// # Errors
 /// What there is instead, where there is nothing of that name.
 pub fn explain(topic: &str) -> Result<String, String> {
-    let topic = topic.trim_matches(['[', ']']);
+    let topic = topic.trim_matches(BRACKETS);
     if let Some(key) = Key::from_name(topic) {
         return Ok(key_entry(key));
     }
@@ -45,18 +48,19 @@ pub fn explain(topic: &str) -> Result<String, String> {
             kinds.map(kind_entry).collect::<String>()
         ));
     }
-    if let Some((name, doc)) = sections_of_keys().find(|(name, _)| *name == topic) {
-        return Ok(format!("[{name}]  {}\n", plain(doc)));
+    let named = |(name, _): &(&str, &str)| name.trim_matches(BRACKETS) == topic;
+    if let Some((name, doc)) = sections_of_keys().find(named) {
+        return Ok(format!("{name}  {}\n", plain(doc)));
     }
     let section = |section: &&Section| !section.name.is_empty() && section.name == topic;
     match SECTIONS.iter().find(section) {
         Some(section) => {
             let fields: String = section.fields.iter().map(|field| setting(field, "")).collect();
-            Ok(format!("[{}]  {}\n{fields}", section.name, plain(section.doc)))
+            Ok(format!("{}  {}\n{fields}", section_name(section), plain(section.doc)))
         }
         None => {
             let sections = SECTIONS[1..].iter().map(|section| section.name);
-            let of_keys = sections_of_keys().map(|(name, _)| name);
+            let of_keys = sections_of_keys().map(|(name, _)| name.trim_matches(BRACKETS));
             let names = Key::NAMES.iter().copied();
             let all: Vec<&str> = names.chain(of_keys).chain(sections).chain([LAYERS]).collect();
             Err(suggest(topic, &all))
@@ -64,12 +68,12 @@ pub fn explain(topic: &str) -> Result<String, String> {
     }
 }
 
-/// The sections that hold keys, `[grid]` say, as the reference puts it.
+/// The sections that hold keys, `[grid]` say, as the reference writes them.
 fn sections_of_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let rows = include_str!("reference.md").lines().filter_map(|line| line.strip_prefix("| `["));
-    rows.filter_map(|row| {
+    let rows = include_str!("reference.md").lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter(|row| row.starts_with('[')).filter_map(|row| {
         let (name, doc) = row.split_once("` | ")?;
-        Some((name.trim_matches(['[', ']']), doc.trim_end_matches(" |")))
+        Some((name, doc.trim_end_matches(" |")))
     })
 }
 
@@ -149,6 +153,9 @@ mod tests {
     fn a_slip_is_understood() {
         assert!(explain("learning").is_err());
         assert!(explain("optimiser").unwrap_err().starts_with("did you mean `optimizer`?"));
-        assert!(explain("[run]").unwrap().starts_with("[run]  "));
+        for section in ["[run]", "[grid]", "[[zip]]", "[[claim]]"] {
+            let text = explain(section).unwrap();
+            assert!(text.starts_with(&format!("{section}  ")), "as one writes it: {text}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::config::Key;
 use super::layers::LayerWord;
 use super::read::generator::MOST;
-use super::read::settings::{Field, REPEATED, SECTIONS};
+use super::read::settings::{Field, REPEATED, SECTIONS, Section};
 use super::value::Value;
 
 /// The whole reference.
@@ -18,10 +18,7 @@ pub fn reference() -> String {
         .iter()
         .map(|section| {
             let table = settings_table(section.fields, "");
-            let name = match REPEATED.contains(&section.name) {
-                true => format!("[[{}]]", section.name),
-                false => format!("[{}]", section.name),
-            };
+            let name = section_name(section);
             format!("### `{name}`\n\n{}\n\n{table}\n", section.doc)
         })
         .collect();
@@ -33,6 +30,14 @@ pub fn reference() -> String {
         .replace("{{layers}}", &layers())
         .replace("{{settings}}", settings.trim_end())
         .replace("{{most}}", &MOST.to_string())
+}
+
+/// How a section is written: `[run]`, `[[claim]]`.
+pub(super) fn section_name(section: &Section) -> String {
+    match REPEATED.contains(&section.name) {
+        true => format!("[[{}]]", section.name),
+        false => format!("[{}]", section.name),
+    }
 }
 
 /// A key with its type, default, meaning and, for a word, its kinds.

@@ -184,10 +184,7 @@ impl Kept {
         let parts = accelerator.scratch(2 * lanes * count * size_of::<f64>())?;
         let given = arguments![losses, right, parts, samples as u32, of_part as u32];
         accelerator.launch("loss_parts", [count, lanes], given)?;
-        let sums = match &self.sums {
-            Some(sums) => sums.address(),
-            None => self.sums.insert(accelerator.zeros::<f64>(2 * lanes)?).address(),
-        };
+        let sums = room::<f64>(&mut self.sums, 2 * lanes, accelerator)?;
         let given = arguments![parts, sums, Lives::address(lives), count as u32];
         accelerator.launch("loss_join", [1, lanes], given)?;
         Ok(())

@@ -19,7 +19,7 @@ use crate::spec::init::Init;
 use crate::train::data::DataSplits;
 use crate::train::device::Device;
 use crate::train::weights::Weights;
-use crate::train::{EpochEnd, EpochStats, Evaluation, Part, TrainError, Trainer};
+use crate::train::{EpochEnd, EpochStats, Part, TrainError, Trainer};
 
 /// Lanes that stand abreast, and the network that trains them.
 pub(super) struct Cohort {
@@ -114,11 +114,11 @@ impl Cohort {
         stop: &AtomicBool,
     ) -> Result<Leg, WorkerError> {
         // A checkpoint may be of a lane that had just been ended.
-        self.finish_stopped()?;
+        self.finish_tested(false)?;
+        if self.is_over() {
+            return Ok(Leg::Over);
+        }
         while self.has_epochs_left() {
-            if !self.lanes.iter().any(Lane::is_open) {
-                return Ok(Leg::Over);
-            }
             let end = self.epoch(until, stop)?;
             let stopped = end == EpochEnd::Stopped;
             match end {
@@ -126,8 +126,8 @@ impl Cohort {
                 EpochEnd::Stopped | EpochEnd::Diverged => self.each(|_, lane, _| lane.flush())?,
             }
             self.finish_diverged()?;
-            self.finish_stopped()?;
-            if !self.lanes.iter().any(Lane::is_open) {
+            self.finish_tested(false)?;
+            if self.is_over() {
                 return Ok(Leg::Over);
             }
             if until == Some(self.position()) {
@@ -138,7 +138,7 @@ impl Cohort {
                 return Ok(Leg::Stopped);
             }
         }
-        self.finish_all()?;
+        self.finish_tested(true)?;
         Ok(Leg::Over)
     }
 
@@ -165,6 +165,11 @@ impl Cohort {
     fn position(&self) -> Position {
         let Self { trainer, .. } = self;
         Position { steps: trainer.steps_done(), epochs: u64::from(trainer.epochs_done()) }
+    }
+
+    /// Has every lane its result, or is lost?
+    fn is_over(&self) -> bool {
+        !self.lanes.iter().any(Lane::is_open)
     }
 
     /// Epochs count, not steps: a run that was stopped at the last step of an epoch still owes the
@@ -271,32 +276,25 @@ impl Cohort {
         })
     }
 
-    /// Tests, and writes the results of the lanes that early stopping has ended since.
-    fn finish_stopped(&mut self) -> Result<(), WorkerError> {
+    /// Tests, and writes the results of the lanes that early stopping has ended since or, at the `end` of
+    /// the last epoch, of all that are open.
+    fn finish_tested(&mut self, end: bool) -> Result<(), WorkerError> {
         let Self { lanes, trainer, .. } = self;
-        let stopped =
-            |(number, lane): (usize, &Lane)| lane.is_open() && trainer.early_stop(number).is_some();
-        if !lanes.iter().enumerate().any(stopped) {
+        let is_due = |number: usize| end || trainer.early_stop(number).is_some();
+        let mut open = (0..lanes.len()).filter(|number| lanes[*number].is_open());
+        if !open.any(is_due) {
             return Ok(());
         }
         self.gang.order(Order::Test)?;
         let tests = self.trainer.evaluate(Part::Test)?;
         let (lanes, site) = (self.lanes.len() as u32, self.site.clone());
         self.each(|number, lane, trainer| {
-            let Some(stall) = trainer.early_stop(number) else { return Ok(()) };
+            let stop = trainer.early_stop(number).map(ToString::to_string);
+            if !end && stop.is_none() {
+                return Ok(());
+            }
             let network = NetworkFigures::of(trainer, number, lanes, &site);
-            lane.finish((RunStatus::Finished, Some(stall.to_string())), tests[number], &network)
-        })
-    }
-
-    /// Tests, and writes the results of the lanes that have come to their end.
-    fn finish_all(&mut self) -> Result<(), WorkerError> {
-        self.gang.order(Order::Test)?;
-        let tests: Vec<Option<Evaluation>> = self.trainer.evaluate(Part::Test)?;
-        let (lanes, site) = (self.lanes.len() as u32, self.site.clone());
-        self.each(|number, lane, trainer| {
-            let network = NetworkFigures::of(trainer, number, lanes, &site);
-            lane.finish((RunStatus::Finished, None), tests[number], &network)
+            lane.finish((RunStatus::Finished, stop), tests[number], &network)
         })
     }
 }

@@ -72,6 +72,13 @@ impl Cluster {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// Starts it, and waits until both pilots have a run.
+    fn start_work(&self) -> Child {
+        let child = self.start(&[]);
+        wait_until("both pilots have a run", || self.attempts().len() == 2);
+        child
+    }
+
     /// What was asked of `sbatch`, call by call.
     fn submissions(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.sandbox.path("slurm/sbatch.calls")).unwrap_or_default();
@@ -149,6 +156,13 @@ fn local(sweep_file: &str) -> Sandbox {
     let sandbox = Sandbox::new(sweep_file);
     sandbox.sweep(&[]).expect_code(0);
     sandbox
+}
+
+/// Ctrl-C for whoever watches, who leaves the jobs alone.
+#[track_caller]
+fn leave(child: Child) -> Ran {
+    signal(child.id(), "INT");
+    Ran(child.wait_with_output().unwrap()).expect_code(130)
 }
 
 #[test]
@@ -278,10 +292,8 @@ fn a_run_that_gets_further_with_each_job_goes_on_under_a_short_limit() {
 #[test]
 fn pilots_that_slurm_does_not_know_are_not_worked_against() {
     let cluster = Cluster::new(&long(), &["ok"]);
-    let child = cluster.start(&[]);
-    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
-    signal(child.id(), "INT");
-    Ran(child.wait_with_output().unwrap()).expect_code(130);
+    let child = cluster.start_work();
+    leave(child);
     // Those of another user, or of another cluster.
     cluster.sandbox.write("slurm/blind", "");
     for arguments in [&["--slurm"][..], &[]] {
@@ -367,10 +379,8 @@ fn without_start(stderr: &str) -> String {
 #[test]
 fn ctrl_c_leaves_the_jobs_alone_and_the_same_command_comes_back() {
     let cluster = Cluster::new(&long(), &["ok"]);
-    let child = cluster.start(&[]);
-    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
-    signal(child.id(), "INT");
-    let output = Ran(child.wait_with_output().unwrap()).expect_code(130);
+    let child = cluster.start_work();
+    let output = leave(child);
     assert!(output.stderr().contains("detached: the jobs go on by themselves"));
     assert_eq!(cluster.pilots().len(), 2);
     let refused = cluster.command(&["sweep", "sweep.toml"]).output().unwrap();
@@ -421,16 +431,13 @@ fn a_killed_pilot_is_replaced_and_its_run_goes_on() {
 #[test]
 fn a_sweep_that_has_changed_under_its_jobs_is_told() {
     let cluster = Cluster::new(&long(), &["ok"]);
-    let child = cluster.start(&[]);
-    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
-    signal(child.id(), "INT");
-    Ran(child.wait_with_output().unwrap()).expect_code(130).expect_no_panic();
+    let child = cluster.start_work();
+    leave(child).expect_no_panic();
     let changed = "0 runs are new to them, 2 that they know are no longer in it";
     let child = cluster.start(&["seeds=1"]);
     let status = || Ran(cluster.command(&["slurm", "status", "tiny"]).output().unwrap());
     wait_until("status tells it as well", || status().stdout().contains(changed));
-    signal(child.id(), "INT");
-    Ran(child.wait_with_output().unwrap()).expect_code(130).expect_stderr(changed);
+    leave(child).expect_stderr(changed);
     // And for as long as it holds, whoever comes back.
     status().expect_code(0).expect_stdout(changed);
     let back = cluster.sweep(&["seeds=1"]).expect_code(0);
@@ -441,8 +448,7 @@ fn a_sweep_that_has_changed_under_its_jobs_is_told() {
 #[test]
 fn what_slurm_refuses_while_others_work_ends_nothing() {
     let cluster = Cluster::new(&long(), &["ok", "refuse", "ok"]);
-    let child = cluster.start(&[]);
-    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    let child = cluster.start_work();
     signal(cluster.pilots()[0], "KILL");
     let output = Ran(child.wait_with_output().unwrap()).expect_code(0);
     output.expect_stderr("no job was added: Slurm refuses");
@@ -452,8 +458,7 @@ fn what_slurm_refuses_while_others_work_ends_nothing() {
 #[test]
 fn a_cancelled_sweep_is_gone_on_with_on_one_machine() {
     let cluster = Cluster::new(&long(), &["ok"]);
-    let child = cluster.start(&[]);
-    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    let child = cluster.start_work();
     let cancelled = Ran(cluster.command(&["slurm", "cancel", "tiny"]).output().unwrap());
     cancelled.expect_code(0).expect_stdout("2 jobs asked to stop");
     Ran(child.wait_with_output().unwrap()).expect_code(130);
@@ -466,8 +471,7 @@ fn a_cancelled_sweep_is_gone_on_with_on_one_machine() {
 #[test]
 fn a_cancel_that_slurm_does_not_hear_changes_nothing() {
     let cluster = Cluster::new(&long(), &["ok"]);
-    let child = cluster.start(&[]);
-    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    let child = cluster.start_work();
     cluster.sandbox.write("slurm/silent", "1000000");
     let cancelled = Ran(cluster.command(&["slurm", "cancel", "tiny"]).output().unwrap());
     cancelled.expect_code(1).expect_stderr("no clear answer from Slurm");
@@ -479,8 +483,7 @@ fn a_cancel_that_slurm_does_not_hear_changes_nothing() {
 #[test]
 fn a_pilot_whose_time_is_up_goes_back_into_the_queue() {
     let cluster = Cluster::new(&long(), &["ok"]);
-    let child = cluster.start(&[]);
-    wait_until("both pilots have a run", || cluster.attempts().len() == 2);
+    let child = cluster.start_work();
     signal(cluster.pilots()[0], "USR1");
     Ran(child.wait_with_output().unwrap()).expect_code(0);
     assert_eq!(cluster.submissions().len(), 1);
@@ -520,8 +523,7 @@ fn a_pilot_killed_at_any_place_loses_and_repeats_nothing() {
         let cluster = Cluster::new(&sweep_file, &["idle"]);
         let child = cluster.start(&["--lease", "200ms"]);
         wait_until("it is submitted", || cluster.submissions().len() == 1);
-        signal(child.id(), "INT");
-        Ran(child.wait_with_output().unwrap()).expect_code(130);
+        leave(child);
         let folder = cluster.sandbox.sweep_folder("tiny").display().to_string();
         let mut crashing = cluster.command(&["pilot", &folder]);
         let place_name = format!("dispatcher:{place}");

@@ -104,18 +104,16 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         silent: false,
         fruitless: 0,
         submitted: None,
-        wanted: 0,
+        wanted: machines.min(groups),
         cancelled: BTreeSet::new(),
         blind: 0,
     };
-    let pilots = orchestra.submission.options.pilots.unwrap_or(PILOTS);
-    orchestra.wanted = pilots.min(groups);
     orchestra.show(
         &mut boards,
         &SweepEvent::Started {
             runs: total,
             done_before: session.plan.counts.done,
-            jobs: session.placing.at_once() * pilots as usize,
+            jobs: session.placing.at_once() * machines as usize,
         },
     );
     orchestra.conduct(live as u32, &mut boards)

@@ -46,15 +46,15 @@ impl Orchestra<'_> {
     /// Tells why jobs wait, when that has changed.
     pub(super) fn tell_why_they_wait(&mut self, tasks: &[Task]) {
         let reasons: BTreeSet<String> = tasks.iter().filter_map(Task::why_it_waits).collect();
+        if reasons.is_empty() {
+            return;
+        }
         let pending = tasks.iter().filter(|task| task.state == TaskState::Pending).count();
         let text = reasons.into_iter().collect::<Vec<_>>().join("; ");
-        let waits = (!text.is_empty()).then(|| format!("{} waiting: {text}", jobs(pending)));
-        let known = waits.as_ref().is_none_or(|text| self.waits.as_ref() == Some(text));
-        if let Some(text) = waits.clone().filter(|_| !known) {
-            self.notice(&text);
-        }
-        if waits.is_some() {
-            self.waits = waits;
+        let waits = format!("{} waiting: {text}", jobs(pending));
+        if self.waits.as_ref() != Some(&waits) {
+            self.notice(&waits);
+            self.waits = Some(waits);
         }
     }
 

@@ -1,13 +1,12 @@
 //! Jobs whose time is up: they go back into the queue, unless their time limit leaves none of them far enough
 //! to get a run any further.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use super::super::error::CliError;
 use super::super::terminal;
 use crate::dispatch::signals::TimeIsUp;
-use crate::executor::slurm::submission::{job_of, own_job};
+use crate::executor::slurm::submission::{began, job_of, own_job};
 use crate::executor::slurm::{Slurm, TimeLimit};
 use crate::record::claims::{LEFT_FORMAT, Left};
 use crate::record::{Durability, PilotFolder, RecordError, SweepFolder, atomic};
@@ -100,15 +99,12 @@ fn in_vain(folder: &SweepFolder, pilot: &PilotFolder) -> Result<usize, RecordErr
         return Ok(0);
     }
     atomic::replace(&pilot.out_of_time(), b"", Durability::Derived)?;
-    let name_of = |pilot: &PilotFolder| pilot.path().file_name()?.to_str().map(str::to_owned);
-    let job = name_of(pilot).map(|name| job_of(&name).to_owned());
-    let pilots = folder.pilots();
-    let entries = fs::read_dir(&pilots).map_err(RecordError::io("read", &pilots))?;
-    let mut all: Vec<(u64, PilotFolder)> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| Some(job_of(name)) == job.as_deref())
-        .filter_map(|name| Some((name.split('-').nth(1)?.parse().ok()?, folder.pilot(&name))))
+    let own = pilot.path().file_name().unwrap_or_default().to_string_lossy();
+    let names = folder.pilot_names().map_err(RecordError::io("read", &folder.pilots()))?;
+    let mut all: Vec<(u64, PilotFolder)> = names
+        .iter()
+        .filter(|name| job_of(name) == job_of(&own))
+        .filter_map(|name| Some((began(name)?, folder.pilot(name))))
         .collect();
     all.sort_by_key(|(began, _)| std::cmp::Reverse(*began));
     Ok(all.iter().take_while(|(_, pilot)| pilot.out_of_time().exists()).count())
@@ -116,6 +112,7 @@ fn in_vain(folder: &SweepFolder, pilot: &PilotFolder) -> Result<usize, RecordErr
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use super::*;

@@ -79,9 +79,7 @@ pub fn behind(
         tasks.iter().filter(|task| task.is_live()).map(Task::name).collect();
     let now = runs_of(plan);
     let (mut jobs, mut new, mut gone) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let pilots = folder.pilots();
-    let entries = fs::read_dir(&pilots).map_err(RecordError::io("read", &pilots))?;
-    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+    for name in folder.pilot_names().map_err(RecordError::io("read", &folder.pilots()))? {
         let pilot = folder.pilot(&name);
         let job = job_of(&name).to_owned();
         // A job that went back into the queue has had other pilots before.

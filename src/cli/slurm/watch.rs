@@ -1,7 +1,6 @@
 //! What happens on the shared disk, as events: the same that a dispatcher tells of its own machine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::aggregate::reader::read_result;
@@ -137,12 +136,8 @@ impl<'a> Watch<'a> {
     /// Runs whose results are published.
     fn settle(&mut self, events: &mut Vec<SweepEvent>) -> Result<(), RecordError> {
         let path = self.folder.path();
-        for entry in fs::read_dir(path).map_err(RecordError::io("read", path))? {
-            let name = entry.map_err(RecordError::io("read", path))?.file_name();
-            let id = name.to_str().and_then(|name| name.parse::<RunId>().ok());
-            let Some((id, run)) = id.and_then(|id| Some((id, *self.open.get(&id)?))) else {
-                continue;
-            };
+        for id in self.folder.run_ids().map_err(RecordError::io("read", path))? {
+            let Some(&run) = self.open.get(&id) else { continue };
             // It is read again at the next look if it cannot be read yet.
             let Ok(Some(result)) = read_result(&self.folder.run(id), id) else { continue };
             self.open.remove(&id);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::Slurm;
 use super::error::SlurmError;
 use super::options::{SlurmOptions, seconds};
-use super::{Answer, Slurm, call};
 
 /// Jobs of an array where Slurm does not say how many there may be: what it allows if nobody has changed it.
 const MOST_OF_AN_ARRAY: u32 = 1000;
@@ -41,17 +41,12 @@ impl Slurm {
     /// # Errors
     /// [`SlurmError::Missing`].
     pub(super) fn objection(&self, arguments: &[String]) -> Result<Option<String>, SlurmError> {
-        let arguments: Vec<String> =
-            ["--test-only".to_owned()].into_iter().chain(arguments.iter().cloned()).collect();
-        let said = match call("sbatch", &arguments, self.patience) {
-            Ok(Answer::Bad(text)) => SlurmError::of_failed("sbatch", &text),
-            Err(error @ SlurmError::Missing { .. }) => return Err(error),
-            Ok(Answer::Good(_) | Answer::None) | Err(_) => return Ok(None),
-        };
-        Ok(match said {
-            SlurmError::Refused { message } => Some(message),
-            _ => None,
-        })
+        let arguments = [&["--test-only".to_owned()][..], arguments].concat();
+        match self.ask("sbatch", &arguments) {
+            Err(SlurmError::Refused { message }) => Ok(Some(message)),
+            Err(error @ SlurmError::Missing { .. }) => Err(error),
+            Ok(_) | Err(_) => Ok(None),
+        }
     }
 
     /// The nodes of those partitions, or of the cluster's own choice.
@@ -60,9 +55,7 @@ impl Slurm {
         let named = partitions.map(|names| format!("--partition={names}"));
         arguments.extend(named.as_deref());
         let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
-        let Ok(Answer::Good(text)) = call("sinfo", &arguments, self.patience) else {
-            return Vec::new();
-        };
+        let Ok(text) = self.ask("sinfo", &arguments) else { return Vec::new() };
         let mut nodes: Vec<Node> = text.lines().filter_map(node).collect();
         if partitions.is_none() && nodes.iter().any(|node| node.partition.ends_with('*')) {
             nodes.retain(|node| node.partition.ends_with('*'));
@@ -72,18 +65,15 @@ impl Slurm {
 
     /// Jobs that one array may have.
     pub fn most_of_an_array(&self) -> u32 {
-        let arguments = ["show".to_owned(), "config".to_owned()];
-        let answer = call("scontrol", &arguments, self.patience);
-        let Ok(Answer::Good(text)) = answer else { return MOST_OF_AN_ARRAY };
-        most_of_an_array(&text).unwrap_or(MOST_OF_AN_ARRAY)
+        let config = self.ask("scontrol", &["show".to_owned(), "config".to_owned()]);
+        config.ok().as_deref().and_then(most_of_an_array).unwrap_or(MOST_OF_AN_ARRAY)
     }
 
     /// The time limit of a job that runs; `None` where it has none, or Slurm does not say.
     pub fn time_limit(&self, job: &str) -> Option<TimeLimit> {
         let arguments =
             ["--noheader".to_owned(), format!("--jobs={job}"), "--format=%l|%L".to_owned()];
-        let Ok(Answer::Good(text)) = call("squeue", &arguments, self.patience) else { return None };
-        time_limit(&text)
+        time_limit(&self.ask("squeue", &arguments).ok()?)
     }
 }
 

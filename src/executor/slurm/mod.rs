@@ -47,23 +47,27 @@ impl Slurm {
     /// # Errors
     /// When there is none, or it does not answer.
     pub fn version(&self) -> Result<String, SlurmError> {
-        match call("sbatch", &["--version".to_owned()], self.patience)? {
-            Answer::Good(text) => Ok(text.trim().to_owned()),
-            Answer::Bad(text) => Err(SlurmError::of_failed("sbatch", &text)),
-            Answer::None => Err(SlurmError::silent("sbatch", self.patience)),
+        Ok(self.ask("sbatch", &["--version".to_owned()])?.trim().to_owned())
+    }
+
+    /// What a program of Slurm prints.
+    ///
+    /// # Errors
+    /// When it is missing, refuses, or does not answer.
+    fn ask(&self, program: &'static str, arguments: &[String]) -> Result<String, SlurmError> {
+        match call(program, arguments, self.patience)? {
+            Answer::Good(text) => Ok(text),
+            Answer::Bad(text) => Err(SlurmError::of_failed(program, &text)),
+            Answer::None => Err(SlurmError::silent(program, self.patience)),
         }
     }
 
-    /// Submits `tasks` jobs under one name. Gives the number of the array, where there is one in the answer.
+    /// Submits the jobs of one batch.
     ///
     /// # Errors
     /// [`SlurmError::Unclear`] where the jobs may have been accepted all the same.
-    fn sbatch(&self, arguments: &[String]) -> Result<String, SlurmError> {
-        match call("sbatch", arguments, self.patience)? {
-            Answer::Good(text) => Ok(text.trim().split(';').next().unwrap_or_default().to_owned()),
-            Answer::Bad(text) => Err(SlurmError::of_failed("sbatch", &text)),
-            Answer::None => Err(SlurmError::silent("sbatch", self.patience)),
-        }
+    fn sbatch(&self, arguments: &[String]) -> Result<(), SlurmError> {
+        self.ask("sbatch", arguments).map(drop)
     }
 
     /// All jobs under these names, those that have ended for as long as Slurm remembers them.
@@ -78,11 +82,7 @@ impl Slurm {
         let fixed = ["--noheader", "--array", "--states=all", "--format=%F|%K|%T|%r|%N|%l|%j"];
         let arguments: Vec<String> =
             fixed.iter().map(|text| (*text).to_owned()).chain([names]).collect();
-        match call("squeue", &arguments, self.patience)? {
-            Answer::Good(text) => queue::parse(&text),
-            Answer::Bad(text) => Err(SlurmError::of_failed("squeue", &text)),
-            Answer::None => Err(SlurmError::silent("squeue", self.patience)),
-        }
+        queue::parse(&self.ask("squeue", &arguments)?)
     }
 
     /// Cancels all jobs under these names: they are asked to stop, and killed when they take too long.
@@ -121,10 +121,6 @@ impl Slurm {
     /// # Errors
     /// When Slurm does not answer or refuses, as where jobs may not be requeued.
     pub fn requeue(&self, job: &str) -> Result<(), SlurmError> {
-        match call("scontrol", &["requeue".to_owned(), job.to_owned()], self.patience)? {
-            Answer::Good(_) => Ok(()),
-            Answer::Bad(text) => Err(SlurmError::of_failed("scontrol", &text)),
-            Answer::None => Err(SlurmError::silent("scontrol", self.patience)),
-        }
+        self.ask("scontrol", &["requeue".to_owned(), job.to_owned()]).map(drop)
     }
 }

@@ -255,7 +255,7 @@ fn offer(
     let mut said = None;
     for _ in 0..OFFERS {
         match slurm.sbatch(arguments) {
-            Ok(_) => return Ok(()),
+            Ok(()) => return Ok(()),
             Err(error @ SlurmError::Missing { .. }) => return Err(error),
             Err(error) => {
                 let refused = matches!(error, SlurmError::Refused { .. });
@@ -340,6 +340,11 @@ pub fn own_job() -> Option<String> {
 /// The job of a pilot with this name: `17_3`.
 pub fn job_of(pilot: &str) -> &str {
     pilot.split('-').next().unwrap_or(pilot)
+}
+
+/// When a pilot with this name began, in seconds since 1970.
+pub fn began(pilot: &str) -> Option<u64> {
+    pilot.split('-').nth(1)?.parse().ok()
 }
 
 fn is_number(text: &str) -> bool {

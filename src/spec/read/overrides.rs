@@ -134,7 +134,7 @@ impl Reader<'_> {
         loop {
             self.peek();
             match self.text[self.at..].strip_prefix("choice(") {
-                Some(_) => values.extend(self.arguments("choice(")?),
+                Some(_) => values.extend(self.arguments("choice(", 0)?),
                 None => values.push(self.value("", 0)?),
             }
             match self.peek() {
@@ -159,16 +159,16 @@ impl Reader<'_> {
             Some('[') => self.list(depth),
             Some('{') => self.table(depth),
             Some(quote @ ('"' | '\'')) => self.quoted(quote),
-            _ => self.bare(closing),
+            _ => self.bare(closing, depth),
         }
     }
 
     /// What a function of Hydra's is given, `function` being its name with the bracket.
-    fn arguments(&mut self, function: &str) -> Option<Vec<Node>> {
+    fn arguments(&mut self, function: &str, depth: usize) -> Option<Vec<Node>> {
         self.at += function.len();
         let mut arguments = Vec::new();
         while self.peek() != Some(')') {
-            arguments.push(self.value(")", 1)?);
+            arguments.push(self.value(")", depth + 1)?);
             self.separator(')')?;
         }
         if arguments.is_empty() {
@@ -179,9 +179,9 @@ impl Reader<'_> {
     }
 
     /// `range(1,10)`, `range(1,10,3)`: what the file writes `{ range = [1, 10, 3] }`.
-    fn range(&mut self, start: usize) -> Option<Node> {
+    fn range(&mut self, start: usize, depth: usize) -> Option<Node> {
         self.at = start;
-        let arguments = self.arguments("range(")?;
+        let arguments = self.arguments("range(", depth)?;
         let list = self.node(Raw::List(arguments), start);
         let name = Span { source: self.source, start, end: start + "range".len() };
         let name = Name { text: "range".to_owned(), span: name };
@@ -285,7 +285,7 @@ impl Reader<'_> {
     }
 
     /// A number, `true`, `false` or a bare word.
-    fn bare(&mut self, closing: &str) -> Option<Node> {
+    fn bare(&mut self, closing: &str, depth: usize) -> Option<Node> {
         let start = self.at;
         let rest = &self.text[start..];
         let ends = |c: char| matches!(c, ',' | '[' | '{' | '(' | '"' | '\'') || closing.contains(c);
@@ -294,11 +294,15 @@ impl Reader<'_> {
         self.at = start + word.len();
         if rest[length..].starts_with('(') {
             if word == "range" {
-                return self.range(start);
+                return self.range(start, depth);
             }
             let help = "there are `choice(a,b)` and `range(a,b,step)`; numbers also as \
                         `{linspace=[0,1],num=5}`";
-            return self.fail(&format!("there is no function `{word}`"), help);
+            let message = match word {
+                "choice" => "`choice(` begins a value, and stands in no other".to_owned(),
+                _ => format!("there is no function `{word}`"),
+            };
+            return self.fail(&message, help);
         }
         if word.is_empty() {
             return self
@@ -354,6 +358,16 @@ mod tests {
         let source = diagnostics.add_source("command line", text);
         let read = parse(text, source, &mut diagnostics);
         diagnostics.finish(read).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_nests_too_deeply() {
+        for begins in ["range(", "[", "[range(", "choice([", "{a="] {
+            let error = read(&format!("lr={}", begins.repeat(20_000))).unwrap_err();
+            let expected =
+                if begins.starts_with("choice") { "`choice(` begins" } else { "nest too deeply" };
+            assert!(error.contains(expected), "{begins}: {error}");
+        }
     }
 
     #[test]
@@ -415,6 +429,7 @@ mod tests {
             ("lr=choice()", "a value is missing"),
             ("lr=range(1", "expected a comma or `)`"),
             ("lr=interval(0.1,0.2)", "there is no function `interval`"),
+            ("lr=[choice(0.1,0.2)]", "`choice(` begins a value, and stands in no other"),
             ("+lr=1", "no `+`"),
         ] {
             let error = read(text).unwrap_err();

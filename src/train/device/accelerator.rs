@@ -192,12 +192,7 @@ impl Accelerator {
         [threads, lanes]: [usize; 2],
         arguments: [Argument; N],
     ) -> Result<(), DeviceError> {
-        if threads == 0 || lanes == 0 {
-            return Ok(());
-        }
-        let grid = [counted("a launch", threads)?, counted("a launch", lanes)?];
-        let _call = self.call();
-        self.0.queue.push(Command::Launch(Launch::new(kernel, grid, &arguments)))
+        self.queue_launch(Launch::new, kernel, [threads, lanes], &arguments)
     }
 
     /// Queues a kernel whose threads have four neighbouring numbers each (`FOURS` in
@@ -212,12 +207,22 @@ impl Accelerator {
         [numbers, lanes]: [usize; 2],
         arguments: [Argument; N],
     ) -> Result<(), DeviceError> {
+        self.queue_launch(Launch::of_fours, kernel, [numbers, lanes], &arguments)
+    }
+
+    fn queue_launch(
+        &self,
+        made: fn(&'static str, [u32; 2], &[Argument]) -> Launch,
+        kernel: &'static str,
+        [numbers, lanes]: [usize; 2],
+        arguments: &[Argument],
+    ) -> Result<(), DeviceError> {
         if numbers == 0 || lanes == 0 {
             return Ok(());
         }
         let grid = [counted("a launch", numbers)?, counted("a launch", lanes)?];
         let _call = self.call();
-        self.0.queue.push(Command::Launch(Launch::of_fours(kernel, grid, &arguments)))
+        self.0.queue.push(Command::Launch(made(kernel, grid, arguments)))
     }
 
     /// Queues matrix products.

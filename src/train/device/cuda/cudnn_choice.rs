@@ -141,21 +141,20 @@ pub(super) fn chosen(
     let mut described = Described::new(shape)?;
     let mut refused = Vec::new();
     let offers = described.offers(handle, direction)?;
-    for offer in offers.iter().filter(|offer| may_be_used(offer, shape.precision)) {
-        let kinds = match direction {
-            Direction::Forward => {
-                sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_COUNT as u32
-            }
-            Direction::BackwardData => {
-                sys::cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT as u32
-            }
-            Direction::BackwardFilter => {
-                sys::cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT as u32
-            }
-        };
-        if offer.algorithm >= kinds {
-            continue;
+    let kinds = match direction {
+        Direction::Forward => {
+            sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_COUNT as u32
         }
+        Direction::BackwardData => {
+            sys::cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT as u32
+        }
+        Direction::BackwardFilter => {
+            sys::cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT as u32
+        }
+    };
+    let is_known = |offer: &&Offer| offer.algorithm < kinds;
+    for offer in offers.iter().filter(|offer| may_be_used(offer, shape.precision)).filter(is_known)
+    {
         // An algorithm is offered together with the mode that it is meant for. In f32 the mode stays
         // that of f32.
         if let (Precision::Tf32 | Precision::Bf16, Some(math)) =

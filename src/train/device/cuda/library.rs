@@ -53,22 +53,23 @@ pub fn open_cudnn() -> Result<bool, DeviceError> {
 
 /// Every library that a run may want, with the file that it is opened as, or why it cannot be.
 pub fn survey() -> Vec<(&'static str, Result<String, DeviceError>)> {
-    let all = [
-        &libraries::DRIVER,
-        &libraries::CUBLAS_LT,
-        &libraries::CUBLAS,
-        &libraries::CUDNN,
-        &libraries::NCCL,
-    ];
     let places = Places::of_this_machine();
-    let look = |library: &'static Library| {
-        let file = opened(library, places).map(|(opened, file)| {
+    let look = |library: Library| {
+        let file = opened(&library, places).map(|(opened, file)| {
             std::mem::forget(opened);
             file
         });
         (library.what, file)
     };
-    all.into_iter().map(look).collect()
+    let driver = look(libraries::DRIVER);
+    // As a run takes them: those that go with the driver, where there is one.
+    let version = driver.1.as_ref().ok().and_then(|_| stream::driver_version().ok());
+    let others = [libraries::CUBLAS_LT, libraries::CUBLAS, libraries::CUDNN, libraries::NCCL];
+    let others = others.map(|library| match version {
+        Some(version) => look(library.for_driver(version)),
+        None => look(library),
+    });
+    std::iter::once(driver).chain(others).collect()
 }
 
 /// Opens a library; it is closed again when what is returned goes.

@@ -39,27 +39,36 @@ __device__ inline T *of_lane(T *all, unsigned stride) {
 // Does this thread's lane live? `lives` is null where all of them do.
 __device__ inline bool lives_on(const unsigned *lives) { return !lives || lives[LANE]; }
 
-// Four neighbouring numbers.
-struct Four {
-    float at[4];
-};
-
 // Can four numbers be read or written there at once?
 __device__ inline bool lies_whole(const void *place, size_t bytes) {
     return ((size_t)place & (bytes - 1)) == 0;
 }
 
+// Four neighbouring numbers of a kind.
+template <class T>
+struct FourOf {
+    T at[4];
+};
+typedef FourOf<float> Four;
+
+// As what four numbers of a kind are read or written at once.
+template <class T> struct AtOnce;
+template <> struct AtOnce<float> { typedef float4 Type; };
+template <> struct AtOnce<unsigned> { typedef uint4 Type; };
+
 // Four numbers from a place where they lie whole.
-__device__ inline Four whole_four(const float *from) {
-    float4 all = *(const float4 *)from;
-    Four four = {{all.x, all.y, all.z, all.w}};
+template <class T>
+__device__ inline FourOf<T> whole_four(const T *from) {
+    typename AtOnce<T>::Type all = *(const typename AtOnce<T>::Type *)from;
+    FourOf<T> four = {{all.x, all.y, all.z, all.w}};
     return four;
 }
 
 // The first `count` of four numbers; 0 for the others.
-__device__ inline Four four_of(const float *from, unsigned count) {
-    if (count == 4 && lies_whole(from, sizeof(float4))) return whole_four(from);
-    Four four = {{0.0f, 0.0f, 0.0f, 0.0f}};
+template <class T>
+__device__ inline FourOf<T> four_of(const T *from, unsigned count) {
+    if (count == 4 && lies_whole(from, sizeof(typename AtOnce<T>::Type))) return whole_four(from);
+    FourOf<T> four = {{0, 0, 0, 0}};
     for (unsigned k = 0; k < 4; ++k)
         if (k < count) four.at[k] = from[k];
     return four;
@@ -77,10 +86,12 @@ __device__ inline Four four_around(const float *row, unsigned column, unsigned c
 }
 
 // Writes the first `count` of four numbers.
-__device__ inline void put_four(float *to, Four four, unsigned count) {
-    if (count == 4 && lies_whole(to, sizeof(float4))) {
-        float4 all = {four.at[0], four.at[1], four.at[2], four.at[3]};
-        *(float4 *)to = all;
+template <class T>
+__device__ inline void put_four(T *to, FourOf<T> four, unsigned count) {
+    typedef typename AtOnce<T>::Type All;
+    if (count == 4 && lies_whole(to, sizeof(All))) {
+        All all = {four.at[0], four.at[1], four.at[2], four.at[3]};
+        *(All *)to = all;
         return;
     }
     for (unsigned k = 0; k < 4; ++k)

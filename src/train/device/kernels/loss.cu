@@ -198,16 +198,12 @@ KERNEL loss_parts(
     unsigned n, const double *losses, const unsigned *right, double *parts, unsigned samples,
     unsigned of_part) {
     THREAD(i, n);
-    unsigned first = i * of_part;
-    unsigned end = first + of_part < samples ? first + of_part : samples;
-    double sum = 0.0;
-    unsigned hits = 0;
-    for (unsigned at = first; at < end; ++at) {
-        sum += of_lane(losses, samples)[at];
-        hits += of_lane(right, samples)[at];
-    }
+    unsigned first = i * of_part, left = samples - first;
+    unsigned count = left < of_part ? left : of_part, hits = 0;
+    const unsigned *rights = of_lane(right, samples) + first;
+    for (unsigned k = 0; k < count; ++k) hits += rights[k];
     double *part = of_lane(parts, 2 * n);
-    part[i] = sum;
+    part[i] = added(0.0, of_lane(losses, samples) + first, 1, count);
     part[n + i] = (double)hits;
 }
 
@@ -216,12 +212,8 @@ KERNEL loss_parts(
 KERNEL loss_join(unsigned n, const double *parts, double *sums, unsigned *lives, unsigned count) {
     THREAD(i, n);
     const double *lane = of_lane(parts, 2 * count);
-    double sum = 0.0, right = 0.0;
-    for (unsigned part = 0; part < count; ++part) {
-        sum += lane[part];
-        right += lane[count + part];
-    }
+    double sum = added(0.0, lane, 1, count);
     sums[2 * LANE] = sum;
-    sums[2 * LANE + 1] = right;
+    sums[2 * LANE + 1] = added(0.0, lane + count, 1, count);
     if (lives && !(sum - sum == 0.0)) lives[LANE] = 0;
 }

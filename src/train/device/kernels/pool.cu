@@ -29,32 +29,7 @@ __device__ inline Output output_at(unsigned i, unsigned channels, unsigned width
 }
 
 // Four places in a window.
-struct Offsets {
-    unsigned at[4];
-};
-
-__device__ inline Offsets offsets_of(const unsigned *from, unsigned count) {
-    Offsets offsets = {{0, 0, 0, 0}};
-    if (count == 4 && lies_whole(from, sizeof(uint4))) {
-        uint4 all = *(const uint4 *)from;
-        offsets.at[0] = all.x, offsets.at[1] = all.y;
-        offsets.at[2] = all.z, offsets.at[3] = all.w;
-        return offsets;
-    }
-    for (unsigned k = 0; k < 4; ++k)
-        if (k < count) offsets.at[k] = from[k];
-    return offsets;
-}
-
-__device__ inline void put_offsets(unsigned *to, Offsets offsets, unsigned count) {
-    if (count == 4 && lies_whole(to, sizeof(uint4))) {
-        uint4 all = {offsets.at[0], offsets.at[1], offsets.at[2], offsets.at[3]};
-        *(uint4 *)to = all;
-        return;
-    }
-    for (unsigned k = 0; k < 4; ++k)
-        if (k < count) to[k] = offsets.at[k];
-}
+typedef FourOf<unsigned> Offsets;
 
 // The largest numbers of the windows of WIDE outputs, which are channels of one pixel.
 template <unsigned WIDE>
@@ -81,7 +56,7 @@ __device__ inline void largest(
             }
         }
     put_four(y + i, best, WIDE);
-    put_offsets(winners + i, winner, WIDE);
+    put_four(winners + i, winner, WIDE);
 }
 
 // What comes back to WIDE numbers, which are channels of one pixel.
@@ -99,7 +74,7 @@ __device__ inline void won(
             size_t place = (first + row * p.out_width + column) * p.channels + o.channel;
             unsigned offset =
                 (o.row - rows[2 * row]) * p.width + (o.column - columns[2 * column]);
-            Offsets winner = offsets_of(winners + place, WIDE);
+            Offsets winner = four_of(winners + place, WIDE);
             Four gradients = four_of(dy + place, WIDE);
             for (unsigned k = 0; k < WIDE; ++k) {
                 float gradient = winner.at[k] == offset ? gradients.at[k] : 0.0f;
