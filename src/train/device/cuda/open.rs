@@ -85,8 +85,13 @@ mod tests {
     /// What this test program says when it runs the tests named `filter` with the libraries in
     /// `folder`: the bindings open libraries once in a process.
     fn told(folder: &Path, filter: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
-        let output = ran(folder, filter, environment);
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+        let Output { status, stdout, stderr } = ran(folder, filter, environment);
+        let mut said = String::from_utf8_lossy(&stdout).into_owned();
+        // A process that is killed says why nowhere else.
+        if !status.success() {
+            said.push_str(&format!("{status}\n{}", String::from_utf8_lossy(&stderr)));
+        }
+        (status.success(), said)
     }
 
     /// The same with its log.

@@ -5,6 +5,7 @@
 // FAKE_CUDNN names the directions that it has an algorithm for, of "forward data filter"; all where it
 // is not set. In each direction it offers one before that it refuses when it is called; in those that
 // FAKE_CUDNN_REFUSES names it refuses all. With FAKE_CUDNN_COUNTS it says at the end how often it was asked and called.
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -39,13 +40,13 @@ struct Handle {
 enum Direction { FORWARD, DATA, FILTER };
 
 static const char *names[] = {"forward", "data", "filter"};
-static long asked[3], called[3];
+static std::atomic<long> asked[3], called[3];
 
 static struct AtTheEnd {
     ~AtTheEnd() {
         if (getenv("FAKE_CUDNN_COUNTS"))
             for (int way = FORWARD; way <= FILTER; ++way)
-                printf("cudnn %s: asked %ld, called %ld\n", names[way], asked[way], called[way]);
+                printf("cudnn %s: asked %ld, called %ld\n", names[way], asked[way].load(), called[way].load());
         fflush(stdout);
     }
 } at_the_end;

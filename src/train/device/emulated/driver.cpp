@@ -57,10 +57,6 @@ enum {
     NOT_JOINED = 904,
 };
 
-// Of every recording the streams that have come to it by waiting for an event, each with the work of it
-// that the stream in which it began has waited for.
-static std::map<Graph *, std::map<Stream *, uint64_t>> joined;
-
 typedef uint64_t Pointer;
 // What is done by a stream, now or when it is recorded.
 static int add(void *stream, Work work) {
@@ -133,11 +129,11 @@ int cuStreamBeginCapture_v2(Stream *stream, int mode) {
 int cuStreamEndCapture(Stream *stream, Graph **graph) {
     if (!captures(stream) || !stream->began) return INVALID;
     bool whole = true;
-    for (auto &other : joined[stream->captured]) {
+    for (auto &other : stream->captured->joined) {
         whole = whole && other.second == other.first->work;
         other.first->captured = nullptr;
     }
-    joined.erase(stream->captured);
+    stream->captured->joined.clear();
     *graph = stream->captured, stream->captured = nullptr, stream->began = false;
     return whole ? OK : NOT_JOINED;
 }
@@ -147,7 +143,7 @@ int cuGraphInstantiateWithFlags(Graph **executable, const Graph *graph, unsigned
 }
 int cuGraphLaunch(const Graph *executable, void *stream) {
     if (captures(stream)) return NOT_WHILE_CAPTURING;
-    for (const Work &work : *executable) add(worked(stream), work);
+    for (const Work &work : executable->works) add(worked(stream), work);
     return OK;
 }
 int cuGraphDestroy(Graph *graph) { return delete graph, OK; }
@@ -170,7 +166,7 @@ int cuStreamWaitEvent(Stream *stream, const Event *event, unsigned) {
     if (event->captured) {
         // A stream takes part from here on; one that does already comes after the other.
         if (captures(stream) && stream->captured != event->captured) return INVALID;
-        auto &others = joined[event->captured];
+        auto &others = event->captured->joined;
         if (!captures(stream)) others[stream] = stream->work;
         if (stream->began && others.count(event->stream)) others[event->stream] = event->work;
         return stream->captured = event->captured, OK;

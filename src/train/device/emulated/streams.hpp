@@ -13,7 +13,15 @@
 #include <vector>
 
 typedef std::function<void()> Work;
-typedef std::vector<Work> Graph;
+struct Stream;
+
+// What is recorded: one thread at a time records it, others may record theirs meanwhile.
+struct Graph {
+    std::vector<Work> works;
+    // The streams that have come to it by waiting for an event, each with the work of it that the stream
+    // in which it began has waited for.
+    std::map<Stream *, uint64_t> joined;
+};
 
 struct Stream {
     // What is not done yet, and how much is.
@@ -43,7 +51,7 @@ struct Stream {
 
     void add(Work what) {
         if (captured)
-            captured->push_back(std::move(what));
+            captured->works.push_back(std::move(what));
         else
             queue.push_back(std::move(what));
     }
