@@ -35,6 +35,8 @@ pub struct RunMetrics {
     pub wall_s: Option<f64>,
     /// Largest resident memory, in bytes.
     pub peak_memory_bytes: Option<u64>,
+    /// Most that was allocated on a GPU at a time, in bytes.
+    pub device_memory_bytes: Option<u64>,
     /// Trained scalars.
     pub parameters: Option<u64>,
     /// Runs that were trained together as lanes of one network, this one included.
@@ -96,6 +98,7 @@ impl RunMetrics {
             images_per_s: result.images_per_s.and_then(finite),
             wall_s: result.wall_s.and_then(finite),
             peak_memory_bytes: result.peak_memory_bytes,
+            device_memory_bytes: result.device_memory_bytes,
             parameters: result.parameters,
             fused_lanes: result.fused_lanes,
             site: result.site.clone(),
@@ -123,9 +126,7 @@ impl RunMetrics {
             MetricName::BackwardS => self.median(|throughput| throughput.backward_s),
             MetricName::UpdateS => self.median(|throughput| throughput.update_s),
             MetricName::StepS => self.median(|throughput| throughput.step_s),
-            MetricName::DeviceMemoryBytes => {
-                self.throughput.as_ref()?.device_memory_bytes.map(|bytes| bytes as f64)
-            }
+            MetricName::DeviceMemoryBytes => self.device_memory_bytes.map(|bytes| bytes as f64),
             MetricName::SpeedUp => self.speed_up,
             MetricName::Efficiency => self.efficiency,
             MetricName::WaitShare => {

@@ -105,7 +105,6 @@ pub fn throughput(device: &str, devices: u32, batch_size: u32, step_s: f64) -> T
         backward_s: spread(0.5),
         update_s: spread(0.0625),
         exchange: (devices > 1).then_some(exchange),
-        device_memory_bytes: (device != "cpu").then_some(1 << 20),
     }
 }
 
@@ -135,6 +134,7 @@ pub fn timed(
         throughput: Some(throughput(device, devices, batch_size, step_s)),
         images_per_s: Some(rate),
         peak_memory_bytes: Some((100 << 20) + (u64::from(batch_size) << 20)),
+        device_memory_bytes: (device != "cpu").then_some(1 << 20),
         ..RunResult::new(run.run_id, RunStatus::Finished)
     };
     RunRow::new(run, RunState::Ended(&result), &metric)

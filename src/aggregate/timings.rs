@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::metrics::RunMetrics;
 use super::row::{AxisValue, RowStatus, RunRow};
 use super::statistics::Summary;
 use super::table::SweepTable;
@@ -41,6 +42,8 @@ pub struct Found {
     pub efficiency: Summary,
     /// Largest resident memory of any of them, in bytes.
     pub peak_memory_bytes: Option<u64>,
+    /// Most that any of them allocated on a GPU at a time, in bytes; `None` on cores.
+    pub device_memory_bytes: Option<u64>,
     /// Images per second over those at the smallest batch that agrees in all other keys; `None` where
     /// there is no other batch.
     pub rate_to_smallest_batch: Option<f64>,
@@ -53,7 +56,7 @@ pub struct Found {
 impl Found {
     /// Bytes that the batch is in: on the GPU, where there is one, or resident.
     pub fn memory_bytes(&self) -> Option<f64> {
-        self.steps.device_memory_bytes.or(self.peak_memory_bytes).map(|bytes| bytes as f64)
+        self.device_memory_bytes.or(self.peak_memory_bytes).map(|bytes| bytes as f64)
     }
 
     /// The same for each image of the batch.
@@ -111,8 +114,8 @@ impl Found {
         let mean = |of: fn(&Throughput) -> Spread| mean(records.iter().map(|record| of(record)));
         let exchanges: Vec<&Exchange> =
             records.iter().filter_map(|record| record.exchange.as_ref()).collect();
-        let largest = |of: fn(&Throughput) -> Option<u64>| {
-            records.iter().filter_map(|record| of(record)).max()
+        let largest = |of: fn(&RunMetrics) -> Option<u64>| {
+            rows.iter().filter_map(|row| of(&row.metrics)).max()
         };
         Some(Self {
             steps: Throughput {
@@ -122,13 +125,13 @@ impl Found {
                 backward_s: mean(|record| record.backward_s),
                 update_s: mean(|record| record.update_s),
                 exchange: mean_exchange(&exchanges),
-                device_memory_bytes: largest(|record| record.device_memory_bytes),
                 ..first.clone()
             },
             images_per_s: Summary::of(rows.iter().filter_map(|row| row.metrics.images_per_s)),
             speed_up: Summary::of(rows.iter().filter_map(|row| row.metrics.speed_up)),
             efficiency: Summary::of(rows.iter().filter_map(|row| row.metrics.efficiency)),
-            peak_memory_bytes: rows.iter().filter_map(|row| row.metrics.peak_memory_bytes).max(),
+            peak_memory_bytes: largest(|metrics| metrics.peak_memory_bytes),
+            device_memory_bytes: largest(|metrics| metrics.device_memory_bytes),
             rate_to_smallest_batch: None,
             rate_to_largest_batch: None,
             bytes_per_more_image: None,

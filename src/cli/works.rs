@@ -9,7 +9,9 @@ use crate::dispatch::occupancy::Kind;
 use crate::dispatch::outlook::makespan;
 use crate::dispatch::work::Work;
 use crate::plan::lanes::fuse;
-use crate::plan::{Basis, DiskRoom, Expectations, Forecast, Group, Plan, Requirement, disk_needed};
+use crate::plan::{
+    Basis, DiskRoom, Expectations, Forecast, Group, MeasuredMemory, Requirement, disk_needed,
+};
 use crate::record::disk;
 
 /// Runs without a result, in the order of the plan.
@@ -26,7 +28,7 @@ impl Session {
         let Self { plan, placing, .. } = self;
         let on_gpu = |requirement: &Requirement| placing.kind(requirement) == Kind::Gpu;
         let expectations = Expectations::new(plan, &placing.requirements, &self.sweeps, &on_gpu);
-        let peaks = peaks(plan);
+        let measured = MeasuredMemory::of(plan);
         let mut works =
             Works { list: Vec::new(), bases: BTreeMap::new(), expected_s: BTreeMap::new() };
         let mut singles: BTreeMap<Kind, Vec<Group>> = BTreeMap::new();
@@ -37,18 +39,15 @@ impl Session {
             works.expected_s.insert(place, expected.seconds);
             let requirement = placing.requirements.get(run.configuration);
             let kind = placing.kind(requirement);
-            // Measured is better than forecast. What is recorded is memory of the host, and of ranks
-            // that of the first with all that they share.
-            let is_all = kind == Kind::Core && requirement.devices == 1;
-            let peak = peaks.get(&run.configuration).filter(|_| is_all);
-            let forecast = match kind {
-                Kind::Core => requirement.memory,
-                Kind::Gpu => requirement.gpu_memory,
+            let (on_gpu, forecast) = match kind {
+                Kind::Core => (false, requirement.memory),
+                Kind::Gpu => (true, requirement.gpu_memory),
             };
+            let known = measured.get(run.configuration, requirement, on_gpu);
             let group = Group {
                 runs: vec![place],
                 devices: requirement.devices,
-                memory: peak.copied().unwrap_or(forecast),
+                memory: known.unwrap_or(forecast),
                 exclusive: requirement.exclusive,
                 expected: Duration::try_from_secs_f64(expected.seconds).ok(),
             };
@@ -113,15 +112,4 @@ impl Session {
         };
         excess.map_or(Ok(()), |excess| Err(excess.into()))
     }
-}
-
-/// The largest memory that finished runs of a configuration took.
-fn peaks(plan: &Plan) -> BTreeMap<usize, u64> {
-    let mut peaks: BTreeMap<usize, u64> = BTreeMap::new();
-    for finished in &plan.finished {
-        let Some(peak) = finished.peak_memory else { continue };
-        let known = peaks.entry(plan.runs[finished.run].configuration).or_default();
-        *known = peak.max(*known);
-    }
-    peaks
 }

@@ -16,8 +16,8 @@ use super::error::PlanError;
 use crate::event::RunEvent;
 use crate::ids::RunId;
 use crate::record::{
-    RECORD_FORMAT, RecordError, RunFolder, RunRecord, RunResult, RunStatus, SweepFolder, atomic,
-    lines,
+    RECORD_FORMAT, RecordError, RunFolder, RunRecord, RunResult, RunStatus, Site, SweepFolder,
+    atomic, lines,
 };
 
 /// What is known of a planned run.
@@ -81,8 +81,30 @@ pub struct Finished {
     pub wall_s: f64,
     /// Epochs that it had: fewer than planned, where it was stopped early.
     pub epochs: u32,
-    /// Largest resident memory of its worker in bytes, where it was recorded and its own.
-    pub peak_memory: Option<u64>,
+    /// What it took in memory, where that was recorded and its own.
+    pub peak: Option<Peak>,
+}
+
+/// The most memory that a finished run took, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peak {
+    /// Of a run on cores: resident memory of its worker, of several ranks that of the first.
+    Resident(u64),
+    /// Of a run on GPUs: what was allocated on each.
+    Allocated(u64),
+}
+
+impl Peak {
+    fn of(result: &RunResult) -> Option<Self> {
+        // What memory each of several runs took that were trained together is not known.
+        if result.fused_lanes.is_some_and(|lanes| lanes > 1) {
+            return None;
+        }
+        match result.site.as_ref().is_some_and(Site::is_gpu) {
+            true => result.device_memory_bytes.map(Self::Allocated),
+            false => result.peak_memory_bytes.map(Self::Resident),
+        }
+    }
 }
 
 /// How long the finished runs took.
@@ -133,8 +155,8 @@ pub(crate) fn compare(
         recorded.warnings.extend(judged.warnings);
         if let Some(seconds) = judged.wall_s {
             wall_s.push(seconds);
-            let Judged { epochs, peak_memory, .. } = judged;
-            let finished = Finished { run: place, wall_s: seconds, epochs, peak_memory };
+            let Judged { epochs, peak, .. } = judged;
+            let finished = Finished { run: place, wall_s: seconds, epochs, peak };
             recorded.finished.push(finished);
         }
     }
@@ -160,7 +182,7 @@ struct Judged {
     wall_s: Option<f64>,
     /// Complete epochs of its result.
     epochs: u32,
-    peak_memory: Option<u64>,
+    peak: Option<Peak>,
     warnings: Vec<Warning>,
 }
 
@@ -184,21 +206,21 @@ fn judge(id: RunId, folder: &RunFolder) -> Result<Judged, PlanError> {
     };
     let Some(result) = result else {
         let state = unfinished(id, folder, &mut warnings)?;
-        return Ok(Judged { state, wall_s: None, epochs: 0, peak_memory: None, warnings });
+        return Ok(Judged { state, wall_s: None, epochs: 0, peak: None, warnings });
     };
     // A diverged run stops early: its duration forecasts nothing.
     let wall_s = result.wall_s.filter(|_| result.status == RunStatus::Finished);
-    // Runs that are trained together share the time, and what memory each of them took is not known.
+    // Runs that are trained together share the time.
     let lanes = result.fused_lanes.unwrap_or(1).max(1);
     let wall_s = wall_s.map(|seconds| seconds / f64::from(lanes));
-    let peak_memory = result.peak_memory_bytes.filter(|_| lanes == 1);
+    let peak = Peak::of(&result);
     let epochs = u32::try_from(result.epochs.len()).unwrap_or(u32::MAX);
     let state = if result.status.is_final() {
         RunState::Done
     } else {
         RunState::Failed { reason: result.reason.unwrap_or_else(|| "no reason recorded".into()) }
     };
-    Ok(Judged { state, wall_s, epochs, peak_memory, warnings })
+    Ok(Judged { state, wall_s, epochs, peak, warnings })
 }
 
 /// State of a run without a usable result.

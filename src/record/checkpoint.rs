@@ -48,6 +48,9 @@ pub struct CheckpointEntry {
     pub train_s: f64,
     /// Largest resident memory so far.
     pub peak_memory_bytes: u64,
+    /// Most memory allocated on a GPU so far, of a run on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_bytes: Option<u64>,
 }
 
 /// A checkpoint as read back.
@@ -228,6 +231,7 @@ mod tests {
             elapsed_s: 0.5,
             train_s: 0.25,
             peak_memory_bytes: 1,
+            device_memory_bytes: None,
         }
     }
 

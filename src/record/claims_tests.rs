@@ -68,6 +68,7 @@ fn checkpoint_at(folder: &RunFolder, step: u64) {
         elapsed_s: 0.0,
         train_s: 0.0,
         peak_memory_bytes: 0,
+        device_memory_bytes: None,
     };
     fs::write(folder.events(), "").unwrap();
     checkpoint::save(folder, id(), entry, &mut |file| file.write_all(b"x"), 1).unwrap();

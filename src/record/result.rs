@@ -115,6 +115,10 @@ pub struct RunResult {
     /// Largest resident memory of the worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
+    /// On a GPU the most bytes that were allocated there at a time, by rank 0 for all runs that were trained
+    /// together; what CUDA's libraries took for themselves not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_bytes: Option<u64>,
     /// Runs that were trained together with this one when it ended, itself included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fused_lanes: Option<u32>,
@@ -143,6 +147,7 @@ impl RunResult {
             images_per_s: None,
             wall_s: None,
             peak_memory_bytes: None,
+            device_memory_bytes: None,
             fused_lanes: None,
             site: None,
             throughput: None,

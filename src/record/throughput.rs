@@ -33,10 +33,6 @@ pub struct Throughput {
     /// What several devices exchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange>,
-    /// The most bytes that were allocated on a GPU at a time; what its libraries took for themselves
-    /// not counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device_memory_bytes: Option<u64>,
 }
 
 /// What the first of several ranks spent on the others.

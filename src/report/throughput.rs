@@ -57,9 +57,7 @@ fn throughput<'a>(axes: &[String]) -> Definition<'a, Timing> {
             known(timing, |found| found.rate_to_largest_batch)
         })
         .integer("peak_memory_bytes", |timing| known(timing, |found| found.peak_memory_bytes))
-        .integer("device_memory_bytes", |timing| {
-            known(timing, |found| found.steps.device_memory_bytes)
-        })
+        .integer("device_memory_bytes", |timing| known(timing, |found| found.device_memory_bytes))
         .number("bytes_per_image", |timing| known(timing, Found::bytes_per_image))
         .number("bytes_per_more_image", |timing| known(timing, |found| found.bytes_per_more_image))
 }

@@ -105,6 +105,12 @@ impl<T: Real> Trainer<T> {
         self.ranks.move_to(accelerator, self.network.parameters())
     }
 
+    /// Most bytes that were allocated at a time on the accelerator where it computes, if it does so on one;
+    /// what the accelerator's libraries take for themselves not counted.
+    pub fn device_memory_bytes(&self) -> Option<u64> {
+        self.network.accelerator().map(|accelerator| accelerator.peak_bytes() as u64)
+    }
+
     /// The trainer of one rank, which computes in numbers of type `T`.
     ///
     /// # Errors

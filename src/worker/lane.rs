@@ -145,6 +145,7 @@ impl Lane {
             elapsed_s: self.clock.elapsed_s,
             train_s: self.clock.train_s,
             peak_memory_bytes: self.clock.peak_memory_bytes(),
+            device_memory_bytes: self.clock.device_memory_bytes(trainer.device_memory_bytes()),
         };
         let Self { folder, record, .. } = self;
         let mut fill = |file: &mut dyn Write| {
@@ -175,6 +176,7 @@ impl Lane {
             images_per_s: (trained > 0.0).then(|| images as f64 / trained),
             wall_s: Some(self.clock.wall_s()),
             peak_memory_bytes: Some(self.clock.peak_memory_bytes()),
+            device_memory_bytes: self.clock.device_memory_bytes(network.device_memory_bytes),
             fused_lanes: Some(network.lanes),
             site: Some(network.site.clone()),
             ..RunResult::new(self.record.run_id, status)
@@ -211,6 +213,8 @@ pub(super) struct NetworkFigures {
     parameters: u64,
     /// Training images of an epoch.
     images: u64,
+    /// Most memory that was allocated on a GPU for it, of one that is there.
+    device_memory_bytes: Option<u64>,
     /// Lanes that were trained together.
     lanes: u32,
     /// Where they were.
@@ -223,6 +227,7 @@ impl NetworkFigures {
         Self {
             parameters: trainer.parameters(lane),
             images: trainer.training_images(),
+            device_memory_bytes: trainer.device_memory_bytes(),
             lanes,
             site: site.clone(),
         }

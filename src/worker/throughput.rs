@@ -110,6 +110,7 @@ pub(super) fn measure(
         parameters: Some(trainer.parameters(0)),
         wall_s: Some(lane.clock.wall_s()),
         peak_memory_bytes: Some(lane.clock.peak_memory_bytes()),
+        device_memory_bytes: lane.clock.device_memory_bytes(trainer.device_memory_bytes()),
         fused_lanes: Some(1),
         site: Some(setting.site.clone()),
         ..result
@@ -202,10 +203,6 @@ impl Found<'_> {
             backward_s: of(|step| step.phases.backward)?,
             update_s: of(|step| step.phases.update)?,
             exchange: self.exchange(),
-            device_memory_bytes: match device {
-                Device::Cpu => None,
-                Device::Accelerator(accelerator) => Some(accelerator.peak_bytes() as u64),
-            },
         })
     }
 

@@ -114,6 +114,12 @@ fn a_sweep_over_gpus_trains_alike_and_says_where_the_time_goes() {
         for time in ["step_compute_s", "step_communication_s", "step_wait_s"] {
             assert_eq!(row[time].is_empty(), row["devices"] == "1", "{time}");
         }
+        let result = sandbox.sweep_folder("tiny").join(&row["run_id"]).join("result.json");
+        let result: serde_json::Value = serde_json::from_slice(&fs::read(result).unwrap()).unwrap();
+        let [allocated, parameters] =
+            ["device_memory_bytes", "parameters"].map(|field| result[field].as_u64().unwrap());
+        let weights_and_gradients = 8 * parameters;
+        assert!((weights_and_gradients..1 << 20).contains(&allocated), "{allocated} {parameters}");
     }
 }
 

@@ -27,6 +27,15 @@ const CONTEXT_BYTES: u64 = 512 << 20;
 /// that the links are worth, not with what is summed.
 pub const COLLECTIVE_BYTES: u64 = 1 << 30;
 
+/// Bytes that the driver and CUDA's libraries take on each GPU of a run on so many.
+pub fn library_bytes(devices: u32) -> u64 {
+    CONTEXT_BYTES + collective_bytes(devices)
+}
+
+fn collective_bytes(devices: u32) -> u64 {
+    if devices > 1 { COLLECTIVE_BYTES } else { 0 }
+}
+
 /// Bytes of a number, and of one in bf16.
 const NUMBER: u64 = 4;
 const ROUNDED: u64 = 2;
@@ -50,8 +59,7 @@ impl Architecture {
         let largest = self.working_layers().map(|layer| layer.output.units() as u64).max();
         let gradients = (2 * NUMBER * largest.unwrap_or(0)).saturating_mul(room);
         let convolutions = self.convolution_bytes().unwrap_or(0);
-        let collective = if config.devices > 1 { COLLECTIVE_BYTES } else { 0 };
-        let shared = convolutions + PRODUCT_BYTES + collective;
+        let shared = convolutions + PRODUCT_BYTES + collective_bytes(config.devices);
         let rounded = self.working_layers().map(rounded_gradients).max().unwrap_or(0);
         let inputs = self.working_layers().filter(|layer| multiplies(layer));
         let inputs: u64 = inputs.map(|layer| layer.input.units() as u64 * ROUNDED).sum();

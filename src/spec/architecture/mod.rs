@@ -21,7 +21,7 @@ mod mlp;
 mod scratch;
 mod window;
 
-pub use accelerated::{CONVOLUTION_BYTES, PRODUCT_BYTES};
+pub use accelerated::{CONVOLUTION_BYTES, PRODUCT_BYTES, library_bytes};
 pub use draft::{Unfit, smallest_side, walk};
 pub use layer::{Layer, LayerName, Operation, Shape};
 pub use memory::Memory;
