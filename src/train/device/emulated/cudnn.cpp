@@ -8,6 +8,9 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "host.hpp"
@@ -160,6 +163,45 @@ static bool follows(const Stream *stream) {
     return false;
 }
 
+// The last use of memory to work in.
+struct Use {
+    Stream *by;
+    uint64_t work;
+};
+static std::mutex uses_lock;
+static std::map<const char *, std::pair<const char *, Use>> uses;
+
+// Are both streams, or what they come after, of one network?
+static bool share(const Stream *one, const Stream *other) {
+    auto computes = [](const Stream *stream) -> const Stream * {
+        if (stream->computes) return stream;
+        for (auto &before : stream->after)
+            if (before.first->computes) return before.first;
+        return nullptr;
+    };
+    return computes(one) == computes(other);
+}
+
+// Memory to work in belongs to one convolution at a time: who uses it next must come after the last. Takes
+// note of the use that begins.
+static bool may_work_in(void *place, size_t bytes, Stream *stream) {
+    const char *from = (const char *)place, *to = from + bytes;
+    std::lock_guard<std::mutex> guard(uses_lock);
+    // What is kept does not overlap: only the one before may reach into it.
+    auto use = uses.lower_bound(from);
+    if (use != uses.begin() && std::prev(use)->second.first > from) --use;
+    while (use != uses.end() && use->first < to) {
+        const Use &last = use->second.second;
+        auto after = stream->after.find(last.by);
+        bool follows = last.by == stream || (after != stream->after.end() && after->second >= last.work);
+        if (!follows && share(last.by, stream)) return false;
+        use = uses.erase(use);
+    }
+    // Its work is counted when it is queued.
+    uses[from] = {to, {stream, stream->work + 1}};
+    return true;
+}
+
 // Checks a call, which its stream does when it comes to it; descriptors are read at once.
 static int convolve(
     const Handle *handle, Direction way, const Tensor *x, void *x_at, const Filter *w, void *w_at,
@@ -173,6 +215,7 @@ static int convolve(
     if (alpha != 1.0f || beta != 0.0f) return BAD_PARAM;
     if (!work || work_bytes < workspace(*x, *w)) return INSUFFICIENT;
     if (!aligned(x_at) || !aligned(w_at) || !aligned(y_at) || !aligned(work)) return MISALIGNED;
+    if (!may_work_in(work, work_bytes, (Stream *)handle->stream)) return BAD_PARAM;
     Numbers X = {x_at, x->type, by->math}, W = {w_at, w->type, by->math}, Y = {y_at, y->type, by->math};
     Tensor from = *x, to = *y;
     Filter taps = *w;

@@ -155,14 +155,15 @@ int cuEventCreate(Event **event, unsigned flags) {
 // What is queued may still come to it.
 int cuEventDestroy_v2(Event *) { return OK; }
 int cuEventRecord(Event *event, Stream *stream) {
-    event->stream = stream, event->work = stream->work, event->captured = stream->captured;
+    event->stream = stream, event->work = stream->work, event->after = stream->after;
+    event->captured = stream->captured;
     if (captures(stream)) return event->timed ? NOT_WHILE_CAPTURING : OK;
     if (event->timed) add(stream, [=] { event->at = std::chrono::steady_clock::now(); });
     return event->number = stream->queued(), OK;
 }
 int cuStreamWaitEvent(Stream *stream, const Event *event, unsigned) {
     if (!event->stream) return INVALID;
-    stream->after[event->stream] = event->work;
+    stream->follow(event->stream, event->work, event->after);
     if (event->captured) {
         // A stream takes part from here on; one that does already comes after the other.
         if (captures(stream) && stream->captured != event->captured) return INVALID;

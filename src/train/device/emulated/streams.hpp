@@ -33,9 +33,18 @@ struct Stream {
     bool began = false;
     // Has memory been asked for on it? So it is the one that all but convolutions and sums are on.
     bool computes = false;
-    // Kernels, products and copies so far, and how many of another stream's this one comes after.
+    // Kernels, products and copies so far, and how many of other streams' this one comes after.
     uint64_t work = 0;
     std::map<Stream *, uint64_t> after;
+
+    // Comes after so much of another stream, and after all that this came after.
+    void follow(Stream *other, uint64_t work_of_it, const std::map<Stream *, uint64_t> &before_it) {
+        auto later = [this](Stream *stream, uint64_t work) {
+            if (stream != this && after[stream] < work) after[stream] = work;
+        };
+        later(other, work_of_it);
+        for (auto &before : before_it) later(before.first, before.second);
+    }
 
     uint64_t queued() const { return done + queue.size(); }
 
@@ -61,6 +70,8 @@ struct Event {
     Stream *stream = nullptr;
     // Behind so many things of the stream, itself included, and its work by then.
     uint64_t number = 0, work = 0;
+    // What the stream came after by then.
+    std::map<Stream *, uint64_t> after;
     // What was recorded when it was set: whoever waits for it is recorded, too.
     Graph *captured = nullptr;
     bool timed = false;
