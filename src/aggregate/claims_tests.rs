@@ -224,6 +224,20 @@ fn runs_that_never_got_there_are_not_equal_and_not_there_by_a_later_epoch() {
 }
 
 #[test]
+fn a_run_is_as_long_as_it_was_trained_and_not_as_its_start_took() {
+    // One epoch of ten seconds, 12.25 from start to result.
+    let runs: Vec<Run<'_>> = (0..8).map(|seed| (true, "", seed, &[0.1][..])).collect();
+    let within = |seconds: f64| {
+        let claim = sample::claims::claim("claimed", Relation::Smaller, [Relu, Tanh]);
+        let reference = Reference::Value(seconds);
+        let metric = MetricName::SecondsToTarget.into();
+        judged_claim(Claim { metric, reference, ..claim }, &runs).verdict
+    };
+    assert_eq!(within(11.0), Verdict::Undecided { more_seeds: None }, "none trained for eleven");
+    assert_eq!(within(9.0), Verdict::Refuted);
+}
+
+#[test]
 fn a_run_that_diverged_soon_is_not_soon_at_the_target() {
     // Ten seconds an epoch; what diverges does so in the first.
     let mut runs: Vec<Run<'_>> = Vec::new();
