@@ -126,6 +126,8 @@ pub struct ClaimResult {
     pub reference_mean: Option<f64>,
     /// What is claimed about: the difference, or the ratio.
     pub effect: Effect,
+    /// Why nothing could be compared, where that is so.
+    pub nothing: Option<Nothing>,
     /// Which test was made.
     pub test: Option<TestName>,
     /// Two-sided p-value; `None` where nothing could be tested.
@@ -162,12 +164,64 @@ pub struct NeverReached {
 /// How far the subject is from the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Effect {
-    /// Is it subject divided by reference, and not subject minus reference?
-    pub is_ratio: bool,
+    /// What is meant by that.
+    pub kind: EffectKind,
     /// Its mean over the seeds; the geometric one of a ratio.
     pub mean: Option<f64>,
     /// The interval for that mean, from two seeds on.
     pub ci95: Option<Ci95>,
+}
+
+/// How a distance is told: as what is tested, but for the side on which it speaks for the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EffectKind {
+    /// Subject minus reference.
+    #[default]
+    Difference,
+    /// Subject divided by reference.
+    Ratio,
+    /// Of a claim about a factor of values that are not all above 0, of which there are no logarithms: by
+    /// how much the one that is claimed to be larger exceeds so many times the other.
+    Excess,
+}
+
+impl EffectKind {
+    /// As CSV and terminal spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Difference => "difference",
+            Self::Ratio => "ratio",
+            Self::Excess => "excess",
+        }
+    }
+}
+
+/// Why a claim has nothing to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nothing {
+    /// Runs that it is about are to be executed.
+    Yet,
+    /// They have ended, and in one of the groups none finished.
+    NoneFinished,
+    /// Runs finished and were too short for the number that is taken of their curve.
+    TooShort,
+    /// Runs finished and none of a group has the number.
+    NoNumber,
+    /// No run of one group agrees with one of the other in the seed and all that is not tested.
+    NoPair,
+}
+
+impl Nothing {
+    /// As terminal and report say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yet => "nothing to compare yet",
+            Self::NoneFinished => "nothing to compare: no such run finished",
+            Self::TooShort => "nothing to compare: the curve is too short",
+            Self::NoNumber => "nothing to compare: no run that finished has this number",
+            Self::NoPair => "nothing to compare: no run that finished has its counterpart",
+        }
+    }
 }
 
 /// How a claim was tested.
@@ -254,6 +308,7 @@ struct Sample {
     never_reached: Option<NeverReached>,
     means: [Option<f64>; 2],
     effect: Effect,
+    nothing: Option<Nothing>,
 }
 
 /// Directions that are not known, because runs ended before they came to the target.
@@ -343,9 +398,11 @@ impl Sample {
         let over_seeds = |of: &dyn Fn(&(f64, f64)) -> f64| -> Vec<f64> {
             by_seed.iter().filter_map(|pairs| mean(pairs, of)).collect()
         };
-        let shown = match logarithms {
-            true => over_seeds(&|(a, b)| a.ln() - b.ln()),
-            false => over_seeds(&|(a, b)| a - b),
+        let (kind, shown) = match (factor, logarithms) {
+            (true, true) => (EffectKind::Ratio, over_seeds(&|(a, b)| a.ln() - b.ln())),
+            // Neither difference nor ratio would say what was tested.
+            (true, false) => (EffectKind::Excess, over_seeds(&difference)),
+            (false, _) => (EffectKind::Difference, over_seeds(&|(a, b)| a - b)),
         };
         let shown = Summary::of(shown);
         let back = |x: f64| if logarithms { x.exp() } else { x };
@@ -367,10 +424,11 @@ impl Sample {
             }),
             means: [mean(&pairs, &|pair| pair.0), mean(&pairs, &|pair| pair.1)],
             effect: Effect {
-                is_ratio: logarithms,
+                kind,
                 mean: shown.mean.map(back),
                 ci95: shown.ci95.map(|ci95| Ci95 { low: back(ci95.low), high: back(ci95.high) }),
             },
+            nothing: pairs.is_empty().then(|| nothing(stated, table, lengths)),
         }
     }
 
@@ -454,6 +512,7 @@ impl Sample {
             subject_mean: self.means[0],
             reference_mean: self.means[1],
             effect: self.effect,
+            nothing: self.nothing,
             test: test.as_ref().map(|test| test.name),
             p_value: test.as_ref().map(Tested::p_value),
             p_value_holm,
@@ -478,6 +537,28 @@ impl Sample {
         }
         Some(many - self.differences.len())
     }
+}
+
+/// Why nothing is compared.
+fn nothing(stated: &Stated, table: &SweepTable, lengths: Lengths) -> Nothing {
+    let pending = |row: &RunRow| matches!(row.status, RowStatus::Pending | RowStatus::Running);
+    if stated.rows(table).any(pending) {
+        return Nothing::Yet;
+    }
+    let compared = if stated.claim.reference.group().is_some() { 2 } else { 1 };
+    for group in &stated.groups[..compared] {
+        let rows = || group.iter().filter_map(|row| table.rows().get(*row));
+        if rows().any(|row| stated.value(row, lengths).is_some()) {
+            continue;
+        }
+        let finished = rows().any(|row| row.status == RowStatus::Finished);
+        return match (&stated.claim.metric, finished) {
+            (_, false) => Nothing::NoneFinished,
+            (Quantity::Curve(_), true) => Nothing::TooShort,
+            (_, true) => Nothing::NoNumber,
+        };
+    }
+    Nothing::NoPair
 }
 
 /// What is compared, seed by seed.

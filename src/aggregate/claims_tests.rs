@@ -224,6 +224,20 @@ fn runs_that_never_got_there_are_not_equal_and_not_there_by_a_later_epoch() {
 }
 
 #[test]
+fn a_run_is_as_long_as_it_was_trained_and_not_as_its_start_took() {
+    // One epoch of ten seconds, 12.25 from start to result.
+    let runs: Vec<Run<'_>> = (0..8).map(|seed| (true, "", seed, &[0.1][..])).collect();
+    let within = |seconds: f64| {
+        let claim = sample::claims::claim("claimed", Relation::Smaller, [Relu, Tanh]);
+        let reference = Reference::Value(seconds);
+        let metric = MetricName::SecondsToTarget.into();
+        judged_claim(Claim { metric, reference, ..claim }, &runs).verdict
+    };
+    assert_eq!(within(11.0), Verdict::Undecided { more_seeds: None }, "none trained for eleven");
+    assert_eq!(within(9.0), Verdict::Refuted);
+}
+
+#[test]
 fn a_run_that_diverged_soon_is_not_soon_at_the_target() {
     // Ten seconds an epoch; what diverges does so in the first.
     let mut runs: Vec<Run<'_>> = Vec::new();
@@ -295,6 +309,70 @@ fn too_little_is_no_verdict() {
     let gone = judged(MetricName::ValAccuracy, Relation::Larger, &[(true, "", 0, &[])]);
     assert_eq!((gone.n, gone.effect), (0, Effect::default()));
     assert_eq!(gone.verdict, Verdict::Undecided { more_seeds: None });
+}
+
+#[test]
+fn a_factor_of_values_that_are_not_above_0_is_told_as_it_is_tested() {
+    let (subject, reference) = ([-0.5, -0.25, -0.5], [0.25, 0.5, 0.5]);
+    let smaller = of_pairs(Relation::SmallerBy(2.0), &subject, &reference);
+    let mean = (1.25 + 1.0 + 1.5) / 3.0;
+    assert_eq!(
+        (smaller.effect.kind, smaller.effect.mean),
+        (EffectKind::Excess, Some(mean)),
+        "B - 2 A"
+    );
+    assert_eq!(smaller.test, Some(TestName::PairedT));
+    let larger = of_pairs(Relation::LargerBy(2.0), &subject, &reference);
+    let mean = -(1.0 + 1.25 + 1.5) / 3.0;
+    assert_eq!(
+        (larger.effect.kind, larger.effect.mean),
+        (EffectKind::Excess, Some(mean)),
+        "A - 2 B"
+    );
+    // The interval has 0 in it where the test cannot tell.
+    for result in [&smaller, &larger] {
+        let ci95 = result.effect.ci95.unwrap();
+        let apart = ci95.low > 0.0 || ci95.high < 0.0;
+        assert_eq!(apart, result.p_value.unwrap() < 0.05);
+    }
+    let above = of_pairs(Relation::LargerBy(2.0), &[0.5, 0.25], &[0.25, 0.5]);
+    assert_eq!(above.effect.kind, EffectKind::Ratio);
+}
+
+#[test]
+fn that_nothing_is_compared_has_a_reason() {
+    let nothing =
+        |runs: &[Run<'_>]| judged(MetricName::ValAccuracy, Relation::Larger, runs).nothing;
+    let some: &[f64] = &[0.9];
+    assert_eq!(nothing(&[(true, "", 0, some), (false, "", 0, some)]), None);
+    let diverged = [(true, "", 0, some), (false, "", 0, &[f64::NAN][..])];
+    assert_eq!(nothing(&diverged), Some(Nothing::NoneFinished));
+    let apart = [(true, "", 0, some), (false, "", 1, some)];
+    assert_eq!(nothing(&apart), Some(Nothing::NoPair));
+
+    let claim = sample::claims::claim("claimed", Relation::Larger, [Relu, Tanh]);
+    let curve = CurveQuantity { curve: CurveName::StepLoss, take: Take::Spikes, since: None };
+    let of_curve = Claim { metric: Quantity::Curve(curve), ..claim.clone() };
+    let configs = [Relu, Tanh].map(|activation| RunConfig { activation, ..RunConfig::default() });
+    let judged = |claim: Claim, table: &SweepTable| {
+        judge(&Stated::all(&[claim], &[Key::Activation], || &configs), table).remove(0).nothing
+    };
+    let ended = [("relu", 0, Some(0.9)), ("tanh", 0, Some(0.9))];
+    let mut table = sample::table(&ended);
+    for run_id in table.rows().iter().map(|row| row.run.run_id).collect::<Vec<_>>() {
+        table.set_quantities(run_id, vec![None]);
+    }
+    assert_eq!(judged(of_curve, &table), Some(Nothing::TooShort));
+    let without = Claim { metric: MetricName::SpeedUp.into(), ..claim.clone() };
+    assert_eq!(judged(without, &table), Some(Nothing::NoNumber));
+
+    let pending = |name| {
+        let state = RunState::Pending { reason: None };
+        RunRow::new(sample::planned(name, 0), state, &sample::metric())
+    };
+    let rows = vec![sample::table(&ended).rows()[0].clone(), pending("tanh")];
+    let table = SweepTable::from_rows(vec!["activation".into()], sample::metric(), rows);
+    assert_eq!(judged(claim, &table), Some(Nothing::Yet));
 }
 
 #[test]

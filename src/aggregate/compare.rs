@@ -33,6 +33,8 @@ pub struct RecordedRun {
 pub struct Side {
     /// What tables call it.
     pub name: String,
+    /// The keys that it varies, in the order of its sweep file.
+    pub axes: Vec<Key>,
     /// Its runs, in the order in which configurations are to be shown.
     pub runs: Vec<RecordedRun>,
 }
@@ -57,7 +59,8 @@ pub struct Comparison {
     pub goal: Goal,
     /// The keys in which the sweeps as a whole differ.
     pub between: Vec<Between>,
-    /// The keys that vary among the configurations.
+    /// The keys that vary among the configurations, in the order of the first sweep's file; then those that
+    /// only the second varies, in the order of that one's.
     pub axes: Vec<String>,
     /// The configurations: those of the first sweep in its order, then those of the second alone.
     pub rows: Vec<ComparedRow>,
@@ -258,7 +261,11 @@ fn varied_keys(sides: [&Side; 2], aside: &[Key]) -> Vec<Key> {
         let setting = first.config.setting(*key);
         runs.iter().any(|run| run.config.setting(*key) != setting)
     };
-    keys().filter(|key| !aside.contains(key)).filter(varies).collect()
+    let mut varied: Vec<Key> = keys().filter(|key| !aside.contains(key)).filter(varies).collect();
+    let files: Vec<Key> = sides.iter().flat_map(|side| side.axes.iter().copied()).collect();
+    // What neither file varies (each has one value of it, and a run of another version a third) is last.
+    varied.sort_by_key(|key| files.iter().position(|axis| axis == key).unwrap_or(files.len()));
+    varied
 }
 
 /// The runs of one configuration in both sweeps.

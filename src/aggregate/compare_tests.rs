@@ -24,7 +24,7 @@ fn runs(width: f64, activation: Activation, accuracies: &[Option<f64>]) -> Vec<R
 }
 
 fn side(name: &str, runs: impl IntoIterator<Item = Vec<RecordedRun>>) -> Side {
-    Side { name: name.into(), runs: runs.into_iter().flatten().collect() }
+    Side { name: name.into(), axes: vec![], runs: runs.into_iter().flatten().collect() }
 }
 
 fn compare(a: &Side, b: &Side) -> Comparison {
@@ -139,7 +139,7 @@ fn devices_differ_only_where_both_are_known() {
         let config = RunConfig { device, ..RunConfig::default() };
         let mut run = run(&config, 0, Some(0.5));
         run.row.metrics.site = None;
-        Side { name: "a".into(), runs: vec![run] }
+        Side { name: "a".into(), axes: vec![], runs: vec![run] }
     };
     let reason = |a, b| compare(&on(a), &on(b)).rows[0].incomparable.clone();
     assert_eq!(reason(Device::Cpu, Device::Cuda).as_deref(), Some("device: cpu against cuda"));
@@ -152,7 +152,7 @@ fn where_the_planner_chose_the_record_tells_the_device() {
     let on = |host: &str, device: &str| {
         let mut run = run(&RunConfig::default(), 0, Some(0.5));
         run.row.metrics.site = Some(Site { host: host.to_owned(), device: device.to_owned() });
-        Side { name: "a".into(), runs: vec![run] }
+        Side { name: "a".into(), axes: vec![], runs: vec![run] }
     };
     let reason = |a, b| compare(&a, &b).rows[0].incomparable.clone();
     let gpu = "cuda:0 (NVIDIA H100 80GB HBM3)";
@@ -213,4 +213,34 @@ fn a_difference_without_spread_is_judged_by_how_many_seeds_show_it() {
     assert_eq!(uneven, ("permutation", 1.0 / 28.0, Outcome::Worse));
     let same = found(&[0.5; 3], &[0.5; 3], 10);
     assert_eq!(same, ("Welch t", 1.0, Outcome::Tied));
+}
+
+#[test]
+fn keys_are_in_the_order_of_the_sweep_files() {
+    use Activation::{Relu, Tanh};
+    let grid = |axes: &[Key], lr: f64| {
+        let [narrow, wide] = [0.125, 0.25].map(|width| {
+            let mut runs = runs(width, Relu, &[Some(0.5)]);
+            runs.extend(self::runs(width, Tanh, &[Some(0.5)]));
+            runs
+        });
+        let mut wider = wide.clone();
+        wider.iter_mut().for_each(|run| run.config.lr = lr);
+        Side { axes: axes.to_vec(), ..side("a", [narrow, wide, wider]) }
+    };
+    let named = |a: &Side, b: &Side| {
+        let found = compare(a, b);
+        (found.axes.join(" "), found.rows[0].configuration.clone())
+    };
+    let lr = RunConfig::default().lr;
+    let (one, other) = (
+        grid(&[Key::Width, Key::Activation], lr),
+        grid(&[Key::Lr, Key::Activation, Key::Width], 2.0 * lr),
+    );
+    let (axes, name) = named(&one, &one);
+    assert_eq!((axes.as_str(), name.as_str()), ("width activation", "width=0.125 activation=relu"));
+    let turned = Side { axes: vec![Key::Activation, Key::Width], ..one.clone() };
+    assert_eq!(named(&turned, &one).1, "activation=relu width=0.125");
+    assert_eq!(named(&one, &other).0, "width activation lr", "what only the second varies is last");
+    assert_eq!(named(&other, &one).0, "lr activation width");
 }

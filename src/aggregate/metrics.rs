@@ -29,6 +29,9 @@ pub struct RunMetrics {
     pub epochs_to_target: Option<u32>,
     /// Seconds of training and validation up to the end of that epoch.
     pub seconds_to_target: Option<f64>,
+    /// Seconds of training and validation up to the end of the last complete epoch: the clock of
+    /// `seconds_to_target`.
+    pub elapsed_s: Option<f64>,
     /// Training images per second of training time.
     pub images_per_s: Option<f64>,
     /// Seconds from start to result.
@@ -71,6 +74,7 @@ impl RunMetrics {
                 .and_then(|(val, train)| finite(val - train)),
             epochs_to_target: at_target.map(|epoch| epoch.epoch),
             seconds_to_target: at_target.map(|epoch| epoch.elapsed_s).and_then(finite),
+            elapsed_s: last.map(|epoch| epoch.elapsed_s).and_then(finite),
             step_seconds: [
                 mean(epochs, |epoch| epoch.step_compute_s),
                 mean(epochs, |epoch| epoch.step_communication_s),

@@ -257,6 +257,7 @@ pub mod comparison {
         ];
         let side = |name: &str, runs: [Vec<RecordedRun>; 5]| Side {
             name: name.to_owned(),
+            axes: vec![],
             runs: runs.into_iter().flatten().collect(),
         };
         let (a, b) = (side("narrow", a), side("=wide", b));

@@ -1,7 +1,8 @@
 //! Times to the target, also of runs that never came to it.
 //!
 //! In: runs that are compared with each other. Out: `epochs_to_target` or `seconds_to_target` of each;
-//! a run that never got there counts with the length of the longest of them. Means over such numbers
+//! a run that never got there counts with the length of the longest of them: in epochs, or in seconds of
+//! training and validation, which is what the time to the target is told in. Means over such numbers
 //! are restricted means (Royston and Parmar, 2013). Without these runs a comparison would be one of
 //! the lucky: a configuration that got there with one seed of ten would be as fast as that seed.
 //!
@@ -56,8 +57,7 @@ impl Lengths {
         let mut lengths = Self { epochs: None, seconds: None };
         for row in rows.into_iter().filter(|row| row.status == RowStatus::Finished) {
             lengths.epochs = longer(lengths.epochs, row.metrics.epochs_done.map(f64::from));
-            let seconds = longer(row.metrics.wall_s, row.metrics.seconds_to_target);
-            lengths.seconds = longer(lengths.seconds, seconds);
+            lengths.seconds = longer(lengths.seconds, row.metrics.elapsed_s);
         }
         lengths
     }
@@ -106,7 +106,8 @@ impl Lengths {
         let counted = self.of_metric(metric)?;
         let lasted = match metric {
             MetricName::EpochsToTarget => row.metrics.epochs_done.map(f64::from),
-            _ => row.metrics.wall_s,
+            // Not `wall_s`: start-up, loading of data and the test are no part of a time to the target.
+            _ => row.metrics.elapsed_s,
         };
         // One that diverged would not get there if it lasted longer.
         let at_least = lasted.filter(|_| finished).map_or(counted, |lasted| lasted.min(counted));
@@ -125,31 +126,32 @@ mod tests {
     use crate::aggregate::sample;
     use crate::record::{RunResult, RunStatus};
 
-    fn row(accuracies: &[f64], status: RunStatus, wall_s: f64) -> RunRow {
-        let result = RunResult { status, wall_s: Some(wall_s), ..sample::result(accuracies) };
+    /// Ten seconds an epoch, and much more from start to result.
+    fn row(accuracies: &[f64], status: RunStatus) -> RunRow {
+        let result = RunResult { status, wall_s: Some(1000.0), ..sample::result(accuracies) };
         RunRow::new(sample::planned("a", 0), RunState::Ended(&result), &sample::metric())
     }
 
     #[test]
     fn a_run_that_never_got_there_counts_with_the_longest_and_is_known_to_last_its_own() {
         let rows = [
-            row(&[0.5, 0.95, 0.96, 0.97], RunStatus::Finished, 20.0),
-            row(&[0.5, 0.6], RunStatus::Finished, 9.0),
-            row(&[f64::NAN], RunStatus::Diverged, 2.0),
-            row(&[], RunStatus::Failed, 1.0),
+            row(&[0.5, 0.95, 0.96, 0.97], RunStatus::Finished),
+            row(&[0.5, 0.6], RunStatus::Finished),
+            row(&[f64::NAN], RunStatus::Diverged),
+            row(&[], RunStatus::Failed),
         ];
         let lengths = Lengths::of(&rows);
         let of = |metric| rows.each_ref().map(|row| lengths.value(row, metric));
         let never = |counted, least| Some(Value { counted, at_least: Some(least) });
         let epochs = [Some(Value::known(2.0)), never(4.0, 2.0), never(4.0, 4.0), None];
         assert_eq!(of(MetricName::EpochsToTarget), epochs);
-        let seconds = [Some(Value::known(20.0)), never(20.0, 9.0), never(20.0, 20.0), None];
+        let seconds = [Some(Value::known(20.0)), never(40.0, 20.0), never(40.0, 40.0), None];
         assert_eq!(of(MetricName::SecondsToTarget), seconds);
         assert_eq!(of(MetricName::TestLoss), [None; 4]);
         assert_eq!(of(MetricName::ValAccuracy)[2], None, "what diverged has no other result");
         let never = Lengths::where_reached(&rows[1..], MetricName::EpochsToTarget);
         assert_eq!(never.value(&rows[1], MetricName::EpochsToTarget), None, "none got there");
-        let lost = [row(&[0.96, f64::NAN], RunStatus::Diverged, 2.0), rows[1].clone()];
+        let lost = [row(&[0.96, f64::NAN], RunStatus::Diverged), rows[1].clone()];
         let lost = Lengths::where_reached(&lost, MetricName::EpochsToTarget);
         assert_eq!(lost.value(&rows[1], MetricName::EpochsToTarget), None, "none that finished");
         let some = Lengths::where_reached(&rows, MetricName::EpochsToTarget);

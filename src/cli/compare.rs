@@ -85,7 +85,8 @@ fn side(sweep: &Recorded, name: String, metric: &Metric) -> Result<Side, CliErro
     for problem in &reading.problems {
         terminal::notice(&format!("warning: {name}: {}", problem.reason(sweep.folder.path())));
     }
-    Ok(Side { name, runs: reading.runs })
+    let axes = sweep.plan.axes.iter().map(|axis| axis.key).collect();
+    Ok(Side { name, axes, runs: reading.runs })
 }
 
 /// Nothing that sweeps have in common can be compared: that is an error, not a table without numbers.

@@ -7,7 +7,7 @@ use console::{Style, truncate_str};
 
 use super::leaderboard_table::{Colour, Symbols, TableStyle, printable};
 use super::wrap::wrapped;
-use crate::aggregate::claims::{ClaimResult, Effect, Verdict};
+use crate::aggregate::claims::{ClaimResult, Effect, EffectKind, Nothing, Verdict};
 
 /// Where the words begin, after the verdict.
 const INDENT: usize = 11;
@@ -55,7 +55,7 @@ fn grounds(result: &ClaimResult) -> String {
     grounds.extend(result.p_value_holm.map(p_value));
     if let Verdict::Undecided { more_seeds } = result.verdict {
         grounds.push(match (result.n, more_seeds) {
-            (0, _) => "nothing to compare yet".to_owned(),
+            (0, _) => result.nothing.unwrap_or(Nothing::Yet).as_str().to_owned(),
             (_, Some(1)) => format!("1 more seed like these would {} it", result.tendency()),
             (_, Some(more)) => {
                 format!("{more} more seeds like these would {} it", result.tendency())
@@ -72,9 +72,15 @@ fn grounds(result: &ClaimResult) -> String {
 }
 
 fn effect(effect: &Effect) -> Option<String> {
-    let name = if effect.is_ratio { "ratio" } else { "difference" };
+    let name = match effect.kind {
+        EffectKind::Excess => "excess over the factor",
+        kind => kind.as_str(),
+    };
     let mean = effect.mean?;
-    let sign = |x: f64| if effect.is_ratio { significant(x) } else { signed(x) };
+    let sign = |x: f64| match effect.kind {
+        EffectKind::Ratio => significant(x),
+        EffectKind::Difference | EffectKind::Excess => signed(x),
+    };
     Some(match effect.ci95 {
         Some(ci95) => format!("{name} {} [{}, {}]", sign(mean), sign(ci95.low), sign(ci95.high)),
         None => format!("{name} {}", sign(mean)),
@@ -87,7 +93,7 @@ fn signed(x: f64) -> String {
 }
 
 /// Three digits, as a person reads them.
-fn significant(x: f64) -> String {
+pub(super) fn significant(x: f64) -> String {
     let size = if x == 0.0 { 0 } else { x.abs().log10().floor() as i32 };
     let decimals = usize::try_from(2 - size).unwrap_or(0).min(12);
     format!("{x:.decimals$}")

@@ -231,6 +231,7 @@ mod tests {
         let accuracies = [Some(0.5), Some(0.625)];
         let a = Side {
             name: "a".into(),
+            axes: vec![],
             runs: comparison::runs(1.0, Activation::Relu, 0, &accuracies),
         };
         let mut b = Side { name: "b".into(), ..a.clone() };
@@ -238,7 +239,7 @@ mod tests {
         let metric = sample::metric();
         let forced = Comparison::of(&a, &b, &metric, metric.name, Incomparable::Mark);
         insta::assert_snapshot!(compare_table(&forced, &plain(160)));
-        let empty = Side { name: "b".into(), runs: vec![] };
+        let empty = Side { name: "b".into(), axes: vec![], runs: vec![] };
         let nothing = Comparison::of(&a, &empty, &metric, metric.name, Incomparable::Refuse);
         insta::assert_snapshot!(compare_table(&nothing, &plain(160)), @r"
         b beside a by val_accuracy, more is better

@@ -3,6 +3,7 @@
 //! In: [`Timing`]s and a [`ScalingTable`]. Out: a line a configuration, and a few about what more
 //! devices would be worth; as wide as the longest value.
 
+use super::claims_table::significant;
 use super::columns::columns;
 use crate::aggregate::link::{MOST_RANKS, Scaling};
 use crate::aggregate::scaling::{Baseline, ScalingTable, Scope, shares_cores};
@@ -49,7 +50,7 @@ fn line(timing: &Timing) -> Vec<String> {
     let dash = || "-".to_owned();
     cells.push(found.images_per_s.mean.map_or_else(dash, |rate| format!("{rate:.0}")));
     let spreads = [steps.step_s, steps.data_s, steps.forward_s, steps.backward_s, steps.update_s];
-    cells.extend(spreads.iter().map(|spread| milliseconds(spread.median)));
+    cells.extend(spreads.iter().map(|spread| duration(spread.median)));
     cells.push(found.speed_up.mean.map_or_else(dash, |times| format!("{times:.2}")));
     let share = |share: f64| format!("{:.0} %", 100.0 * share);
     cells.push(found.rate_to_largest_batch.map_or_else(dash, share));
@@ -57,9 +58,14 @@ fn line(timing: &Timing) -> Vec<String> {
     cells
 }
 
-fn milliseconds(seconds: f64) -> String {
-    let ms = seconds * 1e3;
-    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
+/// Seconds in the unit in which they are a few digits long, as in the report.
+fn duration(seconds: f64) -> String {
+    match seconds.abs() {
+        0.0 => "0 s".to_owned(),
+        size if size < 1e-3 => format!("{} us", significant(seconds * 1e6)),
+        size if size < 1.0 => format!("{} ms", significant(seconds * 1e3)),
+        _ => format!("{} s", significant(seconds)),
+    }
 }
 
 /// Renders what more devices are worth; nothing where no run has several.
@@ -75,7 +81,7 @@ pub fn scaling_table(table: &ScalingTable) -> String {
         let steps = row.found.as_ref().map(|found| &found.steps);
         let exchange = steps.and_then(|steps| steps.exchange.as_ref());
         let shares = steps.is_some_and(shares_cores);
-        let time = |seconds: Option<f64>| seconds.map_or_else(String::new, milliseconds);
+        let time = |seconds: Option<f64>| seconds.map_or_else(String::new, duration);
         rows.push(vec![
             format!(
                 "{}, {}",
@@ -166,5 +172,20 @@ mod tests {
     fn a_sweep_without_such_runs_has_no_such_table() {
         assert_eq!(throughput_table(&[]), "");
         assert_eq!(scaling_table(&ScalingTable::default()), "");
+    }
+
+    #[test]
+    fn short_times_are_not_zero() {
+        for (seconds, shown) in [
+            (0.0, "0 s"),
+            (4.2e-8, "0.0420 us"),
+            (8.5e-6, "8.50 us"),
+            (0.001_25, "1.25 ms"),
+            (0.5, "500 ms"),
+            (2.5, "2.50 s"),
+            (75.0, "75.0 s"),
+        ] {
+            assert_eq!(duration(seconds), shown);
+        }
     }
 }

@@ -13,7 +13,7 @@ fn definition<'a>() -> Definition<'a, ClaimResult> {
         .count("pairs", |result| result.pairs)
         .number("subject_mean", |result| result.subject_mean)
         .number("reference_mean", |result| result.reference_mean)
-        .text("effect", |result| if result.effect.is_ratio { "ratio" } else { "difference" })
+        .text("effect", |result| result.effect.kind.as_str())
         .number("effect_mean", |result| result.effect.mean)
         .number("effect_ci95_low", |result| result.effect.ci95.map(|ci95| ci95.low))
         .number("effect_ci95_high", |result| result.effect.ci95.map(|ci95| ci95.high))

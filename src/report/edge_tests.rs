@@ -126,6 +126,7 @@ fn a_thousand_values_of_an_axis_and_a_hundred_axes() {
 fn comparisons_of_little_or_nothing() {
     let side = |name: &str, accuracies: &[Option<f64>]| Side {
         name: name.to_owned(),
+        axes: vec![],
         runs: sample::comparison::runs(1.0, Activation::Relu, 0, accuracies),
     };
     let metric = sample::metric();

@@ -293,6 +293,7 @@ mod tests {
         range-that-is-empty
         seed-in-base-and-repeats
         target-in-percent
+        target-of-another-metric
         time-without-target
         value-twice
         when-in-the-wrong-order

@@ -10,7 +10,7 @@ use super::sentences::{sentence, statement};
 use super::table::TableSaid;
 use super::{labels, sentences};
 use crate::aggregate::bands::{Band, is_stepwise};
-use crate::aggregate::claims::{ClaimResult, TestName, Verdict};
+use crate::aggregate::claims::{ClaimResult, EffectKind, TestName, Verdict};
 use crate::aggregate::courses::Courses;
 use crate::aggregate::curves::CurveMetric;
 use crate::aggregate::effects::{Change, Effect, Effects};
@@ -192,7 +192,7 @@ fn configurations(board: &Leaderboard) -> Vec<Configuration> {
 }
 
 fn claim(result: &ClaimResult) -> ClaimSaid {
-    let (metric, unit) = labels::of_quantity(&result.claim.metric);
+    let (metric, unit) = sentences::subject(result);
     let ci95 = result.effect.ci95;
     ClaimSaid {
         text: result.claim.text.clone(),
@@ -209,7 +209,7 @@ fn claim(result: &ClaimResult) -> ClaimSaid {
         pairs: result.pairs,
         subject_mean: result.subject_mean,
         reference_mean: result.reference_mean,
-        is_ratio: result.effect.is_ratio,
+        is_ratio: result.effect.kind == EffectKind::Ratio,
         effect: result.effect.mean,
         low: ci95.map(|ci95| ci95.low),
         high: ci95.map(|ci95| ci95.high),

@@ -161,8 +161,8 @@ pub struct ClaimSaid {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
-    /// The effect against which the claim is tested; none where that is no single number.
-    pub null: Option<f64>,
+    /// The effect against which the claim is tested.
+    pub null: f64,
     /// How far from there still counts as equal.
     pub margin: Option<f64>,
     /// The test.

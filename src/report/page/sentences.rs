@@ -1,11 +1,11 @@
 //! What a claim came to, in a sentence: how large, how sure, what would help.
 
 use super::labels::of_quantity;
-use crate::aggregate::claims::{ClaimResult, Effect, NeverReached, Verdict};
+use crate::aggregate::claims::{ClaimResult, Effect, EffectKind, NeverReached, Nothing, Verdict};
 use crate::report::number::{p_value, plain};
 use crate::spec::claim::{Claim, Relation};
 use crate::spec::metric::MetricName;
-use crate::spec::quantity::Quantity;
+use crate::spec::quantity::{CurveName, CurveQuantity, Quantity, Take};
 
 /// The comparison in words: `epochs to target: schedule=cosine smaller than schedule=constant`.
 pub fn statement(claim: &Claim) -> String {
@@ -35,7 +35,7 @@ pub fn sentence(result: &ClaimResult) -> String {
     let mut text = parts.join(", ");
     if let Verdict::Undecided { more_seeds } = result.verdict {
         text += &match (result.n, more_seeds) {
-            (0, _) => "; nothing to compare yet".to_owned(),
+            (0, _) => format!("; {}", result.nothing.unwrap_or(Nothing::Yet).as_str()),
             (1, _) => "; one seed has no spread to judge by".to_owned(),
             (_, Some(1)) => format!("; 1 more seed like these would {} it", result.tendency()),
             (_, Some(more)) => {
@@ -61,14 +61,31 @@ fn never_reached(NeverReached { runs, counted }: NeverReached, claim: &Claim) ->
     }
 }
 
-/// The effect against which a claim is tested: none at all, or the claim's factor. `None` where that is
-/// no single number, of a factor of values that are not all positive.
-pub fn null(result: &ClaimResult) -> Option<f64> {
-    match (result.claim.relation, result.effect.is_ratio) {
-        (Relation::Smaller | Relation::Larger | Relation::Within(_), _) => Some(0.0),
-        (Relation::LargerBy(factor), true) => Some(factor),
-        (Relation::SmallerBy(factor), true) => Some(1.0 / factor),
-        (Relation::LargerBy(_) | Relation::SmallerBy(_), false) => None,
+/// The effect against which a claim is tested: none at all, or the claim's factor.
+pub fn null(result: &ClaimResult) -> f64 {
+    match (result.effect.kind, result.claim.relation) {
+        (EffectKind::Ratio, Relation::LargerBy(factor)) => factor,
+        (EffectKind::Ratio, Relation::SmallerBy(factor)) => 1.0 / factor,
+        _ => 0.0,
+    }
+}
+
+/// What the effect of a claim is about: the metric, or how far that is beyond the claim's factor.
+pub fn subject(result: &ClaimResult) -> (String, &'static str) {
+    let (metric, unit) = of_quantity(&result.claim.metric);
+    match excess_over(result) {
+        Some(factor) => (format!("{metric} beyond a factor of {factor}"), unit),
+        None => (metric, unit),
+    }
+}
+
+/// The claim's factor, where the effect is by how much that is exceeded.
+fn excess_over(result: &ClaimResult) -> Option<f64> {
+    match result.claim.relation {
+        Relation::SmallerBy(factor) | Relation::LargerBy(factor) => {
+            (result.effect.kind == EffectKind::Excess).then_some(factor)
+        }
+        Relation::Smaller | Relation::Larger | Relation::Within(_) => None,
     }
 }
 
@@ -78,12 +95,12 @@ fn seeds(n: usize) -> String {
 
 /// The effect with its interval.
 fn effect(result: &ClaimResult) -> Option<String> {
-    let Effect { is_ratio, mean, ci95 } = result.effect;
+    let Effect { kind, mean, ci95 } = result.effect;
     let mean = mean?;
     let interval = |[low, high]: [f64; 2], show: &dyn Fn(f64) -> String| {
         format!(" (95 % CI {} to {})", show(low), show(high))
     };
-    if is_ratio {
+    if kind == EffectKind::Ratio {
         let show = |x: f64| plain(x, 3);
         let interval = ci95.map(|ci95| interval([ci95.low, ci95.high], &show));
         return Some(format!(
@@ -94,7 +111,12 @@ fn effect(result: &ClaimResult) -> Option<String> {
     }
     let Measure { unit, times, words } = Measure::of(&result.claim.metric);
     let show = |x: f64| plain(x * times, 3);
-    let (sign, word) = if mean < 0.0 { (-1.0, words[0]) } else { (1.0, words[1]) };
+    let words = match excess_over(result) {
+        Some(factor) => ["short of", "beyond"].map(|word| format!("{word} a factor of {factor}")),
+        None => words.map(str::to_owned),
+    };
+    let [less, more] = &words;
+    let (sign, word) = if mean < 0.0 { (-1.0, less) } else { (1.0, more) };
     let ends =
         ci95.map(|ci95| if mean < 0.0 { [-ci95.high, -ci95.low] } else { [ci95.low, ci95.high] });
     let interval = ends.map(|ends| interval(ends, &show)).unwrap_or_default();
@@ -125,8 +147,7 @@ impl Measure {
         let sizes = ["smaller", "larger"];
         let (unit, times, words) = match quantity {
             Quantity::Result(MetricName::EpochsToTarget) => (" epochs", 1.0, ["fewer", "more"]),
-            Quantity::Result(MetricName::ValAccuracy | MetricName::TestAccuracy)
-            | Quantity::Diverged => (" percentage points", 100.0, sizes),
+            quantity if is_share(quantity) => (" percentage points", 100.0, sizes),
             other => match of_quantity(other).1 {
                 "" => ("", 1.0, sizes),
                 "s" => (" s", 1.0, ["less", "more"]),
@@ -137,6 +158,22 @@ impl Measure {
             },
         };
         Self { unit: unit.to_owned(), times, words }
+    }
+}
+
+/// Is it a share, of samples or of runs?
+fn is_share(quantity: &Quantity) -> bool {
+    match quantity {
+        Quantity::Result(metric) => {
+            matches!(metric, MetricName::ValAccuracy | MetricName::TestAccuracy)
+        }
+        Quantity::Diverged => true,
+        Quantity::Curve(CurveQuantity { curve, take, .. }) => {
+            // Spikes are counted.
+            matches!(curve, CurveName::TrainAccuracy | CurveName::ValAccuracy)
+                && *take != Take::Spikes
+        }
+        Quantity::Layer(_) => false,
     }
 }
 
@@ -183,7 +220,48 @@ mod tests {
         let mut result = claims::judged().swap_remove(0);
         result.claim.metric = MetricName::EpochsToTarget.into();
         let ci95 = Some(Ci95 { low: -7.4, high: 1.2 });
-        result.effect = Effect { is_ratio: false, mean: Some(-3.1), ci95 };
+        result.effect = Effect { kind: EffectKind::Difference, mean: Some(-3.1), ci95 };
         assert!(sentence(&result).starts_with("3.1 epochs fewer on average (95 % CI -1.2 to 7.4)"));
+    }
+
+    #[test]
+    fn what_is_tested_of_values_without_logarithms_is_told() {
+        let mut result = claims::judged().swap_remove(0);
+        result.claim.metric = MetricName::GeneralizationGap.into();
+        result.claim.relation = Relation::SmallerBy(1.5);
+        let ci95 = Some(Ci95 { low: -0.004, high: -0.002 });
+        result.effect = Effect { kind: EffectKind::Excess, mean: Some(-0.003), ci95 };
+        let told = "0.003 short of a factor of 1.5 on average (95 % CI 0.002 to 0.004)";
+        assert!(sentence(&result).starts_with(told), "{}", sentence(&result));
+        assert_eq!(
+            (null(&result), subject(&result).0.as_str()),
+            (0.0, "generalization gap beyond a factor of 1.5")
+        );
+        result.effect.mean = Some(0.003);
+        assert!(sentence(&result).starts_with("0.003 beyond a factor of 1.5 on average"));
+    }
+
+    #[test]
+    fn accuracies_have_one_unit_wherever_they_are_from() {
+        let mut result = claims::judged().swap_remove(0);
+        let mut told = |curve, take| {
+            let quantity = CurveQuantity { curve, take, since: None };
+            result.claim.metric = Quantity::Curve(quantity);
+            sentence(&result)
+        };
+        let points = "49.3 percentage points larger";
+        assert!(told(CurveName::ValAccuracy, Take::Max).starts_with(points));
+        assert!(told(CurveName::TrainAccuracy, Take::Mean).starts_with(points));
+        assert!(told(CurveName::ValAccuracy, Take::Spikes).starts_with("0.493 larger"));
+        assert!(told(CurveName::ValLoss, Take::Max).starts_with("0.493 larger"));
+    }
+
+    #[test]
+    fn where_nothing_is_compared_that_has_a_reason() {
+        let mut result = claims::judged().swap_remove(5);
+        result.nothing = Some(Nothing::Yet);
+        assert_eq!(sentence(&result), "0 seeds; nothing to compare yet");
+        result.nothing = Some(Nothing::TooShort);
+        assert_eq!(sentence(&result), "0 seeds; nothing to compare: the curve is too short");
     }
 }

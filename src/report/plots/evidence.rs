@@ -2,7 +2,7 @@
 
 use super::Plot;
 use super::forest::{Mark, Panel, Row, draw_forest};
-use crate::aggregate::claims::{ClaimResult, Verdict};
+use crate::aggregate::claims::{ClaimResult, EffectKind, Verdict};
 use crate::aggregate::effects::{Effect, Effects};
 use crate::aggregate::statistics::SIGNIFICANCE;
 use crate::report::number::p_value;
@@ -69,8 +69,8 @@ pub fn claims_plot(claims: &[ClaimResult]) -> Option<Plot> {
     let mut panels: Vec<Panel> = Vec::new();
     for result in claims.iter().take(MOST) {
         let Some(effect) = result.effect.mean.filter(|effect| effect.is_finite()) else { continue };
-        let ratio = result.effect.is_ratio;
-        let (metric, unit) = labels::of_quantity(&result.claim.metric);
+        let ratio = result.effect.kind == EffectKind::Ratio;
+        let (metric, unit) = sentences::subject(result);
         let label = match ratio {
             true => format!("{metric}, ratio"),
             false => labels::with_unit((format!("{metric}, difference"), unit)),
@@ -94,7 +94,7 @@ fn claim_row(result: &ClaimResult, effect: f64) -> Row {
         label: result.claim.text.clone(),
         effect,
         interval: result.effect.ci95.map(|ci95| [ci95.low, ci95.high]),
-        null: sentences::null(result),
+        null: Some(sentences::null(result)),
         margin: match result.claim.relation {
             Relation::Within(margin) => Some(margin),
             _ => None,

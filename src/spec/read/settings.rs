@@ -110,7 +110,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             field(
                 "target",
-                "A value of the metric (of `val_accuracy` where `name` is `epochs_to_target` or `seconds_to_target`). Gives the columns `epochs_to_target` and `seconds_to_target`. Accuracies are shares: 95 % is 0.95.",
+                "What is to be reached: a validation loss where `name` is `val_loss`, else, whatever `name` is, a validation accuracy. Gives the columns `epochs_to_target` and `seconds_to_target`. Accuracies are shares: 95 % is 0.95.",
                 "",
                 || json!({ "type": "number" }),
             ),
@@ -502,7 +502,8 @@ pub(super) fn metric(
         f64::read(node, &Interval::FINITE, diagnostics).map(|target| (target, node.span))
     });
     let timed = matches!(name, MetricName::EpochsToTarget | MetricName::SecondsToTarget);
-    let share = timed || matches!(name, MetricName::ValAccuracy | MetricName::TestAccuracy);
+    // Only validation is measured as a run goes on, so that of a test or of seconds there is no target.
+    let share = name != MetricName::ValLoss;
     if named && read.is_none() {
         return None;
     }
@@ -510,9 +511,20 @@ pub(super) fn metric(
     modes.refuse_unmeasured(name, span, diagnostics);
     match target {
         Some((target, span)) if share && !(target > 0.0 && target <= 1.0) => {
-            let message =
-                format!("a target accuracy is greater than 0 and at most 1, found {target}");
-            let help = "accuracies are shares: 95 % is 0.95";
+            let bounds = format!("greater than 0 and at most 1, found {target}");
+            let (message, help) = match name {
+                MetricName::ValAccuracy => (
+                    format!("a target accuracy is {bounds}"),
+                    "accuracies are shares: 95 % is 0.95",
+                ),
+                _ => (
+                    format!(
+                        "with `{}` the target is a validation accuracy, {bounds}",
+                        name.as_str()
+                    ),
+                    "accuracies are shares: 95 % is 0.95; for a loss to reach, rank by `val_loss`",
+                ),
+            };
             diagnostics.error_with_help(span, message, "not a share", help);
         }
         None if timed && diagnostics.count() == before => {
