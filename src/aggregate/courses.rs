@@ -72,10 +72,11 @@ impl Courses {
         places
     }
 
-    /// The few that a picture shows at first: the best, and those that claims are about, since what was
-    /// asked is to be seen; best first.
-    pub fn foremost(&self, most: usize) -> Vec<usize> {
-        let mut places: Vec<usize> = self.preferred.iter().copied().take(most).collect();
+    /// The few of those that a picture `can` show which it shows at first: the best, and those that
+    /// claims are about, since what was asked is to be seen; best first.
+    pub fn foremost(&self, most: usize, can: impl Fn(usize) -> bool) -> Vec<usize> {
+        let able = self.preferred.iter().copied().filter(|place| can(*place));
+        let mut places: Vec<usize> = able.take(most).collect();
         places.sort_unstable();
         places
     }
@@ -129,7 +130,9 @@ mod tests {
         assert_eq!(preferred(&names, &["e", "c", "e", "?"], &[0, 1, 2, 4]), [0, 4, 2, 1]);
         let table = sample::table(&[("a", 0, Some(0.9)), ("b", 0, Some(0.8)), ("c", 0, Some(0.7))]);
         let courses = Courses::of(&Leaderboard::of(&table), &table.rows()[2..]);
-        assert_eq!((courses.foremost(2), courses.foremost(9)), (vec![0, 2], vec![0, 1, 2]));
+        let foremost = |most| courses.foremost(most, |_| true);
+        assert_eq!((foremost(2), foremost(9)), (vec![0, 2], vec![0, 1, 2]));
+        assert_eq!(courses.foremost(1, |place| place > 0), [2], "of what can be shown");
     }
 
     #[test]

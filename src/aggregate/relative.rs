@@ -27,7 +27,7 @@ pub(super) fn fill_in(axes: &[String], rows: &mut [RunRow]) {
 }
 
 /// Images per second of a run whose steps were timed.
-fn rate(row: &RunRow) -> Option<f64> {
+pub(super) fn rate(row: &RunRow) -> Option<f64> {
     row.metrics.throughput.as_ref()?;
     row.metrics.images_per_s.filter(|rate| *rate > 0.0 && row.status == RowStatus::Finished)
 }

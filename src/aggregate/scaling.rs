@@ -5,10 +5,12 @@
 //! the same batch for each device (*weak*), the [`Link`] that fits what the sums took, and an
 //! [`Outlook`] for each configuration of one device.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::link::{Link, Outlook, Point, Scaling};
+use super::relative::rate;
 use super::row::{AxisValue, RowStatus};
+use super::statistics::Summary;
 use super::table::SweepTable;
 use super::timings::{Found, Timing, labels_without};
 use crate::record::Throughput;
@@ -69,7 +71,8 @@ pub struct ScalingRow {
     pub found: Option<Found>,
     /// Images a second.
     pub images_per_s: f64,
-    /// That over one device's.
+    /// That over one device's: the mean over the seeds that both finished, or the ratio of the means
+    /// where there are none.
     pub speed_up: f64,
     /// Seconds of a step.
     pub step_s: f64,
@@ -116,6 +119,7 @@ impl ScalingTable {
             return Self::default();
         }
         let fits = fits(table);
+        let rates = Rates::of(table);
         let mut rows = Vec::new();
         let mut scaled: BTreeSet<(usize, Scaling)> = BTreeSet::new();
         for (timing, found) in &known {
@@ -124,8 +128,8 @@ impl ScalingTable {
                     continue;
                 };
                 scaled.insert((one, scaling));
-                let one = &known[one].1;
-                rows.extend(ScalingRow::measured(timing, found, (scaling, one), fits.first()));
+                let speed_up = rates.speed_up(timing, &known[one].0);
+                rows.extend(ScalingRow::measured(timing, found, (scaling, speed_up), fits.first()));
             }
         }
         let ones: BTreeSet<usize> = scaled.iter().map(|(one, _)| *one).collect();
@@ -151,6 +155,31 @@ impl ScalingTable {
             }
         }
         Self { rows, baselines }
+    }
+}
+
+/// Images per second of every timed run, by configuration and seed.
+struct Rates<'a>(BTreeMap<&'a str, BTreeMap<u64, f64>>);
+
+impl<'a> Rates<'a> {
+    fn of(table: &'a SweepTable) -> Self {
+        let mut rates: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
+        for row in table.rows() {
+            let Some(rate) = rate(row) else { continue };
+            rates.entry(&row.run.configuration).or_default().insert(row.run.seed, rate);
+        }
+        Self(rates)
+    }
+
+    /// How many times as fast as `one` the configuration is, paired by seeds, as in `throughput.csv` and in
+    /// claims: what a seed did to both of a pair is no speed-up.
+    fn speed_up(&self, timing: &Timing, one: &Timing) -> Option<f64> {
+        let [own, one] = [timing, one].map(|timing| self.0.get(timing.configuration.as_str()));
+        let (own, one) = (own?, one?);
+        let pairs = own.iter().filter_map(|(seed, rate)| Some(rate / one.get(seed)?));
+        let paired = Summary::of(pairs).mean;
+        let mean = |rates: &BTreeMap<u64, f64>| Summary::of(rates.values().copied()).mean;
+        paired.or_else(|| Some(mean(own)? / mean(one)?))
     }
 }
 
@@ -245,14 +274,14 @@ impl ScalingRow {
     fn measured(
         timing: &Timing,
         found: &Found,
-        (scaling, one): (Scaling, &Found),
+        (scaling, speed_up): (Scaling, Option<f64>),
         fit: Option<&Fit>,
     ) -> Option<Self> {
         let row = Self::of_timing(timing, found)?;
         let bytes = found.steps.exchange.as_ref().map(|exchange| exchange.bytes as f64);
         Some(Self {
             scaling: Some(scaling),
-            speed_up: row.images_per_s / one.images_per_s.mean?,
+            speed_up: speed_up?,
             fitted_communication_s: fit.zip(bytes).map(|(fit, b)| fit.link.seconds(row.ranks, b)),
             ..row
         })
@@ -321,6 +350,24 @@ mod tests {
                 (weak, 4, 256, 2.0, 0.5),
             ]
         );
+    }
+
+    #[test]
+    fn a_speed_up_is_the_mean_over_pairs_of_seeds_as_in_the_table_of_steps() {
+        let table = timed_table(&[
+            ("cpu", 1, 64, 0, Some(100.0)),
+            ("cpu", 1, 64, 1, Some(400.0)),
+            ("cpu", 2, 64, 0, Some(150.0)),
+            ("cpu", 2, 64, 1, Some(200.0)),
+            ("cpu", 4, 64, 2, Some(500.0)),
+        ]);
+        let timings = timings(&table);
+        let scaling = ScalingTable::of(&table, &timings);
+        let (two, four) = (&scaling.rows[1], &scaling.rows[2]);
+        assert_eq!((two.speed_up, two.efficiency()), (1.0, 0.5), "1.5 and 0.5, not 350 of 500");
+        let steps = timings[1].found.as_ref().unwrap();
+        assert_eq!(steps.speed_up.mean, Some(two.speed_up));
+        assert_eq!(four.speed_up, 2.0, "no seed in common: the ratio of the means");
     }
 
     #[test]

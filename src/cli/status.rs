@@ -14,15 +14,17 @@ use super::error::CliError;
 use super::exit_code::ExitCode;
 use super::recorded::{Recorded, sweeps_in};
 use super::terminal;
+use super::works::slots;
 use crate::display::columns::columns;
-use crate::display::forecast::Forecast;
+use crate::display::forecast::{Busy, Forecast};
 use crate::display::progress::RunLine;
 use crate::display::status_table::{Activity, SweepStatus, counts, status_table};
 use crate::executor::slurm::Submission;
 use crate::ids::RunId;
-use crate::plan::Plan;
+use crate::plan::{Expectations, Plan, Requirement, Requirements};
 use crate::record::journal::{JournalEntry, now};
 use crate::record::{Lock, SweepFolder, lines};
+use crate::spec::device::Device;
 
 /// Says how a sweep stands, or all that there are.
 ///
@@ -85,25 +87,20 @@ fn stands(recorded: &Recorded) -> SweepStatus {
     let places: BTreeMap<RunId, usize> =
         plan.runs.iter().enumerate().map(|(place, run)| (run.id, place)).collect();
     let mut running = Vec::new();
-    let mut forecast = Forecast::default();
+    let mut left = None;
     if holder.is_some() {
-        for (place, id) in last.ended.iter().enumerate() {
-            // Runs that the plan no longer has were work all the same.
-            forecast.ended(places.get(id).copied().unwrap_or(plan.runs.len() + place));
-        }
-        for id in &last.running {
-            let Some(place) = places.get(id) else { continue };
-            let line = line_of(folder, *id);
-            forecast.progress(*place, line.resumed());
-            forecast.progress(*place, line.fraction());
-            running.push((name_of(plan, *place), line));
-        }
+        let under_way =
+            last.running.iter().filter_map(|id| places.get(id).map(|place| (*place, *id)));
+        let lines: Vec<(usize, RunLine)> =
+            under_way.map(|(place, id)| (place, line_of(folder, id))).collect();
+        left = time_left(recorded, &last, &places, &lines);
+        running = lines.into_iter().map(|(place, line)| (name_of(plan, place), line)).collect();
     }
     let ago = |at: f64| Duration::try_from_secs_f64(now() - at).unwrap_or_default();
     let activity = match holder {
         Some(holder) => {
             let since = last.begun.map(ago).unwrap_or_default();
-            Activity::UnderWay { holder, since, left: forecast.left(since, last.runs) }
+            Activity::UnderWay { holder, since, left }
         }
         None if matches!(Submission::read(folder), Ok(Some(_))) => Activity::OnACluster,
         None => match (last.over, last.heard) {
@@ -119,6 +116,48 @@ fn stands(recorded: &Recorded) -> SweepStatus {
         activity,
         running,
     }
+}
+
+/// How much longer the last dispatcher takes, if enough has been done to say.
+fn time_left(
+    recorded: &Recorded,
+    last: &LastSweep,
+    places: &BTreeMap<RunId, usize>,
+    running: &[(usize, RunLine)],
+) -> Option<Duration> {
+    let Recorded { plan, folder, .. } = recorded;
+    let requirements = Requirements::of(&plan.points).ok()?;
+    // Most sweeps train on one kind of device, and only what runs take beside each other matters.
+    let on_gpu = |requirement: &Requirement| requirement.device == Device::Cuda;
+    let sweeps = folder.path().parent().unwrap_or(Path::new("."));
+    let expectations = Expectations::new(plan, &requirements, sweeps, &on_gpu);
+    let slot_seconds = |place: usize| {
+        let configuration = plan.runs[place].configuration;
+        let requirement = requirements.get(configuration);
+        let slots = slots(requirement.devices, requirement.exclusive, last.jobs);
+        expectations.whole(configuration).seconds * slots
+    };
+    let to_do = plan.runs.iter().enumerate().filter(|(_, run)| run.state.is_left());
+    let to_do = to_do.map(|(place, _)| place);
+    let ended: Vec<Option<usize>> = last.ended.iter().map(|id| places.get(id).copied()).collect();
+    let known = to_do.chain(ended.iter().flatten().copied());
+    let mut work: BTreeMap<usize, f64> = known.map(|place| (place, slot_seconds(place))).collect();
+    for (place, line) in running {
+        work.entry(*place).and_modify(|work| *work *= 1.0 - line.resumed());
+    }
+    let mut forecast = Forecast::new(work);
+    for (place, known) in ended.iter().enumerate() {
+        // Runs that the plan no longer has were work all the same.
+        forecast.ended(known.unwrap_or(plan.runs.len() + place), Duration::ZERO);
+    }
+    for (place, line) in running {
+        forecast.progress(*place, line.resumed(), line.fraction());
+    }
+    forecast.left_after(last.busy.until(since_1970(now())), last.runs)
+}
+
+fn since_1970(at: f64) -> Duration {
+    Duration::try_from_secs_f64(at).unwrap_or_default()
 }
 
 fn name_of(plan: &Plan, place: usize) -> String {
@@ -141,6 +180,10 @@ struct LastSweep {
     begun: Option<f64>,
     /// Runs that it meant to execute.
     runs: usize,
+    /// Runs at a time.
+    jobs: usize,
+    /// When runs were under way.
+    busy: Busy<RunId>,
     /// Runs that it has started and not seen the end of.
     running: Vec<RunId>,
     /// Runs that are over since it began.
@@ -156,16 +199,19 @@ impl LastSweep {
         let mut last = Self::default();
         for entry in journal {
             match entry {
-                JournalEntry::SweepStarted { at, runs, .. } => {
+                JournalEntry::SweepStarted { at, runs, jobs, .. } => {
                     let runs = usize::try_from(*runs).unwrap_or(usize::MAX);
-                    last = Self { begun: Some(*at), runs, heard: Some(*at), ..Self::default() };
+                    let (begun, heard) = (Some(*at), Some(*at));
+                    last = Self { begun, heard, runs, jobs: *jobs as usize, ..Self::default() };
                 }
                 JournalEntry::AttemptStarted { run_id, at, .. } => {
                     last.running.push(*run_id);
+                    last.busy.started(*run_id, since_1970(*at));
                     last.heard = Some(*at);
                 }
                 JournalEntry::AttemptEnded { run_id, outcome, at, .. } => {
                     last.running.retain(|id| id != run_id);
+                    last.busy.over(*run_id, since_1970(*at));
                     if outcome == "result" {
                         last.ended.push(*run_id);
                     }
@@ -217,15 +263,19 @@ mod tests {
             ends("a", "crashed", 15.0),
             starts("a", 16.0),
         ];
+        let found = LastSweep::of(&journal);
+        assert_eq!(found.busy.until(Duration::from_secs(20)), Duration::from_secs(9));
         let last = LastSweep {
             begun: Some(10.0),
             runs: 3,
+            jobs: 2,
+            busy: found.busy.clone(),
             running: vec![id("c"), id("a")],
             ended: vec![id("b")],
             over: false,
             heard: Some(16.0),
         };
-        assert_eq!(LastSweep::of(&journal), last);
+        assert_eq!(found, last);
         assert_eq!(LastSweep::of(&[]), LastSweep::default());
     }
 }

@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::exit_code::ExitCode;
 use super::plan::print_plan;
 use super::session::Session;
+use super::works::slot_seconds;
 use super::{slurm, terminal};
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::leasing::Leasing;
@@ -19,6 +20,7 @@ use crate::dispatch::signals::{SignalWatch, TimeIsUp};
 use crate::dispatch::work::Work;
 use crate::dispatch::{DispatchError, Means, Message, Orders, Outcome, dispatch, strays};
 use crate::display::Progress;
+use crate::display::forecast::Forecast;
 use crate::event::SweepEvent;
 use crate::executor::local::Local;
 use crate::plan::{Plan, PlanSummary};
@@ -140,6 +142,7 @@ pub(super) fn execute(
     });
     let mut executor = Local::new(own_program()?, notify);
     let checkpoint = spec.run.checkpoint;
+    let mut progress = progress(plan, &works, placing.at_once());
     let orders = Orders {
         folder,
         data: data.clone(),
@@ -151,7 +154,6 @@ pub(super) fn execute(
         jobs: placing.at_once(),
         fail_fast,
     };
-    let mut progress = progress(plan);
     let leasing = Leasing::new(&placing.inventory, leases);
     let means = Means { executor: &mut executor, leasing, ownership };
     let outcome = dispatch(&orders, means, &messages, &mut |event| {
@@ -164,13 +166,14 @@ pub(super) fn execute(
     Ok(outcome)
 }
 
-/// The progress of a plan's runs, by their names.
-pub(super) fn progress(plan: &Plan) -> Progress<'_> {
+/// The progress of `works`, by the names of their runs in the plan; so many go on at once.
+pub(super) fn progress<'a>(plan: &'a Plan, works: &[Work], at_once: usize) -> Progress<'a> {
     let name_of = |run: usize| {
         let run = &plan.runs[run];
         format!("{}  seed {}", plan.configuration_name(run), run.seed)
     };
-    Progress::new(std::io::stderr().is_terminal(), Box::new(name_of))
+    let forecast = Forecast::new(slot_seconds(works, at_once));
+    Progress::new(std::io::stderr().is_terminal(), Box::new(name_of), forecast)
 }
 
 /// The program's own file, by the name under which the kernel keeps it even when another build

@@ -22,6 +22,27 @@ pub struct Works {
     expected_s: BTreeMap<usize, f64>,
 }
 
+/// What each run of `works` is expected to keep slots busy for, in seconds of one slot, where so many runs
+/// go on at once: a run on two devices takes as much as two runs, one whose steps are timed takes them all.
+/// Runs that are trained together share it.
+pub fn slot_seconds(works: &[Work], at_once: usize) -> BTreeMap<usize, f64> {
+    let of = |work: &Work| {
+        let Group { runs, devices, exclusive, expected, .. } = &work.group;
+        let seconds = expected.map(|expected| expected.as_secs_f64() / runs.len() as f64);
+        let seconds = seconds.map(|seconds| seconds * slots(*devices, *exclusive, at_once));
+        seconds.map(|seconds| runs.iter().map(move |run| (*run, seconds)).collect::<Vec<_>>())
+    };
+    works.iter().filter_map(of).flatten().collect()
+}
+
+/// Slots that a run keeps from others, of so many.
+pub fn slots(devices: u32, exclusive: bool, at_once: usize) -> f64 {
+    match exclusive {
+        true => at_once.max(1) as f64,
+        false => (devices.max(1) as usize).min(at_once.max(1)) as f64,
+    }
+}
+
 impl Session {
     /// Runs without a result, each with what it needs.
     pub fn works(&self) -> Works {
@@ -111,5 +132,33 @@ impl Session {
             None => self.room().excess(budget),
         };
         excess.map_or(Ok(()), |excess| Err(excess.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_weighs_the_slots_that_it_keeps_from_others() {
+        let work = |runs: &[usize], devices, exclusive, seconds| Work {
+            group: Group {
+                runs: runs.to_vec(),
+                devices,
+                memory: 0,
+                exclusive,
+                expected: Some(Duration::from_secs(seconds)),
+            },
+            kind: Kind::Core,
+        };
+        let works = [
+            work(&[0], 1, false, 10),
+            work(&[1], 2, false, 10),
+            work(&[2], 8, false, 10),
+            work(&[3], 1, true, 10),
+            work(&[4, 5], 1, false, 10),
+        ];
+        let expected = [10.0, 20.0, 40.0, 40.0, 5.0, 5.0];
+        assert_eq!(slot_seconds(&works, 4), expected.into_iter().enumerate().collect());
     }
 }

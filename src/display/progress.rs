@@ -61,8 +61,8 @@ pub struct RunLine {
 }
 
 impl<'a> Progress<'a> {
-    /// Live if `live` (the error output is a terminal), plain otherwise.
-    pub fn new(live: bool, name_of: NameOf<'a>) -> Self {
+    /// Live if `live` (the error output is a terminal), plain otherwise. `forecast` is of the runs to do.
+    pub fn new(live: bool, name_of: NameOf<'a>, forecast: Forecast) -> Self {
         let screen = if live {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             let overall = all.add(ProgressBar::new(0));
@@ -77,7 +77,7 @@ impl<'a> Progress<'a> {
             name_of,
             screen,
             lines: BTreeMap::new(),
-            forecast: Forecast::default(),
+            forecast,
             begun: Instant::now(),
             total: 0,
             ended: 0,
@@ -113,6 +113,7 @@ impl<'a> Progress<'a> {
     }
 
     fn run_started(&mut self, run: usize, attempt: u32) {
+        self.forecast.started(run, self.begun.elapsed());
         let name = (self.name_of)(run);
         let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
         let mut line = RunLine::default();
@@ -137,13 +138,13 @@ impl<'a> Progress<'a> {
         for event in events {
             line.take(event);
         }
-        let fraction = line.fraction();
+        let (resumed, fraction) = (line.resumed(), line.fraction());
         if let Some(bar) = &line.bar {
             let columns = Term::stderr().size_checked().map_or(COLUMNS, |(_, n)| n.into());
             // The bar's template indents it by two.
             bar.set_message(line.describe(&(self.name_of)(run), columns.saturating_sub(2)));
         }
-        self.forecast.progress(run, fraction);
+        self.forecast.progress(run, resumed, fraction);
     }
 
     fn run_ended(&mut self, run: usize, seconds: f64, end: &AttemptEnd) {
@@ -155,9 +156,9 @@ impl<'a> Progress<'a> {
         let took = show_duration(Duration::from_secs_f64(seconds));
         if end.is_final() {
             self.ended += 1;
-            self.forecast.ended(run);
+            self.forecast.ended(run, self.begun.elapsed());
         } else {
-            self.forecast.stopped(run);
+            self.forecast.stopped(run, self.begun.elapsed());
         }
         let text = match end {
             AttemptEnd::Result => {

@@ -145,7 +145,8 @@ impl<'a> Expectations<'a> {
         Expected { seconds: whole.seconds * left, ..whole }
     }
 
-    fn whole(&self, configuration: usize) -> Expected {
+    /// Of any run of a configuration, from its start.
+    pub fn whole(&self, configuration: usize) -> Expected {
         if let Some((sum, count)) = self.same.get(&configuration) {
             let seconds = sum / f64::from(*count);
             return Expected { seconds, basis: Basis::SameConfiguration };

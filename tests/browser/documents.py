@@ -237,6 +237,7 @@ def small():
     shares = [{"configuration": at, "values": [[max(0, 0.3 - 0.03 * epoch + 0.05 * row - 0.1) for epoch in range(10)] for row in range(3)]} for at in range(4)]
     epochs = list(range(1, 11))
     document["layers"] = [{"measurement": "gradient_norm_mean", "label": "gradient norm, mean of the epoch", "layers": layers, "epochs": epochs, "maps": maps},
+                          {"measurement": "gradient_norm_min", "label": "gradient norm, smallest of the epoch", "layers": layers, "epochs": epochs, "maps": maps},
                           {"measurement": "activation_dead", "label": "share of dead units", "layers": ["relu1", "relu2", "relu3"], "epochs": epochs, "maps": shares},
                           {"measurement": "smoothness_beta", "label": "smoothness beta", "layers": ["network"], "epochs": epochs, "maps": [{"configuration": at, "values": [[(9 + at) / epoch for epoch in epochs]]} for at in range(4)]}]
     document["effects"]["interactions"] = []

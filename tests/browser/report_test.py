@@ -291,6 +291,8 @@ def maps_the_layers(page):
     page.bring("#layers .chart")
     measure = [layer for layer in page.document["layers"] if len(layer["layers"]) > 1]
     shown = page.labelled("#layers", "Show")
+    if shown is not None and "gradient_norm_min" in [layer["measurement"] for layer in measure]:
+        check(Select(shown).first_selected_option.get_attribute("value") == "gradient_norm_min", "gradients that vanish within an epoch are not what is shown first")
     for entry in measure if shown is not None else []:
         Select(shown).select_by_value(entry["measurement"])
         values = [value for map_ in entry["maps"] for row in map_["values"] for value in row if value is not None]

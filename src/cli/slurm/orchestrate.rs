@@ -98,7 +98,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         submission,
         desk,
         watch: Watch::new(&folder, unsettled, args.slurm.lease),
-        progress: progress(&session.plan),
+        progress: progress(&session.plan, &works, session.placing.at_once()),
         told: BTreeSet::new(),
         waits: None,
         silent: false,

@@ -123,7 +123,7 @@ impl<'a> Document<'a> {
             leaderboard: said(leaderboard_table(board)),
             curves: curves(courses, &places),
             curves_left_out: courses.left_out,
-            foremost: courses.foremost(SHOWN_AT_FIRST),
+            foremost: courses.foremost(SHOWN_AT_FIRST, |_| true),
             layers,
             layers_left_out,
             effects: effects_said(table, effects),

@@ -1,6 +1,8 @@
 //! Curves of the best configurations and of those that claims are about, over their seeds, and what was
 //! measured in their layers.
 
+use std::collections::BTreeSet;
+
 use super::Plot;
 use super::axis::{Axis, Ticks};
 use super::heat_map::{HeatMaps, Map, draw_heat_maps};
@@ -20,6 +22,20 @@ const MOST: usize = 8;
 const CURVES: [CurveMetric; 4] =
     [CurveMetric::ValAccuracy, CurveMetric::TrainLoss, CurveMetric::ValLoss, CurveMetric::Lr];
 
+/// Norms of gradients that are drawn: the measurement, the plot's name and its title.
+const GRADIENTS: [[&str; 3]; 2] = [
+    [
+        "gradient_norm_mean",
+        "gradient_norm",
+        "Norm of the gradient by layer and epoch, mean over the seeds",
+    ],
+    [
+        "gradient_norm_min",
+        "gradient_norm_min",
+        "Smallest norm of the gradient in each epoch, by layer, mean over the seeds",
+    ],
+];
+
 /// Maps in a plot.
 const MOST_MAPS: usize = 6;
 
@@ -35,7 +51,8 @@ pub fn curve_plots(board: &Leaderboard, courses: &Courses) -> Vec<Plot> {
 }
 
 fn curve_plot(board: &Leaderboard, courses: &Courses, metric: CurveMetric) -> Option<Plot> {
-    let places = courses.foremost(MOST);
+    // Runs whose steps are timed have no curves, and may lead the board.
+    let places = courses.foremost(MOST, |place| courses.bands.band(place, metric).is_some());
     let known = places.iter().filter_map(|place| {
         let entry = board.entries().get(*place)?;
         Some((entry.configuration.as_str(), courses.bands.band(*place, metric)?))
@@ -117,17 +134,25 @@ fn told_apart(board: &Leaderboard, places: &[usize]) -> Vec<String> {
     entries.iter().map(name).collect()
 }
 
-/// The norm of the gradient by layer and epoch; where it was measured.
-pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
+/// The norm of the gradient by layer and epoch; where it was measured. A gradient that vanishes at first
+/// and comes back within the epoch is hidden in the mean, and is seen in the smallest.
+pub fn gradient_plots(board: &Leaderboard, courses: &Courses) -> Vec<Plot> {
+    GRADIENTS.iter().filter_map(|which| gradient_plot(board, courses, which)).collect()
+}
+
+fn gradient_plot(
+    board: &Leaderboard,
+    courses: &Courses,
+    [measurement, name, title]: &[&str; 3],
+) -> Option<Plot> {
     let mut measured = courses.maps.measurements().iter();
-    let measured = measured.find(|measured| measured.name == "gradient_norm_mean")?;
+    let measured = measured.find(|measured| measured.name == *measurement)?;
     let epochs = measured.epochs(MOST_EPOCHS);
     // Gradients of what diverged are beyond all others by orders of magnitude, and would leave one colour
     // to these.
     let finished = |place: &usize| board.entries().get(*place).is_some_and(|entry| entry.n > 0);
-    let places = courses.foremost(MOST_MAPS);
-    let known = measured.configurations().filter(|place| places.contains(place));
-    let known: Vec<usize> = known.collect();
+    let measured_in: BTreeSet<usize> = measured.configurations().collect();
+    let known = courses.foremost(MOST_MAPS, |place| measured_in.contains(&place));
     let some: Vec<usize> = known.iter().copied().filter(finished).collect();
     let shown = if some.is_empty() { known } else { some };
     let titles = told_apart(board, &shown);
@@ -151,13 +176,13 @@ pub fn gradient_plot(board: &Leaderboard, courses: &Courses) -> Option<Plot> {
         map.values = layers.iter().map(|(place, _)| map.values[*place].clone()).collect();
     }
     let plot = HeatMaps {
-        title: "Norm of the gradient by layer and epoch, mean over the seeds".to_owned(),
+        title: (*title).to_owned(),
         label: "L2 norm".to_owned(),
         layers: layers.into_iter().map(|(_, layer)| layer).collect(),
         epochs,
         maps,
     };
-    Some(Plot { name: "gradient_norm".to_owned(), svg: draw_heat_maps(&plot) })
+    Some(Plot { name: (*name).to_owned(), svg: draw_heat_maps(&plot) })
 }
 
 #[cfg(test)]

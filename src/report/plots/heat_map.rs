@@ -73,7 +73,10 @@ pub fn draw_heat_maps(plot: &HeatMaps) -> String {
     let rows = (plot.maps.len() as i32 + columns - 1) / columns;
     let values: Vec<f64> =
         plot.maps.iter().flat_map(|m| m.values.iter().flatten().flatten().copied()).collect();
-    let positive = values.iter().all(|value| *value > 0.0);
+    // Zeros have the colour of the smallest: what vanishes altogether in one layer is no reason to show
+    // orders of magnitude in the others as one colour.
+    let positive =
+        values.iter().all(|value| *value >= 0.0) && values.iter().any(|value| *value > 0.0);
     let scale =
         Axis::new(&plot.label, if positive { Ticks::Logarithmic } else { Ticks::Even }, values);
     let least = plot.layers.len() as i32 * 14 + TITLE + 48;

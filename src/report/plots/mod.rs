@@ -31,7 +31,7 @@ pub fn plots(inputs: &Inputs<'_>) -> Vec<Plot> {
     let Inputs { table, board, claims, effects, timings, scaling, courses } = *inputs;
     let axes = table.axes();
     let mut plots = curves::curve_plots(board, courses);
-    plots.extend(curves::gradient_plot(board, courses));
+    plots.extend(curves::gradient_plots(board, courses));
     plots.extend(evidence::effects_plot(axes, table.metric(), effects));
     plots.extend(evidence::claims_plot(claims));
     plots.extend(timing::throughput_plot(axes, timings));

@@ -2,7 +2,7 @@ use super::{Plot, plots};
 use crate::aggregate::claims::ClaimResult;
 use crate::aggregate::curves::RunHistory;
 use crate::aggregate::sample;
-use crate::report::page::sample::{Bundle, small};
+use crate::report::page::sample::{Bundle, history, small};
 
 fn names(plots: &[Plot]) -> Vec<&str> {
     plots.iter().map(|plot| plot.name.as_str()).collect()
@@ -18,6 +18,7 @@ fn there_is_a_plot_for_all_that_is_known() {
             "curves_val_loss",
             "curves_lr",
             "gradient_norm",
+            "gradient_norm_min",
             "effects",
             "claims"
         ]
@@ -32,6 +33,26 @@ fn there_is_a_plot_for_all_that_is_known() {
     assert_eq!(names(&plots(&timed.inputs())), ["effects", "throughput", "scaling"]);
     let nothing = Bundle::new(sample::table(&[]), Vec::new(), |_| RunHistory::default());
     assert!(plots(&nothing.inputs()).is_empty());
+}
+
+#[test]
+fn what_has_curves_is_drawn_also_behind_many_that_have_none() {
+    let names_of = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "trained"];
+    let runs: Vec<(&str, u64, Option<f64>)> = names_of
+        .iter()
+        .enumerate()
+        .map(|(place, name)| (*name, 0, Some(0.9 - 0.05 * place as f64)))
+        .collect();
+    let bundle =
+        Bundle::new(sample::table(&runs), Vec::new(), |row| match row.run.axes[0].label.as_str() {
+            "trained" => history(0.5, 3, 2),
+            _ => RunHistory::default(),
+        });
+    let drawn = plots(&bundle.inputs());
+    for name in ["curves_val_accuracy", "gradient_norm", "gradient_norm_min"] {
+        let plot = drawn.iter().find(|plot| plot.name == name);
+        assert!(plot.is_some_and(|plot| plot.svg.contains("trained")), "{name}");
+    }
 }
 
 #[test]

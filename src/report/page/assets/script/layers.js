@@ -9,7 +9,9 @@ const LOG_FROM_WITH_ZEROS = 1e4;
 function layersSection(report) {
   const measures = report.layers.filter(({ maps, layers, epochs }) => maps.length > 0 && layers.length > 1 && epochs.length > 0);
   if (measures.length === 0) return null;
-  const state = { measure: measures.find(({ measurement }) => measurement === "gradient_norm_mean") ?? measures[0], sides: [], log: false, finished: (at) => finishedAny(report, at) };
+  const named = (name) => measures.find(({ measurement }) => measurement === name);
+  // A gradient that vanishes at first and comes back within the epoch is hidden in its mean.
+  const state = { measure: named("gradient_norm_min") ?? named("gradient_norm_mean") ?? measures[0], sides: [], log: false, finished: (at) => finishedAny(report, at) };
   const caption = h("span");
   const panels = [0, 1].map((side) => layerPanel(report, state, side));
   const numbers = numbersTable("Layers in numbers", () => ["configuration, layer", ...thinnedEpochs(state.measure).map(({ epoch }) => `epoch ${epoch}`)], () => layerRows(report, state));
