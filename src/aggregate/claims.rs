@@ -18,7 +18,6 @@
 //! where runs ended does not confirm it, what speaks against it so does not refute it.
 
 use std::collections::BTreeMap;
-use std::iter;
 
 use super::quantities::Quantities;
 use super::row::{RowStatus, RunRow};
@@ -75,8 +74,7 @@ impl Stated {
             }
         }
         let tests = |key: &Key| {
-            let reference = claim.reference.group().into_iter();
-            let mut tests = iter::once(&claim.subject).chain(reference).flat_map(|c| &c.tests);
+            let mut tests = claim.conditions().flat_map(|condition| &condition.tests);
             tests.any(|(tested, _)| tested == key)
         };
         let tested = (0..axes.len()).filter(|axis| tests(&axes[*axis])).collect();

@@ -44,6 +44,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     for warning in &session.plan.warnings {
         terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
     }
+    tell_idle(&session.plan);
     atomic::remove_litter(session.folder.path());
     atomic::remove_litter(&session.folder.plots());
     strays::kill_strays(&session.folder)?;
@@ -110,6 +111,13 @@ pub(super) fn open_locked(
     let lock = Lock::take(&session.folder.lock())?;
     locked(&session.folder)?;
     Ok(Some((open()?, lock)))
+}
+
+/// Says what of the sweep file does nothing, before a night is spent on it.
+pub(super) fn tell_idle(plan: &Plan) {
+    for idle in &plan.idle {
+        terminal::notice(&format!("warning: {}: {}", idle.place(), idle.reason));
+    }
 }
 
 /// What the record needs to be read without the command line that made it.

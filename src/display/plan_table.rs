@@ -23,6 +23,7 @@ pub fn plan_table(plan: &Plan, coming: &Forecast) -> String {
         configurations(plan),
         failures(plan),
         rules(plan),
+        idle(plan),
         stale(plan),
         warnings(plan),
         memory(plan, coming.at_once),
@@ -154,6 +155,17 @@ fn rules(plan: &Plan) -> String {
         more(&mut text, plan.duplicates.len(), MAX_LINES, "duplicate");
     }
     text
+}
+
+/// What the file says and no configuration is there for.
+fn idle(plan: &Plan) -> String {
+    listed("without effect", &plan.idle, "table", |idle| {
+        let place = match idle.line {
+            0 => "command line".to_owned(),
+            line => format!("line {line}"),
+        };
+        vec![place, format!("[[{}]]", idle.table), one_line(&idle.reason)]
+    })
 }
 
 fn stale(plan: &Plan) -> String {

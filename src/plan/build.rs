@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::error::PlanError;
 use super::expand::{ExcludedBy, expand};
 use super::identity::{DataPrints, Fingerprint, Identifier};
+use super::idle::Idle;
 use super::misfit::{MisfitCheck, refuse_misfits};
 use super::points::Points;
 use super::stale::{self, Planned, StaleGroup};
@@ -109,6 +110,8 @@ pub struct Plan {
     pub included: usize,
     /// Lines of the `[[include]]`s whose configuration was there already.
     pub duplicates: Vec<usize>,
+    /// `[[when]]`s and `[[claim]]`s that no configuration is there for.
+    pub idle: Vec<Idle>,
     /// Recorded runs that are no longer planned, grouped by reason.
     pub stale: Vec<StaleGroup>,
     /// What was not understood in the record.
@@ -148,6 +151,7 @@ impl Plan {
             excluded: expansion.excluded,
             included: expansion.included,
             duplicates: expansion.duplicates,
+            idle: expansion.idle,
             stale: Vec::new(),
             warnings: Vec::new(),
             durations: None,

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use super::error::PlanError;
+use super::idle::{self, Idle};
 use super::points::{Interner, Matrix, Points, UNSET};
 use super::rule::Rule;
 use crate::spec::sweep::{Axis, When, Zip};
@@ -48,6 +49,8 @@ pub struct Expansion {
     pub included: usize,
     /// Lines of the `[[include]]`s whose point was there already.
     pub duplicates: Vec<usize>,
+    /// `[[when]]`s and `[[claim]]`s that no point is there for.
+    pub idle: Vec<Idle>,
 }
 
 /// Expands a sweep file.
@@ -92,14 +95,18 @@ pub fn expand(spec: &SweepSpec) -> Result<Expansion, PlanError> {
             }
         })?;
     }
+    let met = |matrix: &Matrix| idle::met(&spec.whens, interner.columns(), &spec.base, matrix);
+    let before = met(&matrix);
     let excluded = exclude(spec, &interner, &mut matrix);
+    let mut idle = idle::whens(&spec.whens, &before, &met(&matrix));
     let (included, duplicates) = include(spec, &mut interner, &mut matrix, &includes);
     if matrix.len() == 0 {
         return Err(PlanError::NothingLeft { excluded });
     }
     limited(spec, Some(matrix.len() as u128), &dimensions, spec.seeds.len())?;
     let points = Points::new(spec.base.clone(), interner.into_columns(), matrix);
-    Ok(Expansion { points, excluded, included, duplicates })
+    idle.extend(idle::claims(&spec.claims, &points));
+    Ok(Expansion { points, excluded, included, duplicates, idle })
 }
 
 /// Columns that move together: one of a `[grid]` axis, several of a `[[zip]]`.

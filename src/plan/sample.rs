@@ -114,6 +114,7 @@ pub(crate) fn when(tests: &[&str], axes: &[&str]) -> When {
         condition: when_equal(tests),
         axes: axes.iter().map(|text| axis(text)).collect(),
         span: Span::default(),
+        line: 0,
     }
 }
 
@@ -217,7 +218,7 @@ pub(crate) fn any_spec() -> impl Strategy<Value = SweepSpec> {
         let (grid, rest) = keys.split_at(3);
         let (zip, whens) = rest.split_at(2);
         let any_when = (any_condition(), any_axes(whens.to_vec(), 2))
-            .prop_map(|(condition, axes)| When { condition, axes, span: Span::default() });
+            .prop_map(|(condition, axes)| When { condition, axes, span: Span::default(), line: 0 });
         let settings = proptest::collection::btree_map(0..POOL.len(), 0..3_usize, 0..4);
         let any_include = settings.prop_map(|settings| {
             let settings =

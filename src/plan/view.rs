@@ -21,7 +21,7 @@ use crate::record::{SweepFolder, atomic};
 pub const PLAN_FORMAT: u32 = 1;
 
 /// Everything: `format`, `name`, `description`, `axes`, `seeds`, `counts`, `excluded`, `included`,
-/// `duplicate_includes`, `stale`, `warnings`, `durations`, `forecast` (on this machine: `slots`,
+/// `duplicate_includes`, `idle` (`table`, `line` and `reason` of each `[[when]]` and `[[claim]]` that no configuration is there for), `stale`, `warnings`, `durations`, `forecast` (on this machine: `slots`,
 /// `runs_at_once`, `runs`, `total_s`, `longest_s`, `disk_bytes`, `disk_free_bytes`, `measured`, `expected_from`), `memory` (the distinct needs of a run in bytes, the largest
 /// first: each kind, `total`, `resumed` where a run goes on from a checkpoint, and how many `configurations` need so much, such as number `example`),
 /// `configurations` (`configuration`, `name`,
@@ -51,6 +51,10 @@ impl Serialize for PlanView<'_> {
         map.serialize_entry("excluded", &excluded.collect::<Vec<Value>>())?;
         map.serialize_entry("included", &plan.included)?;
         map.serialize_entry("duplicate_includes", &plan.duplicates)?;
+        let idle = plan.idle.iter();
+        let idle = idle
+            .map(|idle| json!({ "table": idle.table, "line": idle.line, "reason": idle.reason }));
+        map.serialize_entry("idle", &idle.collect::<Vec<Value>>())?;
         map.serialize_entry("stale", &stale(plan))?;
         let warnings = plan.warnings.iter();
         let warnings = warnings.map(|w| json!({ "run_id": w.run_id, "message": w.message }));

@@ -71,7 +71,12 @@ pub enum Relation {
 }
 
 impl Claim {
-    /// The conditions that it is about.
+    /// The conditions that it is about, that of the subject first.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        iter::once(&self.subject).chain(self.reference.group())
+    }
+
+    /// The conditions that it is about, to hand in what is known of folders.
     pub fn conditions_mut(&mut self) -> impl Iterator<Item = &mut Condition> {
         let reference = match &mut self.reference {
             Reference::Group(condition) => Some(condition),

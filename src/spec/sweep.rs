@@ -96,6 +96,8 @@ pub struct When {
     pub axes: Vec<Axis>,
     /// Where it is written.
     pub span: Span,
+    /// Line of the file, from 1; 0 on the command line.
+    pub line: usize,
 }
 
 /// A rule that drops points.

@@ -86,6 +86,19 @@ fn a_plan_as_json_names_every_run() {
 }
 
 #[test]
+fn a_claim_that_no_configuration_is_there_for_is_told_before_a_night_is_spent_on_it() {
+    let claim = "[[exclude]]\nlr = 0.05\n[[claim]]\ntext = \"small rates are worse\"\n\
+                 compare = { metric = \"val_loss\", larger = { lr = 0.05 }, than = { lr = 0.2 } }\n";
+    let sandbox = Sandbox::new(&format!("{TINY}{claim}"));
+    let planned = sandbox.run(&["plan", "sweep.toml"]).expect_code(0);
+    planned.expect_stdout("without effect").expect_stdout("no configuration is lr=0.05");
+    let plan = sandbox.run(&["plan", "sweep.toml", "--json"]).expect_code(0).stdout();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["idle"][0]["table"], "claim", "{plan}");
+    sandbox.sweep(&[]).expect_code(0).expect_stderr("warning: the `[[claim]]` in line");
+}
+
+#[test]
 fn what_would_cost_more_than_it_may_is_refused_before_anything_starts() {
     let sandbox = Sandbox::new(TINY);
     for budget in ["budget.wall=1ms", "budget.disk=10kB"] {

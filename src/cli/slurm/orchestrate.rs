@@ -11,7 +11,9 @@ use super::super::boards::Boards;
 use super::super::error::CliError;
 use super::super::exit_code::ExitCode;
 use super::super::session::Session;
-use super::super::sweep::{nothing_to_do, open_locked, print_outcome, progress, write_sources};
+use super::super::sweep::{
+    nothing_to_do, open_locked, print_outcome, progress, tell_idle, write_sources,
+};
 use super::super::terminal;
 use super::opening::{open, options, recall};
 use super::replenish::{FRUITLESS, Standing};
@@ -55,6 +57,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     let machines = options(args)?.pilots.unwrap_or(PILOTS);
     let opened = open_locked(args, machines, &|| open(args), &|_| Ok(()))?;
     let Some((mut session, _lock)) = opened else { return Ok(ExitCode::Ok) };
+    tell_idle(&session.plan);
     let folder = session.folder.clone();
     let slurm = Slurm::default();
     let (sender, messages) = mpsc::channel();

@@ -408,7 +408,8 @@ impl<'a> Reader<'a> {
         }
         let unsure = &self.unsure;
         rules::refuse_idle(&written, |key| keys.domain(key, unsure), self.diagnostics);
-        let when = When { condition: written.condition(), axes, span: node.span };
+        let line = self.diagnostics.sources().line(node.span);
+        let when = When { condition: written.condition(), axes, span: node.span, line };
         self.refuse_overlap(&when, keys);
         Some((when, written))
     }
