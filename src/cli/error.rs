@@ -202,7 +202,10 @@ impl CliError {
             }
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
             Self::Slurm(
-                SlurmError::Refused { .. } | SlurmError::Unfit { .. } | SlurmError::Missing { .. },
+                SlurmError::Refused { .. }
+                | SlurmError::Unfit { .. }
+                | SlurmError::Missing { .. }
+                | SlurmError::NoCluster { .. },
             ) => ExitCode::Usage,
             Self::Slurm(SlurmError::Stopped) => ExitCode::Stopped,
             Self::Plan(_)
