@@ -233,6 +233,17 @@ fn a_benchmark_of_a_step_prints_the_figures_that_scripts_read() {
     assert!(profile["core_peak_flops"].as_f64().unwrap() > 0.0);
     sandbox.run(&["bench", "step", "lr=0.1,0.2"]).expect_code(2).expect_stderr("several values");
     sandbox.run(&["bench", "step", "modle=mlp"]).expect_code(2).expect_stderr("did you mean");
+    let bench = ["bench", "step", "batch_size=4", "--steps=3", "run.threads=2"];
+    sandbox.run(&bench).expect_code(0).expect_stdout("device    cpu, 2 threads");
+    sandbox.run(&["bench", "step", "devices=2"]).expect_code(2).expect_stderr("times one device");
+    if !cfg!(feature = "cuda") {
+        // Never the time of a core for that of a GPU.
+        for bench in [&["bench", "step"][..], &["bench", "augment", "augmentation=strong"]] {
+            let ran = sandbox.run(&[bench, &["device=cuda", "precision=bf16"]].concat());
+            assert_ne!(ran.code(), Some(0), "{}", ran.stdout());
+            assert!(!ran.stderr().contains("take precision"), "{}", ran.stderr());
+        }
+    }
 }
 
 #[test]
