@@ -127,6 +127,15 @@ fn the_doctor_says_what_there_is_and_what_is_in_the_way() {
     healthy.expect_stdout("nothing is in the way").expect_stdout("leased: none");
     let left = std::fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("doctor")));
+    for option in ["--runs", "--data"] {
+        for file in ["sweep.toml", "sweep.toml/below"] {
+            let bad = doctor(&[option, file]).expect_code(1).expect_no_panic();
+            bad.expect_stdout("sweep.toml is no folder: name one with --");
+            let refused = sandbox.run(&["sweep", "sweep.toml", option, file]).expect_code(2);
+            refused.expect_stderr("is no folder");
+        }
+    }
+    doctor(&["--data", "nowhere"]).expect_code(0).expect_stdout("there is no folder");
     let bad = doctor(&["--runs", "/proc/1/runs"]).expect_code(1).expect_no_panic();
     bad.expect_stdout("problem  record").expect_stdout("1 problem");
 }
