@@ -299,7 +299,7 @@ pub struct OutputArgs {
     /// How; where not said, as the file's name ends, and else for the terminal.
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<Format>,
-    /// Write to this file instead of printing; its name may end with .csv, .md, .json, .xlsx or .txt.
+    /// Write to this file instead of printing; its name may end with .csv, .md, .json, .xlsx or .txt. `-` prints.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
