@@ -94,6 +94,11 @@ fn what_would_cost_more_than_it_may_is_refused_before_anything_starts() {
         let planned = sandbox.run(&["plan", "sweep.toml", budget]).expect_code(0);
         planned.expect_stderr("`gridlane sweep` refuses it").expect_stdout("disk: about");
     }
+    let both = sandbox.sweep(&["budget.wall=1ms", "budget.disk=10kB"]).expect_code(2);
+    both.expect_stderr("and [budget] allows 1ms").expect_stderr("on disk, and [budget] allows");
+    let one = ["plan", "sweep.toml", "lr=0.05", "seeds=1", "-j", "9"];
+    let one = sandbox.run(&one).expect_code(0).stdout();
+    assert!(!one.contains("at once"), "one run is never several at once: {one}");
     assert!(!sandbox.path("runs").exists());
     sandbox.sweep(&["budget.wall=1h", "budget.disk=1GB"]).expect_code(0);
     // What is done costs nothing more.
