@@ -299,7 +299,7 @@ pub struct OutputArgs {
     /// How; where not said, as the file's name ends, and else for the terminal.
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<Format>,
-    /// Write to this file instead of printing; its name may end with .csv, .md, .json, .xlsx or .txt.
+    /// Write to this file instead of printing; its name may end with .csv, .md, .json, .xlsx or .txt. `-` prints.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -434,9 +434,9 @@ pub struct BenchAugmentArgs {
     /// Rounds to time, after one that is not.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rounds: u32,
-    /// Where it is done: `cpu`, or a GPU such as `cuda:0`.
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: DeviceId,
+    /// Where it is done: `cpu`, or a GPU such as `cuda:0`; as the configuration says, cores where it says nothing.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceId>,
     /// Print the figures as JSON.
     #[arg(long)]
     pub json: bool,
@@ -448,12 +448,12 @@ pub struct BenchStepArgs {
     /// Keys of the configuration, as in a sweep file's `[base]`: `model=alexnet32 batch_size=64`.
     #[arg(value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
-    /// Where it trains: `cpu`, or a GPU such as `cuda:0`.
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: DeviceId,
-    /// Threads that one step may use.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: u32,
+    /// Where it trains: `cpu`, or a GPU such as `cuda:0`; as the configuration says, cores where it says nothing.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceId>,
+    /// Threads that one step may use; as `run.threads` says, 1 where it says nothing.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
     /// Steps to time.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub steps: u32,

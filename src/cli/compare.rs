@@ -45,7 +45,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode, CliError> {
     refuse(&comparisons)?;
     let bytes = match format {
         Format::Table => {
-            let style = terminal::style(args.output.output.is_some());
+            let style = terminal::style(args.output.file().is_some());
             let texts: Vec<String> =
                 comparisons.iter().map(|found| compare_table(found, &style)).collect();
             texts.join("\n").into_bytes()

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::args::DoctorArgs;
 use super::error::CliError;
 use super::exit_code::ExitCode;
-use super::sweep_file::absolute;
+use super::sweep_file::{absolute, in_the_way};
 use crate::dispatch::inventory::{Gpu, HAS_GPU_KERNELS, Inventory};
 use crate::dispatch::leases::{self, Leases, Taken};
 use crate::display::checkup::{Finding, Mark, checkup};
@@ -134,6 +134,9 @@ fn record(runs: &Path) -> Finding {
 
 /// Writes, syncs and locks a file where the record is, or will be.
 fn tried(runs: &Path) -> Result<String, String> {
+    if let Some(file) = in_the_way(runs) {
+        return Err(format!("{} is no folder: name one with --runs", file.display()));
+    }
     let folder = runs.ancestors().find(|folder| folder.is_dir());
     let folder = folder.ok_or_else(|| "there is no such folder, and none above it".to_owned())?;
     let file = folder.join(format!(".gridlane-doctor-{}", std::process::id()));
@@ -158,6 +161,10 @@ fn tried(runs: &Path) -> Result<String, String> {
 
 /// Which data sets are at hand.
 fn data(folder: &Path) -> Finding {
+    if let Some(file) = in_the_way(folder) {
+        let told = format!("{} is no folder: name one with --data", file.display());
+        return Finding::new(Mark::Bad, "data sets", told);
+    }
     let (mut there, mut missing) = (Vec::new(), Vec::new());
     for dataset in Dataset::KINDS.iter().filter_map(|kind| super::data::read(kind)) {
         match dataset.supply() {
@@ -173,7 +180,11 @@ fn data(folder: &Path) -> Finding {
     }
     let mut told = there.join(", ");
     if !missing.is_empty() {
-        told = format!("{told}; not fetched: {}", missing.join(", "));
+        let why = match folder.is_dir() {
+            true => String::new(),
+            false => format!("there is no folder {}, so ", folder.display()),
+        };
+        told = format!("{told}; {why}not fetched: {}", missing.join(", "));
     }
     Finding::new(Mark::Good, "data sets", told)
 }

@@ -10,7 +10,7 @@ use crate::dispatch::DispatchError;
 use crate::executor::slurm::SlurmError;
 use crate::fetch::FetchError;
 use crate::ids::BadSweepName;
-use crate::plan::{Excess, PlanError};
+use crate::plan::{Excesses, PlanError};
 use crate::record::RecordError;
 use crate::report::select::NoColumn;
 use crate::report::xlsx::WorkbookError;
@@ -137,7 +137,7 @@ pub enum CliError {
     /// More than the sweep may cost.
     #[error(transparent)]
     #[diagnostic(help("{}", _0.help()))]
-    Excess(#[from] Excess),
+    Excess(#[from] Excesses),
     /// The execution.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -202,7 +202,10 @@ impl CliError {
             }
             Self::Plan(error) if error.is_of_the_file() => ExitCode::Usage,
             Self::Slurm(
-                SlurmError::Refused { .. } | SlurmError::Unfit { .. } | SlurmError::Missing { .. },
+                SlurmError::Refused { .. }
+                | SlurmError::Unfit { .. }
+                | SlurmError::Missing { .. }
+                | SlurmError::NoCluster { .. },
             ) => ExitCode::Usage,
             Self::Slurm(SlurmError::Stopped) => ExitCode::Stopped,
             Self::Plan(_)

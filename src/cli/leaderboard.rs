@@ -48,7 +48,7 @@ pub fn leaderboard(args: &LeaderboardArgs) -> Result<ExitCode, CliError> {
         terminal::notice(&format!("warning: {}", problem.reason(folder.path())));
     }
     if format == Format::Table && args.columns.is_empty() {
-        let to_file = args.output.output.is_some();
+        let to_file = args.output.file().is_some();
         let mut text = leaderboard_table::leaderboard_table(&picked, &terminal::style(to_file));
         if args.sort.is_empty() && args.conditions.is_empty() && !to_file {
             text += &terminal::throughput(boards.table());

@@ -1,7 +1,7 @@
 //! Where a table goes and in which format: the standard output or a file.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use super::args::{Format, OutputArgs};
@@ -16,6 +16,9 @@ use crate::report::plain::plain;
 use crate::report::table::Table;
 use crate::report::xlsx::workbook;
 
+/// What the standard output is called where a file may be named.
+const STDOUT: &str = "-";
+
 /// A table with the name of its sheet.
 pub type Sheet<'a> = (&'static str, Table<'a>);
 
@@ -25,18 +28,24 @@ impl OutputArgs {
     /// # Errors
     /// When the file's name says nothing, or a workbook has no file to go to.
     pub fn chosen(&self) -> Result<Format, CliError> {
-        let format = match (self.format, &self.output) {
+        let format = match (self.format, self.file()) {
             (Some(format), _) => format,
             (None, None) => Format::Table,
             (None, Some(file)) => of_extension(file)?,
         };
-        if format == Format::Xlsx && self.output.is_none() {
+        let is_asked_for = self.output.is_some() && !std::io::stdout().is_terminal();
+        if format == Format::Xlsx && self.file().is_none() && !is_asked_for {
             return Err(CliError::Choice {
                 message: "a workbook is written to a file, not printed".to_owned(),
-                help: "say where: `--format xlsx -o FILE.xlsx`".to_owned(),
+                help: "say where: `--format xlsx -o FILE.xlsx`, or `-o -` into a pipe".to_owned(),
             });
         }
         Ok(format)
+    }
+
+    /// The file that it goes to, if it goes to one: `-` is the standard output, as for other programs.
+    pub fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|file| *file != Path::new(STDOUT))
     }
 
     /// Writes `bytes` to the file, or prints them. The file is replaced as a whole.
@@ -44,7 +53,7 @@ impl OutputArgs {
     /// # Errors
     /// What the system refuses.
     pub fn deliver(&self, bytes: &[u8]) -> Result<(), CliError> {
-        match &self.output {
+        match self.file() {
             Some(file) => {
                 atomic::replace(file, bytes, Durability::Derived)?;
                 terminal::notice(&format!("wrote {}", terminal::short_path(file)));

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::folders::Folders;
 use super::placing::Placing;
 use super::recorded::Recorded;
-use super::sweep_file::{absolute, read_sweep_file};
+use super::sweep_file::{absolute_folder, read_sweep_file};
 use super::weights::WeightsFiles;
 use crate::dispatch::inventory::Inventory;
 use crate::plan::{Lanes, Plan};
@@ -69,14 +69,14 @@ impl Session {
     /// As [`open`](Self::open).
     pub fn open_on(args: &FileArgs, machine: Option<Inventory>) -> Result<Self, CliError> {
         let text = read_sweep_file(&args.file)?;
-        let data = absolute(&args.data)?;
+        let data = absolute_folder(&args.data, "--data")?;
         let mut folders = Folders::on_disk(&data);
         let changes = changes(args.short, &args.overrides);
         let source = Source { path: &args.file, text: &text, overrides: &changes };
         let (mut spec, sources) = parsed(&source, &mut folders)?;
         let beside = args.file.parent().unwrap_or(Path::new(""));
         let weights = WeightsFiles::read(&mut spec, &sources, beside)?;
-        let sweeps = absolute(&args.runs)?;
+        let sweeps = absolute_folder(&args.runs, "--runs")?;
         let folder = SweepFolder::new(&sweeps, &spec.name);
         let mut plan = build(&spec, Some(&folder), &weights)?;
         for dataset in datasets(&plan) {

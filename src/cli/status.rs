@@ -102,7 +102,7 @@ fn stands(recorded: &Recorded) -> SweepStatus {
             let since = last.begun.map(ago).unwrap_or_default();
             Activity::UnderWay { holder, since, left }
         }
-        None if matches!(Submission::read(folder), Ok(Some(_))) => Activity::OnACluster,
+        None if may_have_jobs(folder) => Activity::OnACluster,
         None => match (last.over, last.heard) {
             (true, Some(at)) => Activity::Ended { ago: ago(at) },
             (false, Some(at)) => Activity::Lost { ago: ago(at) },
@@ -158,6 +158,11 @@ fn time_left(
 
 fn since_1970(at: f64) -> Duration {
     Duration::try_from_secs_f64(at).unwrap_or_default()
+}
+
+/// Has a cluster jobs of the sweep, as far as is written down?
+fn may_have_jobs(folder: &SweepFolder) -> bool {
+    Submission::read(folder).is_ok_and(|found| found.is_some_and(|it| !it.batches.is_empty()))
 }
 
 fn name_of(plan: &Plan, place: usize) -> String {

@@ -13,6 +13,7 @@ use super::plan::print_plan;
 use super::session::Session;
 use super::works::slot_seconds;
 use super::{slurm, terminal};
+use crate::aggregate::row::RowStatus;
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::leasing::Leasing;
 use crate::dispatch::ownership::Ownership;
@@ -251,12 +252,16 @@ fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std:
         write!(out, "\n{failures}")?;
         writeln!(out, "`gridlane show {name} RUN` says what is known of one, its log included")?;
     }
-    match outcome.failed {
+    // By the record, as `status` counts: a run that failed before and was not reached has failed.
+    let recorded = boards.table().rows().iter().filter(|row| row.status == RowStatus::Failed);
+    let failed = recorded.count().max(outcome.failed);
+    let left = (outcome.failed + outcome.left).saturating_sub(failed);
+    match failed {
         0 => {}
         1 => writeln!(out, "1 run failed: the same command tries it again")?,
         failed => writeln!(out, "{failed} runs failed: the same command tries them again")?,
     }
-    match outcome.left {
+    match left {
         0 => {}
         1 => writeln!(out, "1 run is left: the same command goes on")?,
         left => writeln!(out, "{left} runs are left: the same command goes on")?,

@@ -90,3 +90,25 @@ fn listed(paths: &[PathBuf]) -> Option<String> {
 pub fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     std::path::absolute(path).map_err(|source| CliError::NoFolder { path: path.to_owned(), source })
 }
+
+/// An absolute path that is a folder, or can become one; `option` is where it was said.
+///
+/// # Errors
+/// When a file has its name, or that of a folder above it; see [`absolute`].
+pub fn absolute_folder(path: &Path, option: &str) -> Result<PathBuf, CliError> {
+    let folder = absolute(path)?;
+    match in_the_way(&folder) {
+        None => Ok(folder),
+        Some(file) => Err(CliError::Choice {
+            message: format!("{option} {}: {} is no folder", path.display(), file.display()),
+            help: format!("let {option} name a folder, or one that can be made"),
+        }),
+    }
+}
+
+/// What is no folder, and keeps the absolute `path` from being one.
+pub fn in_the_way(path: &Path) -> Option<&Path> {
+    // Also a link to nowhere is there.
+    let there = path.ancestors().find(|part| part.symlink_metadata().is_ok())?;
+    (!there.is_dir()).then_some(there)
+}

@@ -10,7 +10,8 @@ use crate::dispatch::outlook::makespan;
 use crate::dispatch::work::Work;
 use crate::plan::lanes::fuse;
 use crate::plan::{
-    Basis, DiskRoom, Expectations, Forecast, Group, MeasuredMemory, Requirement, disk_needed,
+    Basis, DiskRoom, Excesses, Expectations, Forecast, Group, MeasuredMemory, Requirement,
+    disk_needed,
 };
 use crate::record::disk;
 
@@ -96,7 +97,8 @@ impl Session {
         let slots: Vec<String> = used.map(|kind| placing.inventory.slots_in_words(kind)).collect();
         Forecast {
             slots: slots.join(", "),
-            at_once: placing.at_once(),
+            // Devices for which there is no run stay empty.
+            at_once: placing.at_once().min(expected_s.len().max(1)),
             runs: expected_s.len(),
             groups: list.len(),
             total: makespan(&list, &placing.host, &self.spec.run),
@@ -129,7 +131,7 @@ impl Session {
         // How long it will take is worked out for whoever wants to know.
         let excess = match budget.wall {
             Some(_) => self.forecast().excess(budget, machines),
-            None => self.room().excess(budget),
+            None => Excesses::of(self.room().excess(budget)),
         };
         excess.map_or(Ok(()), |excess| Err(excess.into()))
     }

@@ -100,6 +100,7 @@ impl<'a> Progress<'a> {
                     n => format!(", {n} done before"),
                 };
                 let to_do = counted(*runs, "run");
+                let jobs = jobs.min(runs);
                 self.say(&format!("{to_do} to do{before}, {jobs} at a time"));
             }
             SweepEvent::RunStarted { run, attempt } => self.run_started(*run, *attempt),

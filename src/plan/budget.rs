@@ -3,6 +3,7 @@
 //! What a sweep leaves on disk is nearly all checkpoints, and the last one of every run stays: it holds
 //! the weights that the run came to.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::build::Plan;
@@ -45,8 +46,9 @@ pub fn disk_needed(
     at_once: usize,
 ) -> u64 {
     let left = plan.runs.iter().filter(|run| run.state.is_left());
-    let (mut needed, mut largest) = (0_u64, 0);
+    let (mut needed, mut largest, mut count) = (0_u64, 0, 0);
     for run in left {
+        count += 1;
         let requirement = requirements.get(run.configuration);
         let written = requirement.epochs.div_ceil(policy.every_epochs.max(1));
         let kept = u64::from(policy.keep.min(written));
@@ -54,7 +56,7 @@ pub fn disk_needed(
         needed = needed.saturating_add(checkpoints).saturating_add(RECORD);
         largest = requirement.checkpoint.max(largest);
     }
-    needed.saturating_add(largest.saturating_mul(at_once as u64))
+    needed.saturating_add(largest.saturating_mul(at_once.min(count) as u64))
 }
 
 /// What a plan would take more of than it may.
@@ -103,12 +105,12 @@ impl Excess {
                 forecast.as_nanos().div_ceil(Duration::from_secs(3600).as_nanos())
             ),
             Self::Disk { needed, .. } => format!(
-                "nearly all of it is the last checkpoint of every run, which holds its weights: take fewer runs, \
-                 or allow it with budget.disk={}GiB on the command line",
+                "nearly all that is on disk is the last checkpoint of every run, which holds its weights: take fewer \
+                 runs, or allow it with budget.disk={}GiB on the command line",
                 needed.div_ceil(1 << 30)
             ),
             Self::Full { .. } => {
-                "nearly all of it is the last checkpoint of every run, which holds its weights: \
+                "nearly all that is on disk is the last checkpoint of every run, which holds its weights: \
                                   make room, or put the record where there is some with --runs DIR"
                     .to_owned()
             }
@@ -116,14 +118,41 @@ impl Excess {
     }
 }
 
+/// All that a plan would take more of than it may: something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excesses(Vec<Excess>);
+
+impl Excesses {
+    /// All of these, if there are any.
+    pub fn of(found: impl IntoIterator<Item = Excess>) -> Option<Self> {
+        let found: Vec<Excess> = found.into_iter().collect();
+        (!found.is_empty()).then_some(Self(found))
+    }
+
+    /// What to do about them.
+    pub fn help(&self) -> String {
+        self.0.iter().map(Excess::help).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl fmt::Display for Excesses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(Excess::to_string).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl std::error::Error for Excesses {}
+
 impl Forecast {
     /// What executing it would take too much of, if anything, on so many machines at once.
-    pub fn excess(&self, budget: &Budget, machines: u32) -> Option<Excess> {
+    pub fn excess(&self, budget: &Budget, machines: u32) -> Option<Excesses> {
         let forecast = self.total / machines.max(1);
-        if let Some(allowed) = budget.wall.filter(|allowed| *allowed < forecast) {
-            return Some(Excess::Wall { forecast, allowed, is_measured: self.is_measured() });
-        }
-        self.room.excess(budget)
+        let wall = budget.wall.filter(|allowed| *allowed < forecast).map(|allowed| Excess::Wall {
+            forecast,
+            allowed,
+            is_measured: self.is_measured(),
+        });
+        Excesses::of(wall.into_iter().chain(self.room.excess(budget)))
     }
 }
 
@@ -153,6 +182,7 @@ mod tests {
         let runs = 2 * sgd + 2 * adam + 4 * RECORD;
         assert_eq!(needed(&spec, (1, 1), 0), runs);
         assert_eq!(needed(&spec, (1, 1), 2), runs + 2 * adam);
+        assert_eq!(needed(&spec, (1, 1), 100_000), runs + 4 * adam, "four runs, four at once");
         assert_eq!(needed(&spec, (1, 9), 0), 3 * (2 * sgd + 2 * adam) + 4 * RECORD, "3 epochs");
         assert_eq!(needed(&spec, (2, 9), 0), 2 * (2 * sgd + 2 * adam) + 4 * RECORD);
         let timed = grid(&["mode=\"throughput\"", "lr=0.1 0.01"]);
@@ -196,6 +226,7 @@ mod tests {
             told(Budget { wall: hours(8), disk: None }, 1),
             told(Budget { wall: hours(8), disk: Some(1 << 30) }, 2),
             told(Budget { wall: hours(10), disk: Some(4 << 30) }, 1),
+            told(Budget { wall: hours(8), disk: Some(1 << 30) }, 1),
         ];
         insta::assert_snapshot!(told.join("\n"));
         let second = Forecast { total: Duration::from_millis(3_600_400), ..forecast.clone() };

@@ -26,7 +26,7 @@ pub mod stale;
 pub mod status;
 pub mod view;
 
-pub use budget::{DiskRoom, Excess, disk_needed};
+pub use budget::{DiskRoom, Excess, Excesses, disk_needed};
 pub use build::{AxisValue, Counts, Plan, PlanAxis, Run};
 pub use error::PlanError;
 pub use expand::{ExcludedBy, Expansion, MAX_RUNS, expand};

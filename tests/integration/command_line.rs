@@ -107,6 +107,11 @@ fn what_would_cost_more_than_it_may_is_refused_before_anything_starts() {
         let planned = sandbox.run(&["plan", "sweep.toml", budget]).expect_code(0);
         planned.expect_stderr("`gridlane sweep` refuses it").expect_stdout("disk: about");
     }
+    let both = sandbox.sweep(&["budget.wall=1ms", "budget.disk=10kB"]).expect_code(2);
+    both.expect_stderr("and [budget] allows 1ms").expect_stderr("on disk, and [budget] allows");
+    let one = ["plan", "sweep.toml", "lr=0.05", "seeds=1", "-j", "9"];
+    let one = sandbox.run(&one).expect_code(0).stdout();
+    assert!(!one.contains("at once"), "one run is never several at once: {one}");
     assert!(!sandbox.path("runs").exists());
     sandbox.sweep(&["budget.wall=1h", "budget.disk=1GB"]).expect_code(0);
     // What is done costs nothing more.
@@ -140,6 +145,15 @@ fn the_doctor_says_what_there_is_and_what_is_in_the_way() {
     healthy.expect_stdout("nothing is in the way").expect_stdout("leased: none");
     let left = std::fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("doctor")));
+    for option in ["--runs", "--data"] {
+        for file in ["sweep.toml", "sweep.toml/below"] {
+            let bad = doctor(&[option, file]).expect_code(1).expect_no_panic();
+            bad.expect_stdout("sweep.toml is no folder: name one with --");
+            let refused = sandbox.run(&["sweep", "sweep.toml", option, file]).expect_code(2);
+            refused.expect_stderr("is no folder");
+        }
+    }
+    doctor(&["--data", "nowhere"]).expect_code(0).expect_stdout("there is no folder");
     let bad = doctor(&["--runs", "/proc/1/runs"]).expect_code(1).expect_no_panic();
     bad.expect_stdout("problem  record").expect_stdout("1 problem");
 }
@@ -246,6 +260,17 @@ fn a_benchmark_of_a_step_prints_the_figures_that_scripts_read() {
     assert!(profile["core_peak_flops"].as_f64().unwrap() > 0.0);
     sandbox.run(&["bench", "step", "lr=0.1,0.2"]).expect_code(2).expect_stderr("several values");
     sandbox.run(&["bench", "step", "modle=mlp"]).expect_code(2).expect_stderr("did you mean");
+    let bench = ["bench", "step", "batch_size=4", "--steps=3", "run.threads=2"];
+    sandbox.run(&bench).expect_code(0).expect_stdout("device    cpu, 2 threads");
+    sandbox.run(&["bench", "step", "devices=2"]).expect_code(2).expect_stderr("times one device");
+    if !cfg!(feature = "cuda") {
+        // Never the time of a core for that of a GPU.
+        for bench in [&["bench", "step"][..], &["bench", "augment", "augmentation=strong"]] {
+            let ran = sandbox.run(&[bench, &["device=cuda", "precision=bf16"]].concat());
+            assert_ne!(ran.code(), Some(0), "{}", ran.stdout());
+            assert!(!ran.stderr().contains("take precision"), "{}", ran.stderr());
+        }
+    }
 }
 
 #[test]

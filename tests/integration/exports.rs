@@ -58,6 +58,12 @@ fn a_file_is_written_as_its_name_ends() {
     sandbox.run(&arguments).expect_code(2).expect_stderr("in which format");
     let arguments = ["leaderboard", "tiny", "-o", "absent/b.csv"];
     sandbox.run(&arguments).expect_code(1).expect_stderr("absent/b.csv");
+    let printed =
+        |arguments: &[&str]| sandbox.run(&[&["leaderboard", "tiny"], arguments].concat()).0.stdout;
+    assert_eq!(printed(&["--format", "csv", "-o", "-"]), printed(&["--format", "csv"]));
+    assert_eq!(printed(&["-o", "-"]), printed(&[]));
+    assert!(printed(&["--format", "xlsx", "-o", "-"]).starts_with(b"PK"), "into a pipe");
+    assert!(!sandbox.path("-").exists());
     let arguments = ["leaderboard", "tiny", "--format", "xlsx"];
     sandbox.run(&arguments).expect_code(2).expect_stderr("-o FILE.xlsx");
 }

@@ -103,7 +103,19 @@ fn a_failed_run_says_why_at_the_end_and_when_it_is_asked() {
 #[test]
 fn fail_fast_is_a_failure_and_nobodys_stop() {
     let sandbox = Sandbox::new(&too_slow());
-    sandbox.sweep(&["--fail-fast", "run.retries.count=0"]).expect_code(100);
+    let sweep = |arguments: &[&str]| {
+        let fixed = ["sweep", "sweep.toml", "-j", "1", "--lanes", "off", "run.retries.count=0"];
+        sandbox.run(&[&fixed, arguments].concat()).expect_code(100)
+    };
+    sweep(&["--fail-fast"])
+        .expect_stdout("1 run failed: the same command tries it again")
+        .expect_stdout("3 runs are left");
+    sweep(&[]);
+    // One fails again; the others have failed before, and nobody says otherwise.
+    let ran = sweep(&["--fail-fast"]);
+    let ran = ran.expect_stdout("4 runs failed: the same command tries them again");
+    assert!(!ran.stdout().contains("left"), "{}", ran.stdout());
+    sandbox.run(&["status", "tiny"]).expect_code(0).expect_stdout("4 runs, 4 failed\n");
 }
 
 #[test]

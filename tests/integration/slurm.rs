@@ -247,6 +247,40 @@ fn what_slurm_would_refuse_is_told_before_anything_is_submitted() {
 }
 
 #[test]
+fn programs_of_slurm_that_know_no_cluster_submit_nothing() {
+    let cluster = Cluster::new(TINY, &["ok"]);
+    cluster.sandbox.write("slurm/nowhere", "");
+    let ran = cluster.sweep(&[]).expect_code(2);
+    insta::assert_snapshot!("slurm_knows_no_cluster", without_start(&ran.stderr()));
+    assert!(!ran.stderr().contains("nodes may be down"), "{}", ran.stderr());
+    assert_eq!(cluster.submissions(), [] as [String; 0]);
+    let status = Ran(cluster.command(&["status", "tiny"]).output().unwrap()).expect_code(0);
+    assert!(!status.stdout().contains("Slurm"), "{}", status.stdout());
+    // Nothing keeps one machine from it.
+    Ran(cluster.command(&["sweep", "sweep.toml"]).output().unwrap()).expect_code(0);
+    let doctor = Ran(cluster.command(&["doctor"]).output().unwrap());
+    doctor.expect_stdout("finds no cluster");
+}
+
+#[test]
+fn an_answer_that_got_lost_is_looked_for_also_by_who_was_stopped_meanwhile() {
+    let cluster = Cluster::new(TINY, &["gone"]);
+    let child = cluster.start(&[]);
+    wait_until("it is offered", || cluster.sandbox.path("slurm/nowhere").exists());
+    signal(child.id(), "TERM");
+    let left = Ran(child.wait_with_output().unwrap()).expect_code(130);
+    assert!(!left.stderr().contains("detached"), "{}", left.stderr());
+    left.expect_stderr("stopped before Slurm said whether it has the jobs");
+    // As long as nobody can say whether there are jobs, nobody else may begin.
+    let local = || Ran(cluster.command(&["sweep", "sweep.toml"]).output().unwrap());
+    local().expect_code(1).expect_stderr("whether jobs are left cannot be found out");
+    cluster.sweep(&[]).expect_code(2).expect_stderr("finds no cluster");
+    assert_eq!(cluster.submissions().len(), 1);
+    fs::remove_file(cluster.sandbox.path("slurm/nowhere")).unwrap();
+    local().expect_code(0);
+}
+
+#[test]
 fn jobs_are_submitted_in_arrays_as_large_as_the_cluster_takes() {
     let cluster = Cluster::new(TINY, &["ok"]);
     cluster.sandbox.write("slurm/most", "1");

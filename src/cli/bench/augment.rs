@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::step::configuration;
+use super::subject::{Subject, refused};
 use crate::cli::args::BenchAugmentArgs;
 use crate::cli::error::CliError;
 use crate::cli::exit_code::ExitCode;
@@ -17,8 +17,16 @@ use crate::train::error::TrainError;
 /// # Errors
 /// A bad configuration, or a device that cannot be used.
 pub fn augment(args: &BenchAugmentArgs) -> Result<ExitCode, CliError> {
-    let config = configuration(&args.settings)?;
-    let device = Device::open(args.device).map_err(TrainError::from)?;
+    let subject = Subject::of(&args.settings)?;
+    if let Some(threads) = subject.threads {
+        return Err(refused(
+            format!("`bench augment` times one thread, found run.threads = {threads}"),
+            "leave `run.threads` out: every thread augments images of its own",
+        ));
+    }
+    let device = subject.device(args.device)?;
+    let config = subject.config;
+    let device = Device::open(device).map_err(TrainError::from)?;
     let times = time_augmentation(&config, &device, args.images as usize, args.rounds as usize)?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -45,7 +53,7 @@ fn json(config: &RunConfig, times: &AugmentTimes, device: &Device) -> serde_json
 
 fn text(config: &RunConfig, times: &AugmentTimes, device: &Device) -> String {
     let place = match device {
-        Device::Cpu => "one thread".to_owned(),
+        Device::Cpu => "one thread of the cpu".to_owned(),
         Device::Accelerator(accelerator) => accelerator.name().to_owned(),
     };
     let shape = |[channels, height, width]: [usize; 3]| format!("{channels} x {height} x {width}");
@@ -71,7 +79,7 @@ mod tests {
     #[test]
     fn the_figures_say_what_was_timed() {
         let settings = ["dataset=cifar10", "augmentation=[random_crop,horizontal_flip]"];
-        let config = configuration(&settings.map(str::to_owned)).unwrap();
+        let config = Subject::of(&settings.map(str::to_owned)).unwrap().config;
         let times = AugmentTimes {
             images: 1000,
             cpu_s: vec![0.5, 1.0, 1.0],
@@ -81,7 +89,7 @@ mod tests {
         insta::assert_snapshot!(text(&config, &times, &Device::Cpu), @r"
         augmentation  [random_crop,horizontal_flip]
         images        3 x 32 x 32 to 3 x 32 x 32
-        images/s      500 on one thread (median of 3 rounds of 1000)
+        images/s      500 on one thread of the cpu (median of 3 rounds of 1000)
         of CPU time   1000
         ");
         let json = json(&config, &times, &Device::Cpu);

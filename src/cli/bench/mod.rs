@@ -2,6 +2,7 @@
 
 mod augment;
 mod step;
+mod subject;
 
 use super::args::BenchCommand;
 use super::error::CliError;

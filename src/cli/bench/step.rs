@@ -4,40 +4,39 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
+use super::subject::Subject;
 use crate::cli::args::BenchStepArgs;
 use crate::cli::error::CliError;
 use crate::cli::exit_code::ExitCode;
 use crate::display::profile_table::profile_table;
+use crate::spec::RunConfig;
 use crate::spec::architecture::Architecture;
 use crate::spec::mode::Course;
-use crate::spec::validate::misfits;
-use crate::spec::{RunConfig, SweepSpec};
 use crate::train::bench::profile::gemm_peak_flops;
 use crate::train::bench::step::{Setting, StepTimes, time_steps};
 use crate::train::device::Device;
 use crate::train::error::TrainError;
-use crate::units::{show_bytes, show_count};
+use crate::units::{counted, show_bytes, show_count};
 use crate::worker::{peak_memory_bytes, use_small_pages};
-
-/// The sweep file that the settings are laid over.
-const EMPTY: &[u8] = b"schema = 1\nname = \"bench\"\n";
 
 /// Times training steps and prints the figures.
 ///
 /// # Errors
 /// A bad configuration, or one that cannot be trained.
 pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
-    let config = configuration(&args.settings)?;
+    let subject = Subject::of(&args.settings)?;
+    let device = subject.device(args.device)?;
+    let threads = subject.threads(args.threads)? as usize;
+    let config = subject.config;
     use_small_pages();
     let steps = args.steps;
     let course = Course { steps, warm_up: args.warm_up.unwrap_or((steps / 5).max(3)) };
-    let threads = args.threads as usize;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| CliError::Bench {
         message: format!("cannot start {threads} threads: {error}"),
         help: "take fewer `--threads`".to_owned(),
     })?;
-    let device = Device::open(args.device).map_err(TrainError::from)?;
+    let device = Device::open(device).map_err(TrainError::from)?;
     let setting = Setting { device: &device, course, profiles: args.profile };
     let times = pool.install(|| time_steps(&config, &setting))?;
     let arithmetic = args.profile.then(|| Arithmetic::of(&config)).flatten();
@@ -49,25 +48,6 @@ pub fn step(args: &BenchStepArgs) -> Result<ExitCode, CliError> {
         write!(out, "{}", figures.text())?;
     }
     Ok(ExitCode::Ok)
-}
-
-/// The one configuration that the settings describe.
-pub(super) fn configuration(settings: &[String]) -> Result<RunConfig, CliError> {
-    let (spec, _) = SweepSpec::parse_bytes("the command line", EMPTY, settings)?;
-    if let Some(axis) = spec.grid.first() {
-        return Err(CliError::Bench {
-            message: format!(
-                "`bench` times one configuration, found several values of `{}`",
-                axis.key
-            ),
-            help: "give every key one value, and call it once for each".to_owned(),
-        });
-    }
-    if let Some(misfit) = misfits(&spec.base).into_iter().next() {
-        let help = misfit.help.unwrap_or_default();
-        return Err(CliError::Bench { message: misfit.message, help });
-    }
-    Ok(spec.base)
 }
 
 /// What was measured, with what it was measured on.
@@ -149,7 +129,8 @@ impl Figures<'_> {
         let memory = peak_memory_bytes().map_or("unknown".to_owned(), show_bytes);
         format!(
             "step      {:.3} ms (median of {}), {:.3} ms (least)\n\
-             images/s  {:.0} (batches of {}, {} thread{})\n\
+             images/s  {:.0} (batches of {})\n\
+             device    {}, {}\n\
              memory    {memory} at the peak of the process\n\
              network   {} parameters\n",
             self.times.median_s() * 1e3,
@@ -157,31 +138,9 @@ impl Figures<'_> {
             self.times.least_s() * 1e3,
             self.images_per_s(),
             self.config.batch_size,
-            self.threads,
-            if self.threads == 1 { "" } else { "s" },
+            self.device,
+            counted(self.threads, "thread"),
             show_count(self.times.parameters.into()),
         ) + &self.profile().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(settings: &[&str]) -> String {
-        let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
-        configuration(&settings).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn only_one_configuration_that_fits_is_timed() {
-        assert_eq!(
-            refused(&["lr=0.1,0.2"]),
-            "`bench` times one configuration, found several values of `lr`"
-        );
-        let small = "dataset={kind=synthetic,shape=[1,4,4]}";
-        assert!(refused(&["model=alexnet32", small]).contains("needs at least 2 x 2 pixels"));
-        let config = configuration(&["lr=0.5".to_owned()]).unwrap();
-        assert_eq!(config, RunConfig { lr: 0.5, ..RunConfig::default() });
     }
 }

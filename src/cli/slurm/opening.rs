@@ -7,7 +7,7 @@ use super::super::args::SweepArgs;
 use super::super::error::CliError;
 use super::super::session::{Session, slurm_section};
 use super::super::terminal;
-use super::orchestrate::Desk;
+use super::orchestrate::{Desk, NO_ANSWER};
 use crate::dispatch::DispatchError;
 use crate::dispatch::inventory::Inventory;
 use crate::executor::slurm::submission::{job_of, own_program};
@@ -86,7 +86,13 @@ pub fn recall(
     let Some(mut before) = Submission::read(&session.folder)? else {
         return Ok((Submission::new(&session.folder, orders, options), Vec::new()));
     };
-    let tasks = before.settle(slurm, &session.folder, &mut |time| desk.wait(time))?;
+    let mut told = false;
+    let tasks = before.settle(slurm, &session.folder, &mut |time| {
+        if !std::mem::replace(&mut told, true) {
+            terminal::notice(NO_ANSWER);
+        }
+        desk.wait(time)
+    })?;
     if !tasks.iter().any(Task::is_live) {
         refuse_while_pilots_live(&before, &session.folder, &mut |time| desk.wait(time))?;
     } else if before.options != options || before.orders != orders {

@@ -43,6 +43,10 @@ const BLIND: u32 = 60;
 /// Time that a batch has to show up in the queue.
 const SHOWS_UP: Duration = Duration::from_secs(30);
 
+/// What is told while jobs are looked for of which Slurm has not said that it has them.
+pub(super) const NO_ANSWER: &str = "Slurm has not said whether it has the jobs: they are looked for by their name, for a few \
+                                    minutes at most";
+
 /// Executes what is missing of a sweep on a cluster.
 ///
 /// # Errors
@@ -258,8 +262,14 @@ impl Orchestra<'_> {
         let mut left = pilots;
         while left > 0 {
             let now = left.min(most);
-            let Self { submission, slurm, desk, session, .. } = self;
-            let done = submission.submit(slurm, &session.folder, now, &mut |time| desk.wait(time));
+            let Self { submission, slurm, desk, session, progress, .. } = self;
+            let mut told = false;
+            let done = submission.submit(slurm, &session.folder, now, &mut |time| {
+                if !std::mem::replace(&mut told, true) {
+                    progress.show(&SweepEvent::Notice(NO_ANSWER.to_owned()));
+                }
+                desk.wait(time)
+            });
             let name = submission.names().pop().unwrap_or_default();
             match done {
                 Ok(()) => {
@@ -290,9 +300,7 @@ impl Orchestra<'_> {
             Ok(tasks) => tasks,
             Err(error @ SlurmError::Missing { .. }) => return Err(error.into()),
             Err(error) => {
-                if !std::mem::replace(&mut self.silent, true) {
-                    self.notice(&format!("{error}; runs go on, and Slurm is asked again"));
-                }
+                self.is_silent(&error);
                 return Ok(false);
             }
         };
@@ -329,7 +337,8 @@ impl Orchestra<'_> {
         let missing = standing.missing();
         if missing > 0 {
             changed = true;
-            self.fruitless = if self.watch.take_moved() { 0 } else { self.fruitless + 1 };
+            let before = self.fruitless;
+            self.fruitless = if self.watch.take_moved() { 0 } else { before + 1 };
             if self.fruitless >= FRUITLESS {
                 return Err(self.give_up(&tasks));
             }
@@ -340,6 +349,11 @@ impl Orchestra<'_> {
             }
             self.notice("pilots are gone and runs are left: submitting others");
             match self.submit(missing) {
+                // It was there a moment ago: its controller is away, and no job was offered to it.
+                Err(CliError::Slurm(error @ SlurmError::NoCluster { .. })) => {
+                    self.fruitless = before.min(self.fruitless);
+                    self.is_silent(&error);
+                }
                 // A limit of the account, perhaps, which the others are within.
                 Err(error) if !live.is_empty() => self.notice(&format!(
                     "no job was added: {error}; the others go on, and it is tried again"
@@ -348,6 +362,13 @@ impl Orchestra<'_> {
             }
         }
         Ok(changed)
+    }
+
+    /// Tells, once, that Slurm does not answer.
+    fn is_silent(&mut self, error: &SlurmError) {
+        if !std::mem::replace(&mut self.silent, true) {
+            self.notice(&format!("{error}; runs go on, and Slurm is asked again"));
+        }
     }
 
     /// Sends home the pilots that still wait for their turn, or all of them. They would find nothing to do.
@@ -372,10 +393,19 @@ impl Orchestra<'_> {
             terminal::notice(&format!("the tables could not be written: {error}"));
         }
         let name = &self.session.spec.name;
-        terminal::notice(&format!(
-            "detached: the jobs go on by themselves. The same command comes back to them, `gridlane slurm \
-             status {name}` says how they stand, `gridlane slurm cancel {name}` ends them"
-        ));
+        let told = if self.submission.is_accepted() {
+            format!(
+                "detached: the jobs go on by themselves. The same command comes back to them, `gridlane slurm \
+                 status {name}` says how they stand, `gridlane slurm cancel {name}` ends them"
+            )
+        } else if self.submission.batches.is_empty() {
+            "stopped: nothing was submitted, the same command does it".to_owned()
+        } else {
+            "stopped before Slurm said whether it has the jobs: the same command looks for them, and submits \
+             others only if there are none"
+                .to_owned()
+        };
+        terminal::notice(&told);
         Ok(ExitCode::Stopped)
     }
 }

@@ -39,12 +39,12 @@ impl Slurm {
     /// job is submitted. Otherwise its words.
     ///
     /// # Errors
-    /// [`SlurmError::Missing`].
+    /// [`SlurmError::Missing`], [`SlurmError::NoCluster`].
     pub(super) fn objection(&self, arguments: &[String]) -> Result<Option<String>, SlurmError> {
         let arguments = [&["--test-only".to_owned()][..], arguments].concat();
         match self.ask("sbatch", &arguments) {
             Err(SlurmError::Refused { message }) => Ok(Some(message)),
-            Err(error @ SlurmError::Missing { .. }) => Err(error),
+            Err(error @ (SlurmError::Missing { .. } | SlurmError::NoCluster { .. })) => Err(error),
             Ok(_) | Err(_) => Ok(None),
         }
     }

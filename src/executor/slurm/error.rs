@@ -16,6 +16,12 @@ pub enum SlurmError {
         /// Which.
         program: &'static str,
     },
+    /// The programs of Slurm are here, and do not know where its controller is: nothing was asked for.
+    #[error("Slurm is installed on this machine and finds no cluster: {message}")]
+    NoCluster {
+        /// As Slurm puts it.
+        message: String,
+    },
     /// Slurm says no, and will say so again.
     #[error("Slurm refuses: {message}")]
     Refused {
@@ -59,14 +65,22 @@ const PASSING: [&str; 11] = [
     "try again",
 ];
 
+/// What they say before they have asked anybody, for want of a `slurm.conf`.
+const LOST: [&str; 3] = ["configuration source", "fetch_config", "process configuration file"];
+
 impl SlurmError {
     /// What a program that failed with this on its error output means.
     pub(super) fn of_failed(program: &str, text: &str) -> Self {
         let lower = text.to_ascii_lowercase();
         let message = one_line(program, text);
-        match PASSING.iter().any(|passing| lower.contains(passing)) {
-            true => Self::Unclear { message },
-            false => Self::Refused { message },
+        let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
+        // Why no configuration came may sound like a controller that is away, which it may be.
+        if says(&LOST) {
+            Self::NoCluster { message }
+        } else if says(&PASSING) {
+            Self::Unclear { message }
+        } else {
+            Self::Refused { message }
         }
     }
 
@@ -76,12 +90,19 @@ impl SlurmError {
         Self::Unclear { message }
     }
 
+    /// Is it certain that what was asked for does not happen?
+    pub(super) fn is_certain(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Missing { .. } | Self::NoCluster { .. })
+    }
+
     /// What a person can do about it.
     pub fn help(&self) -> String {
         let Self::Refused { message } = self else {
             return match self {
                 Self::Missing { .. } => "run it on the cluster's login node (`module load slurm` there, where modules \
                                          are used); without `--slurm` the sweep runs on this machine",
+                Self::NoCluster { .. } => "run it on the cluster's login node, or let SLURM_CONF name the cluster's slurm.conf \
+                                           (`sinfo` shows whether that does); without `--slurm` the sweep runs on this machine",
                 Self::Unfit { .. } => "ask for less, or name another --partition: `sinfo -o '%P %c %m %G'` lists what nodes have",
                 _ => "nothing is lost: the same command goes on when Slurm answers (`scontrol ping` says whether)",
             }
@@ -115,8 +136,9 @@ impl SlurmError {
 
 /// The words of Slurm without its names before them.
 fn one_line(program: &str, text: &str) -> String {
-    let prefix = format!("{program}: error: ");
-    let said = text.lines().map(|line| line.trim().trim_start_matches(&prefix));
+    let [error, fatal] = ["error", "fatal"].map(|weight| format!("{program}: {weight}: "));
+    let said = text.lines().map(|line| line.trim().trim_start_matches(&error));
+    let said = said.map(|line| line.trim_start_matches(&fatal));
     // The second is what `--test-only` says.
     let said = said.map(|line| line.trim_start_matches("Batch job submission failed: "));
     let said = said.map(|line| line.trim_start_matches("allocation failure: "));
@@ -137,6 +159,7 @@ mod tests {
             "sbatch: error: Batch job submission failed: Invalid job array specification",
             "scancel: error: Kill job error on job id 44_0: Access/permission denied",
             "sbatch: error: invalid partition specified: gpuu\nallocation failure: Invalid partition name specified",
+            "sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source",
         ];
         let told: Vec<String> = refused
             .iter()

@@ -28,6 +28,10 @@ const LOOKS: u32 = 3;
 /// What Slurm says of requests that it will never take.
 const FINAL: [&str; 5] = ["invalid", "unrecognized", "violates", "denied", "not permitted"];
 
+/// Words of objections that nodes are the cause of.
+const NODES: [&str; 3] = ["node", "not available", "resources"];
+const NODES_ARE_DOWN: &str = ": nodes may be down, drained or reserved, see `sinfo`";
+
 /// Characters of a sweep's name in the names of jobs.
 const NAME_LENGTH: usize = 24;
 
@@ -132,7 +136,7 @@ impl Submission {
     ///
     /// # Errors
     /// Where it never will: [`SlurmError::Refused`] in Slurm's words, [`SlurmError::Unfit`] beside what nodes
-    /// have.
+    /// have, [`SlurmError::NoCluster`] where there is nobody to ask.
     pub fn check(&self, slurm: &Slurm, folder: &SweepFolder) -> Result<Option<String>, SlurmError> {
         self.write_script(folder)?;
         let paths = (folder.batch_script(), folder.pilots());
@@ -142,15 +146,23 @@ impl Submission {
         if FINAL.iter().any(|word| lower.contains(word)) {
             return Err(SlurmError::Refused { message: said });
         }
+        // Who may not even look at the queue has no cluster here, whatever the objection.
+        let looked = slurm.queue(std::slice::from_ref(&self.base));
+        if let Err(error @ (SlurmError::Refused { .. } | SlurmError::NoCluster { .. })) = looked {
+            return Err(error);
+        }
         // The same words for nodes that are too small and for nodes that are down.
         let by_habit = std::env::var("SBATCH_PARTITION").ok();
         let partition = self.options.partition.as_ref().or(by_habit.as_ref());
         match cluster::misfit(&self.options, &slurm.nodes(partition.map(String::as_str))) {
             Some(why) => Err(SlurmError::Unfit { why, said }),
-            None => Ok(Some(format!(
-                "Slurm could not start such a job now ({said}): nodes may be down, drained or reserved, see \
-                 `sinfo`; it is submitted all the same"
-            ))),
+            None => {
+                let of_nodes = NODES.iter().any(|word| lower.contains(word));
+                let why = if of_nodes { NODES_ARE_DOWN } else { "" };
+                Ok(Some(format!(
+                    "Slurm could not start such a job now ({said}){why}; it is submitted all the same"
+                )))
+            }
         }
     }
 
@@ -176,7 +188,7 @@ impl Submission {
         match offer(slurm, &name, &arguments, pause) {
             Ok(()) => self.accepted(folder, &name),
             Err(error) => {
-                if matches!(error, SlurmError::Refused { .. } | SlurmError::Missing { .. }) {
+                if error.is_certain() {
                     self.batches.retain(|batch| batch.name != name);
                     self.write(folder)?;
                 }
@@ -197,7 +209,12 @@ impl Submission {
         folder: &SweepFolder,
         pause: &mut Pause<'_>,
     ) -> Result<Vec<Task>, SlurmError> {
-        for name in self.unsure() {
+        let unsure = self.unsure();
+        // Whoever finds no cluster will find none in a while either, and a person waits.
+        if let Err(error @ SlurmError::NoCluster { .. }) = slurm.queue(&unsure) {
+            return Err(error);
+        }
+        for name in unsure {
             if look_for(slurm, &name, LOOKS, pause)? {
                 self.accepted(folder, &name)?;
             }
@@ -208,6 +225,11 @@ impl Submission {
         self.batches.retain(live);
         tasks.retain(|task| self.batches.iter().any(|batch| batch.name == task.batch));
         Ok(tasks)
+    }
+
+    /// Are there jobs that Slurm has, as far as is known?
+    pub fn is_accepted(&self) -> bool {
+        self.batches.iter().any(|batch| batch.accepted)
     }
 
     fn unsure(&self) -> Vec<String> {
@@ -256,7 +278,12 @@ fn offer(
     for _ in 0..OFFERS {
         match slurm.sbatch(arguments) {
             Ok(()) => return Ok(()),
-            Err(error @ SlurmError::Missing { .. }) => return Err(error),
+            // Nobody was asked; unless it was somebody before, who may have heard.
+            Err(error @ (SlurmError::Missing { .. } | SlurmError::NoCluster { .. }))
+                if said.is_none() =>
+            {
+                return Err(error);
+            }
             Err(error) => {
                 let refused = matches!(error, SlurmError::Refused { .. });
                 let looks = if refused { 1 } else { LOOKS };
@@ -303,6 +330,8 @@ fn look_for(
         wait = wait.saturating_mul(3) / 2;
     }
     match unanswered {
+        // By now it is not about the cluster, but about jobs that it may have.
+        Some(SlurmError::NoCluster { message }) => Err(SlurmError::Unclear { message }),
         Some(error) => Err(error),
         None => Ok(false),
     }
