@@ -70,6 +70,12 @@ pub enum Command {
         /// Which shell.
         shell: Shell,
     },
+    /// Print the manual page, or write one for each subcommand too.
+    Man {
+        /// Write them all into this folder, such as ~/.local/share/man/man1.
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
     /// Look after a sweep on a Slurm cluster.
     Slurm {
         /// What to do.

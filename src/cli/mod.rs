@@ -13,6 +13,7 @@ mod explain;
 mod export;
 mod folders;
 mod leaderboard;
+mod man;
 mod model;
 mod output;
 mod placing;
@@ -78,6 +79,7 @@ fn done(command: Command) -> Result<ExitCode, CliError> {
         Command::Explain(args) => explain::explain(&args),
         Command::Schema => schema::schema(),
         Command::Completions { shell } => completions::completions(shell),
+        Command::Man { output } => man::man(output.as_deref()),
     }
 }
 

@@ -258,6 +258,7 @@ mod tests {
             gpu_memory: 0,
             checkpoint: 0,
             multiply_adds: 1.0,
+            convolutional: false,
             epochs: 1,
             exclusive: false,
         };

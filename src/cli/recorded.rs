@@ -11,7 +11,7 @@ use super::weights::WeightsFiles;
 use crate::ids::SweepName;
 use crate::plan::Plan;
 use crate::plan::view::recorded_skips;
-use crate::record::{RecordError, SweepFolder, atomic};
+use crate::record::{RecordError, SweepFolder, overrides};
 use crate::spec::SweepSpec;
 
 /// A sweep that was executed, or is being executed.
@@ -39,7 +39,7 @@ impl Recorded {
             return Err(CliError::NoSweep { name, runs, known });
         }
         let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
-        let overrides: Vec<String> = atomic::read_json(&folder.overrides(), 1)?.unwrap_or_default();
+        let overrides = overrides::read(&folder)?;
         let source = Source { path: &file, text: &text, overrides: &overrides };
         let (mut spec, _) = parsed(&source, &mut Folders::recorded(&folder)?)?;
         WeightsFiles::recall(&mut spec, &folder)?;

@@ -21,7 +21,7 @@ use crate::aggregate::timings::timings;
 use crate::ids::RunId;
 use crate::plan::Plan;
 use crate::record::journal::JournalEntry;
-use crate::record::{Durability, RecordError, SweepFolder, atomic, lines};
+use crate::record::{Durability, RecordError, SweepFolder, atomic, lines, overrides};
 use crate::report::page::document::{DataSaid, Document, Provenance, Sweep};
 use crate::report::page::{Facts, Inputs, failed_rows, html};
 use crate::report::plots::plots;
@@ -60,8 +60,7 @@ impl<'a> Report<'a> {
     pub fn of(spec: &SweepSpec, folder: &'a SweepFolder, plan: &Plan, measured: bool) -> Self {
         let text = fs::read(folder.sweep_file()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
-        let changes: Vec<String> =
-            atomic::read_json(&folder.overrides(), 1).ok().flatten().unwrap_or_default();
+        let changes = overrides::read(folder).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let sweep = Sweep {
             name: spec.name.to_string(),

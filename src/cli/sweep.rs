@@ -27,7 +27,7 @@ use crate::executor::local::Local;
 use crate::plan::{Plan, PlanSummary};
 use crate::record::crash_point::{Role, set_role};
 use crate::record::sharing::share_as;
-use crate::record::{Durability, Lock, RecordError, SweepFolder, atomic};
+use crate::record::{Durability, Lock, RecordError, SweepFolder, atomic, overrides};
 use crate::units::counted;
 use crate::worker::use_small_pages;
 
@@ -125,7 +125,7 @@ pub(super) fn tell_idle(plan: &Plan) {
 pub(super) fn write_sources(session: &Session) -> Result<(), RecordError> {
     let folder = &session.folder;
     atomic::replace(&folder.sweep_file(), &session.text, Durability::Derived)?;
-    atomic::replace_json(&folder.overrides(), &session.changes, Durability::Derived)?;
+    overrides::write(folder, &session.changes)?;
     session.folders.write(folder)?;
     atomic::replace_json(&folder.plan(), &PlanSummary(&session.plan), Durability::Derived)
 }

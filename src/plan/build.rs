@@ -10,7 +10,7 @@ use super::error::PlanError;
 use super::expand::{ExcludedBy, expand};
 use super::identity::{DataPrints, Fingerprint, Identifier};
 use super::idle::Idle;
-use super::misfit::{MisfitCheck, refuse_misfits};
+use super::misfit::{MisfitCheck, refuse_idle_axes, refuse_misfits};
 use super::points::Points;
 use super::stale::{self, Planned, StaleGroup};
 use super::status::{self, Durations, Finished, RunState, Warning};
@@ -138,6 +138,7 @@ impl Plan {
         let expansion = expand(spec)?;
         let points = expansion.points;
         refuse_misfits(&points, check)?;
+        refuse_idle_axes(&points)?;
         let data = DataPrints::new(&points, fingerprint);
         let runs = identified(&points, &data, &spec.seeds);
         let mut plan = Self {

@@ -2,7 +2,8 @@
 //!
 //! In this order: finished runs of the same configuration; the arithmetic of the run at the pace of the
 //! finished runs of this sweep; at the pace of other sweeps beside it; at a pace that is assumed, which
-//! is said. What a run takes beyond its arithmetic and its start is in the pace.
+//! is said. What a run takes beyond its arithmetic and its start is in the pace. A pace is that of runs
+//! of one kind: on the same kind of device, and with or without convolutions.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,9 +19,13 @@ use crate::ids::RunId;
 use crate::record::{RunFolder, RunRecord, RunStatus};
 use crate::spec::RunConfig;
 
-/// Multiply-adds a second of a core, where nothing was measured; a rough figure.
+/// Multiply-adds a second of a core, where nothing was measured; a rough figure
+/// (`docs/design/placement.md` says of what).
 const PACE_OF_A_CORE: f64 = 2e10;
-/// The same of a GPU.
+/// The same of a network that is mostly convolutions: some are done with fewer multiplications than they
+/// are counted with.
+const PACE_OF_A_CORE_CONVOLVING: f64 = 5e10;
+/// The same of a GPU, whatever it does.
 const PACE_OF_A_GPU: f64 = 2e12;
 /// Seconds to start a worker and load its data; a rough figure.
 const START_S: f64 = 0.05;
@@ -67,32 +72,61 @@ pub struct Expected {
     pub basis: Basis,
 }
 
-/// Multiply-adds a second, for each kind of device.
-#[derive(Debug, Clone, Copy, Default)]
-struct Pace {
-    multiply_adds: [f64; 2],
-    seconds: [f64; 2],
+/// What runs must have in common for the pace of one to say something of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    on_gpu: bool,
+    convolutional: bool,
 }
 
-impl Pace {
+impl Kind {
+    fn of(requirement: &Requirement, on_gpu: &dyn Fn(&Requirement) -> bool) -> Self {
+        Self { on_gpu: on_gpu(requirement), convolutional: requirement.convolutional }
+    }
+
+    fn number(self) -> usize {
+        2 * usize::from(self.on_gpu) + usize::from(self.convolutional)
+    }
+
+    /// The pace that is taken where none is known.
+    fn assumed(self) -> f64 {
+        match (self.on_gpu, self.convolutional) {
+            (true, _) => PACE_OF_A_GPU,
+            (false, true) => PACE_OF_A_CORE_CONVOLVING,
+            (false, false) => PACE_OF_A_CORE,
+        }
+    }
+}
+
+/// Multiply-adds a second, for each kind of run.
+#[derive(Debug, Clone, Copy, Default)]
+struct Paces([Pace; 4]);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    multiply_adds: f64,
+    seconds: f64,
+}
+
+impl Paces {
     /// Takes note of a run that took `wall_s` for so many epochs.
-    fn note(&mut self, on_gpu: bool, requirement: &Requirement, epochs: u32, wall_s: f64) {
-        let kind = usize::from(on_gpu);
+    fn note(&mut self, kind: Kind, requirement: &Requirement, epochs: u32, wall_s: f64) {
+        let pace = &mut self.0[kind.number()];
         // One that was stopped early had a part of its arithmetic; one that is timed has no epochs.
         let part = match epochs {
             0 => 1.0,
             _ => f64::from(epochs) / f64::from(requirement.epochs.max(epochs)),
         };
-        self.multiply_adds[kind] += requirement.multiply_adds * part;
+        pace.multiply_adds += requirement.multiply_adds * part;
         let training_s = (wall_s - START_S).max(LEAST_PART * wall_s);
-        self.seconds[kind] += training_s * f64::from(requirement.devices);
+        pace.seconds += training_s * f64::from(requirement.devices);
     }
 
-    fn seconds(&self, on_gpu: bool, requirement: &Requirement) -> Option<f64> {
-        let kind = usize::from(on_gpu);
-        let pace = self.multiply_adds[kind] / self.seconds[kind];
-        let seconds = START_S + requirement.multiply_adds / pace / f64::from(requirement.devices);
-        (pace > 0.0 && seconds.is_finite()).then_some(seconds)
+    /// That of runs of `kind`, if any were noted.
+    fn get(&self, kind: Kind) -> Option<f64> {
+        let Pace { multiply_adds, seconds } = self.0[kind.number()];
+        let pace = multiply_adds / seconds;
+        (pace > 0.0 && pace.is_finite()).then_some(pace)
     }
 }
 
@@ -102,8 +136,8 @@ pub struct Expectations<'a> {
     on_gpu: &'a dyn Fn(&Requirement) -> bool,
     /// Sum and count of the seconds of a configuration's finished runs.
     same: HashMap<usize, (f64, u32)>,
-    this_sweep: Pace,
-    other_sweeps: Pace,
+    this_sweep: Paces,
+    other_sweeps: Paces,
 }
 
 impl<'a> Expectations<'a> {
@@ -116,18 +150,22 @@ impl<'a> Expectations<'a> {
         on_gpu: &'a dyn Fn(&Requirement) -> bool,
     ) -> Self {
         let mut same: HashMap<usize, (f64, u32)> = HashMap::new();
-        let mut this_sweep = Pace::default();
+        let mut this_sweep = Paces::default();
         for finished in &plan.finished {
             let configuration = plan.runs[finished.run].configuration;
             let (sum, count) = same.entry(configuration).or_default();
             *sum += finished.wall_s;
             *count += 1;
             let requirement = requirements.get(configuration);
-            this_sweep.note(on_gpu(requirement), requirement, finished.epochs, finished.wall_s);
+            let kind = Kind::of(requirement, on_gpu);
+            this_sweep.note(kind, requirement, finished.epochs, finished.wall_s);
         }
-        let other_sweeps = match plan.finished.is_empty() {
-            true => pace_of_others(sweeps, plan.name.as_str(), on_gpu),
-            false => Pace::default(),
+        let known = |(_, requirement): (usize, &Requirement)| {
+            this_sweep.get(Kind::of(requirement, on_gpu)).is_some()
+        };
+        let other_sweeps = match requirements.distinct().all(known) {
+            true => Paces::default(),
+            false => paces_of_others(sweeps, plan.name.as_str(), on_gpu),
         };
         Self { requirements, on_gpu, same, this_sweep, other_sweeps }
     }
@@ -152,24 +190,21 @@ impl<'a> Expectations<'a> {
             return Expected { seconds, basis: Basis::SameConfiguration };
         }
         let requirement = self.requirements.get(configuration);
-        let on_gpu = (self.on_gpu)(requirement);
-        let paces =
-            [(&self.this_sweep, Basis::ThisSweep), (&self.other_sweeps, Basis::OtherSweeps)];
-        for (pace, basis) in paces {
-            if let Some(seconds) = pace.seconds(on_gpu, requirement) {
-                return Expected { seconds, basis };
-            }
-        }
-        let pace = if on_gpu { PACE_OF_A_GPU } else { PACE_OF_A_CORE };
+        let kind = Kind::of(requirement, self.on_gpu);
+        let (pace, basis) = match (self.this_sweep.get(kind), self.other_sweeps.get(kind)) {
+            (Some(pace), _) => (pace, Basis::ThisSweep),
+            (None, Some(pace)) => (pace, Basis::OtherSweeps),
+            (None, None) => (kind.assumed(), Basis::Assumption),
+        };
         let seconds = START_S + requirement.multiply_adds / pace / f64::from(requirement.devices);
-        Expected { seconds, basis: Basis::Assumption }
+        Expected { seconds, basis }
     }
 }
 
-/// The pace of a few finished runs of other sweeps. What cannot be read is passed over: it is a guess
+/// The paces of a few finished runs of other sweeps. What cannot be read is passed over: it is a guess
 /// that is improved, no more.
-fn pace_of_others(sweeps: &Path, own: &str, on_gpu: &dyn Fn(&Requirement) -> bool) -> Pace {
-    let mut pace = Pace::default();
+fn paces_of_others(sweeps: &Path, own: &str, on_gpu: &dyn Fn(&Requirement) -> bool) -> Paces {
+    let mut paces = Paces::default();
     let entries = fs::read_dir(sweeps).into_iter().flatten().flatten();
     let mut folders: Vec<(SystemTime, std::path::PathBuf)> = entries
         .filter(|entry| entry.file_name() != own)
@@ -186,11 +221,11 @@ fn pace_of_others(sweeps: &Path, own: &str, on_gpu: &dyn Fn(&Requirement) -> boo
                 continue;
             };
             if wall_s >= TELLING_S {
-                pace.note(on_gpu(&requirement), &requirement, epochs, wall_s);
+                paces.note(Kind::of(&requirement, on_gpu), &requirement, epochs, wall_s);
             }
         }
     }
-    pace
+    paces
 }
 
 /// The time of a finished run.
@@ -269,6 +304,27 @@ mod tests {
         assert_eq!(bases, [This, Same, This, This, This, Same, This, This]);
         assert_eq!((found[0].0, found[5].0), (30.0, 30.0));
         assert!((found[2].0 - 60.0).abs() < 0.3, "{found:?}");
+    }
+
+    #[test]
+    fn the_pace_of_linear_layers_says_nothing_of_convolutions() {
+        let temporary = tempfile::tempdir().unwrap();
+        let sweeps = temporary.path();
+        let spec = named("own", grid(&["model=\"alexnet32\" \"mlp\""]));
+        let before = expected(&spec, sweeps);
+        let other = named("other", grid(&["epochs=50"]));
+        let folder = SweepFolder::new(sweeps, &other.name);
+        start_all(&other, &folder);
+        finish(&folder, &result(planned(&other, None).runs[0].id, RunStatus::Finished, 500.0));
+        let [network, perceptron] = expected(&spec, sweeps)[..] else { panic!("two runs") };
+        assert_eq!(network, before[0], "and is called an assumption still");
+        assert_eq!(network.1, Basis::Assumption);
+        assert_eq!(perceptron.1, Basis::OtherSweeps);
+
+        let folder = SweepFolder::new(sweeps, &spec.name);
+        finish(&folder, &result(planned(&spec, None).runs[0].id, RunStatus::Finished, 80.0));
+        let bases: Vec<Basis> = expected(&spec, sweeps).iter().map(|(_, basis)| *basis).collect();
+        assert_eq!(bases, [Basis::SameConfiguration, Basis::OtherSweeps]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::error::PlanError;
 use super::points::Points;
 use crate::spec::RunConfig;
-use crate::spec::validate::Misfit;
+use crate::spec::validate::{Misfit, idle};
 
 /// Judges one configuration.
 pub type MisfitCheck<'a> = dyn Fn(&RunConfig) -> Vec<Misfit> + Sync + 'a;
@@ -104,4 +104,69 @@ pub(crate) fn refuse_misfits(points: &Points, check: &MisfitCheck<'_>) -> Result
         })
         .collect();
     Err(PlanError::Misfits { bad: tally.bad, total, groups })
+}
+
+/// Refuses an axis that changes nothing wherever it is: the leaderboard would report that what it
+/// varies does not matter.
+///
+/// # Errors
+/// [`PlanError::Misfits`] with a group for each such axis.
+pub(crate) fn refuse_idle_axes(points: &Points) -> Result<(), PlanError> {
+    let total = points.len();
+    let mut config = points.base.clone();
+    let mut groups = Vec::new();
+    for column in points.varied() {
+        let key = points.columns[*column].key;
+        // Ends with the first point in which the key may change something, mostly the first of all.
+        let mut reasons = (0..total).map_while(|point| {
+            points.write(point, &mut config);
+            idle(&config, key)
+        });
+        let Some(misfit) = reasons.next() else { continue };
+        if 1 + reasons.count() == total {
+            let example = points.name(0);
+            groups.push(MisfitGroup { misfit, configurations: total, total, example });
+        }
+    }
+    match groups.is_empty() {
+        true => Ok(()),
+        false => Err(PlanError::Misfits { bad: total, total, groups }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+    use crate::plan::sample::{grid, print_of};
+
+    fn refused(axes: &[&str]) -> Option<String> {
+        let plan = Plan::build(&grid(axes), None, &print_of, &|_| Vec::new());
+        let error = plan.err()?;
+        let PlanError::Misfits { groups, .. } = &error else { panic!("{error}") };
+        Some(groups.iter().map(MisfitGroup::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn an_axis_that_changes_nothing_anywhere_is_refused() {
+        let scaling = "lr_scaling=\"none\" \"linear\"";
+        let decayed = "weight_decay_on=\"all\" \"weights\"";
+        let told = [
+            refused(&["dataset={\"kind\":\"synthetic\"}", "validation_fraction=0.1 0.2"]),
+            refused(&[scaling, "lr=0.1 0.01", decayed]),
+        ];
+        insta::assert_snapshot!(told.map(Option::unwrap).join("\n"), @r"
+        an axis of validation_fraction changes nothing: the data set has validation images of its own (in 2 of 2 configurations, as in `validation_fraction=0.1`)
+        an axis of lr_scaling changes nothing: devices = 1 (in 8 of 8 configurations, as in `lr_scaling=none lr=0.1 weight_decay_on=all`)
+        an axis of weight_decay_on changes nothing: weight_decay = 0 (in 8 of 8 configurations, as in `lr_scaling=none lr=0.1 weight_decay_on=all`)
+        ");
+        for axes in [
+            &["devices=1 2", scaling][..],
+            &["weight_decay=0 0.1", decayed],
+            &["dataset=\"mnist-10k\" {\"kind\":\"synthetic\"}", "validation_fraction=0.1 0.2"],
+            &["lr_scaling=\"linear\""],
+        ] {
+            assert_eq!(refused(axes), None, "{axes:?}");
+        }
+    }
 }

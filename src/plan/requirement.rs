@@ -34,6 +34,8 @@ pub struct Requirement {
     pub checkpoint: u64,
     /// Multiply-adds of all its epochs with their validation, and of the test.
     pub multiply_adds: f64,
+    /// Are convolutions most of them?
+    pub convolutional: bool,
     /// Passes over the training images.
     pub epochs: u32,
     /// Must nothing else run meanwhile?
@@ -69,6 +71,7 @@ impl Requirement {
                     architecture.training_multiply_adds() as f64 * images
                 }
             },
+            convolutional: architecture.is_convolutional(),
             epochs: config.epochs,
             exclusive: config.mode.course().is_some(),
         })

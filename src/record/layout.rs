@@ -49,7 +49,7 @@ impl SweepFolder {
         self.root.join("sweep.toml")
     }
 
-    /// What the command line changed of it: a JSON list.
+    /// What the command line changed of it.
     pub fn overrides(&self) -> PathBuf {
         self.root.join("overrides.json")
     }

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod layout;
 pub mod lines;
 pub mod lock;
+pub mod overrides;
 pub mod result;
 pub mod sharing;
 pub mod throughput;

@@ -35,6 +35,25 @@ impl Misfit {
     }
 }
 
+/// Why no value of `key` changes anything in `config`; `None` where one may. A single value of such a key
+/// is no mistake (a base is for many configurations); an axis of it trains everything several times.
+pub fn idle(config: &RunConfig, key: Key) -> Option<Misfit> {
+    let (other, why, help) = match key {
+        Key::ValidationFraction if config.dataset.has_validation() => (
+            Key::Dataset,
+            "the data set has validation images of its own",
+            "a data set that has none",
+        ),
+        Key::WeightDecayOn if config.weight_decay == 0.0 => {
+            (Key::WeightDecay, "weight_decay = 0", "a `weight_decay`")
+        }
+        Key::LrScaling if config.devices == 1 => (Key::Devices, "devices = 1", "several `devices`"),
+        _ => return None,
+    };
+    let message = format!("an axis of {key} changes nothing: {why}");
+    Some(Misfit::new(&[key, other], message, format!("take {help}, or one value of `{key}`")))
+}
+
 /// Everything in `config` that does not fit together; empty, without an allocation, when all does.
 pub fn misfits(config: &RunConfig) -> Vec<Misfit> {
     let mut found = Vec::new();
@@ -274,6 +293,34 @@ mod tests {
         batch_norm cannot normalise a single training image | take more training images, or batch_norm = false
         9000000000 optimizer steps are more than 4294967295 | take fewer epochs or larger batches
         "#);
+    }
+
+    #[test]
+    fn keys_that_change_nothing_are_told_from_those_that_may() {
+        let plain = RunConfig::default;
+        let cases = [
+            (RunConfig { dataset: synthetic(64, 28), ..plain() }, Key::ValidationFraction),
+            (plain(), Key::WeightDecayOn),
+            (plain(), Key::LrScaling),
+        ];
+        let told = cases.map(|(config, key)| {
+            let misfit = idle(&config, key).unwrap();
+            assert_eq!(misfits(&config), [], "a single value of it is no mistake");
+            format!("{} | {}", misfit.message, misfit.help.unwrap())
+        });
+        insta::assert_snapshot!(told.join("\n"), @r"
+        an axis of validation_fraction changes nothing: the data set has validation images of its own | take a data set that has none, or one value of `validation_fraction`
+        an axis of weight_decay_on changes nothing: weight_decay = 0 | take a `weight_decay`, or one value of `weight_decay_on`
+        an axis of lr_scaling changes nothing: devices = 1 | take several `devices`, or one value of `lr_scaling`
+        ");
+        for (config, key) in [
+            (plain(), Key::ValidationFraction),
+            (RunConfig { weight_decay: 0.1, ..plain() }, Key::WeightDecayOn),
+            (RunConfig { devices: 2, ..plain() }, Key::LrScaling),
+            (plain(), Key::Lr),
+        ] {
+            assert_eq!(idle(&config, key), None);
+        }
     }
 
     #[test]

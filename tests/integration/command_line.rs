@@ -238,6 +238,23 @@ fn the_schema_is_json_and_completions_are_a_script() {
 }
 
 #[test]
+fn there_is_a_manual_page_for_the_program_and_for_each_command() {
+    let sandbox = Sandbox::new(TINY);
+    sandbox.run(&["man"]).expect_code(0).expect_stdout(".TH gridlane 1");
+    sandbox.run(&["man", "-o", "share/man1"]).expect_code(0);
+    let page = |name: &str| std::fs::read_to_string(sandbox.path(&format!("share/man1/{name}")));
+    assert!(page("gridlane.1").unwrap().contains("gridlane\\-sweep(1)"));
+    assert!(page("gridlane-sweep.1").unwrap().contains("KEY=VALUE"));
+    assert!(page("gridlane-slurm-status.1").is_ok(), "of commands of commands too");
+    assert!(page("gridlane-worker.1").is_err(), "not of those that are for the program itself");
+    std::fs::write(sandbox.path("file"), "").unwrap();
+    sandbox
+        .run(&["man", "-o", "file"])
+        .expect_code(1)
+        .expect_stderr("write manual pages into file");
+}
+
+#[test]
 fn a_benchmark_of_a_step_prints_the_figures_that_scripts_read() {
     let sandbox = Sandbox::new(TINY);
     let bench = ["bench", "step", "batch_size=4", "--steps", "3", "--json"];

@@ -44,4 +44,12 @@ impl Architecture {
         let first = self.layers.iter().find(|layer| layer.parameters() > 0);
         3 * self.forward_multiply_adds() - first.map_or(0, Layer::multiply_adds)
     }
+
+    /// Are convolutions most of its arithmetic? What a processor makes of them differs from what it
+    /// makes of linear layers.
+    pub fn is_convolutional(&self) -> bool {
+        let convolves = |layer: &&Layer| matches!(layer.operation, Operation::Conv2d { .. });
+        let convolutions = self.layers.iter().filter(convolves).map(Layer::multiply_adds);
+        2 * convolutions.sum::<u128>() > self.forward_multiply_adds()
+    }
 }

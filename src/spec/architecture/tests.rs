@@ -45,6 +45,7 @@ fn alexnet_is_torchvisions() {
             + 4096 * 1000;
         assert_eq!(network.forward_multiply_adds(), expected);
         assert_eq!(network.training_multiply_adds(), 3 * expected - 64 * 363 * 3025);
+        assert!(network.is_convolutional(), "for all its linear layers");
     }
 }
 
