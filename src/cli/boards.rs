@@ -25,7 +25,7 @@ use crate::aggregate::{AggregateError, SweepTable};
 use crate::event::{AttemptEnd, EpochRecord, RunEvent, SweepEvent};
 use crate::ids::RunId;
 use crate::plan::{self, Plan};
-use crate::record::{Durability, RecordError, RunResult, SweepFolder, atomic};
+use crate::record::{Durability, RecordError, RunResult, RunStatus, SweepFolder, atomic};
 use crate::report::claims::claims_csv;
 use crate::report::csv::{CurvesCsv, leaderboard_csv, runs_csv};
 use crate::report::effects::effects_csv;
@@ -167,13 +167,19 @@ impl<'a> Boards<'a> {
         let id = self.plan.runs[run].id;
         match end {
             AttemptEnd::Result | AttemptEnd::Diverged { .. } | AttemptEnd::Failed(_) => {
-                match read_result(&self.folder.run(id), id) {
-                    Ok(Some(result)) => {
+                match (read_result(&self.folder.run(id), id), end) {
+                    (Ok(Some(result)), _) => {
                         self.update(run, RunState::Ended(&result));
                         self.read_quantities(run, result);
                     }
-                    Ok(None) => {}
-                    Err(error) => {
+                    // It has failed, whether or not that could be written down.
+                    (_, AttemptEnd::Failed(failure)) => {
+                        let reason = Some(failure.recorded());
+                        let failed = RunResult { reason, ..RunResult::new(id, RunStatus::Failed) };
+                        self.update(run, RunState::Ended(&failed));
+                    }
+                    (Ok(None), _) => {}
+                    (Err(error), _) => {
                         let reason = error.reason(self.folder.path());
                         self.update(run, RunState::Pending { reason: Some(&reason) });
                     }

@@ -90,6 +90,18 @@ pub enum CliError {
         /// The sweeps that are there.
         known: Vec<String>,
     },
+    /// A sweep, or the folder of all of them, that this user may not look into.
+    #[error("no permission to read {}", path.display())]
+    #[diagnostic(help(
+        "its owner can open the folder of the sweep to others: `chmod -R a+rX FOLDER`"
+    ))]
+    Closed {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// There is not one sweep.
     #[error("there is no sweep in {}", runs.display())]
     #[diagnostic(help("`gridlane sweep FILE` makes one"))]
@@ -218,6 +230,7 @@ impl CliError {
             | Self::Train(_)
             | Self::NoThread(_)
             | Self::NoFolder { .. }
+            | Self::Closed { .. }
             | Self::Workbook(_)
             | Self::Output(_) => ExitCode::Error,
         }

@@ -1,6 +1,7 @@
 //! A sweep as its folder has it: the file it was last run with, planned anew against its record.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
@@ -34,11 +35,17 @@ impl Recorded {
         let (runs, name) = locate(given, runs);
         let folder = SweepFolder::new(&absolute(&runs)?, &SweepName::new(&name)?);
         let file = folder.sweep_file();
-        if !file.exists() {
-            let known = sweeps_in(&runs);
-            return Err(CliError::NoSweep { name, runs, known });
-        }
-        let text = fs::read(&file).map_err(RecordError::io("read", &file))?;
+        let text = match fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if is_absence(&error) => {
+                let known = sweeps_in(&runs)?;
+                return Err(CliError::NoSweep { name, runs, known });
+            }
+            Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+                return Err(CliError::Closed { path: file, source });
+            }
+            Err(error) => return Err(RecordError::io("read", &file)(error).into()),
+        };
         let overrides = overrides::read(&folder)?;
         let source = Source { path: &file, text: &text, overrides: &overrides };
         let (mut spec, _) = parsed(&source, &mut Folders::recorded(&folder)?)?;
@@ -62,15 +69,33 @@ fn locate(given: &str, runs: &Path) -> (PathBuf, String) {
     }
 }
 
-/// The sweeps in a folder, sorted.
-pub(super) fn sweeps_in(runs: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(runs) else { return Vec::new() };
+/// Does it say that there is no such file? All else, that one may not look for instance, does not.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// The sweeps in a folder, sorted; those that cannot be read among them.
+///
+/// # Errors
+/// When the folder is there and cannot be listed.
+pub(super) fn sweeps_in(runs: &Path) -> Result<Vec<String>, CliError> {
+    let entries = match fs::read_dir(runs) {
+        Ok(entries) => entries,
+        Err(error) if is_absence(&error) => return Ok(Vec::new()),
+        Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+            return Err(CliError::Closed { path: runs.to_owned(), source });
+        }
+        Err(error) => return Err(RecordError::io("read", runs)(error).into()),
+    };
     let mut names: Vec<String> = entries
         .flatten()
         .filter_map(|entry| SweepName::new(&entry.file_name().to_string_lossy()).ok())
-        .filter(|name| SweepFolder::new(runs, name).sweep_file().exists())
+        .filter(|name| {
+            let file = fs::metadata(SweepFolder::new(runs, name).sweep_file());
+            file.map_or_else(|error| !is_absence(&error), |_| true)
+        })
         .map(|name| name.to_string())
         .collect();
     names.sort();
-    names
+    Ok(names)
 }

@@ -40,7 +40,7 @@ pub fn status(args: &StatusArgs) -> Result<ExitCode, CliError> {
 
 /// A line for every sweep.
 fn all(runs: &Path) -> Result<(), CliError> {
-    let names = sweeps_in(runs);
+    let names = sweeps_in(runs)?;
     if names.is_empty() {
         return Err(CliError::NoSweeps { runs: runs.to_owned() });
     }

@@ -56,7 +56,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     let works = session.works().list;
     if works.is_empty() {
         let written = boards.write_report();
-        let code = nothing_to_do(&session, &boards)?;
+        let code = nothing_to_do(&session, &boards);
         return written.map(|()| code).map_err(CliError::from);
     }
     for notice in session.placing.notices(&session.plan) {
@@ -201,7 +201,13 @@ fn skipped(session: &Session) -> String {
     reasons.map(|(reason, count)| format!(", {count} skipped: {reason}")).collect()
 }
 
-pub(super) fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<ExitCode, CliError> {
+pub(super) fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> ExitCode {
+    // As of an outcome: nobody to print for changes nothing of what is done.
+    let _ = print_what_is_done(session, boards);
+    ExitCode::NothingToDo
+}
+
+fn print_what_is_done(session: &Session, boards: &Boards<'_>) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
     write!(out, "{}", terminal::throughput(boards.table()))?;
@@ -215,8 +221,7 @@ pub(super) fn nothing_to_do(session: &Session, boards: &Boards<'_>) -> Result<Ex
     };
     let (runs, name) = (counted(done, "run"), &session.plan.name);
     writeln!(out, "\nnothing to do: {all}{runs} of `{name}` {are} done{skipped}")?;
-    writeln!(out, "{}", terminal::short_path(&session.folder.report_html()))?;
-    Ok(ExitCode::NothingToDo)
+    writeln!(out, "{}", terminal::short_path(&session.folder.report_html()))
 }
 
 pub(super) fn print_outcome(

@@ -10,18 +10,22 @@ use super::machine::Verdict;
 use super::verdict::Log;
 use crate::event::{Failure, FailureClass, RunEvent};
 use crate::ids::RunId;
+use crate::record::aside::make_way_for_file;
 use crate::record::error::is_full_disk;
 use crate::record::{
     Durability, RecordError, RunFolder, RunRecord, RunResult, RunStatus, atomic, lines,
 };
 
 /// Makes the folder of a run and writes `run.json`, which can be rebuilt from the sweep file and
-/// therefore costs no fsync. The result of a failed attempt before this one goes.
+/// therefore costs no fsync. The result of a failed attempt before this one goes; a folder that stands
+/// where a file is to be written is set aside.
 ///
 /// # Errors
 /// What the system refuses.
 pub fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
     fs::create_dir_all(folder.path()).map_err(RecordError::io("create", folder.path()))?;
+    let files = [folder.result(), folder.run(), folder.events(), folder.stdout(), folder.stderr()];
+    files.iter().try_for_each(|file| make_way_for_file(file))?;
     atomic::remove(&folder.result())?;
     atomic::replace_json(&folder.run(), record, Durability::Derived)
 }
@@ -75,6 +79,33 @@ pub fn failed_result(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn folders_in_the_place_of_files_are_set_aside() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(temporary.path());
+        let record = RunRecord {
+            format: crate::record::RECORD_FORMAT,
+            run_id: RunId::of(b"a"),
+            configuration: "a".to_owned(),
+            config: BTreeMap::new(),
+            engine: 1,
+            data: String::new(),
+            checkpoint_every_epochs: 1,
+            checkpoint_keep: 1,
+        };
+        let names = ["result.json", "run.json", "events.jsonl", "stdout.log", "stderr.log"];
+        for name in names {
+            fs::create_dir_all(temporary.path().join(name).join("inside")).unwrap();
+        }
+        prepare(&folder, &record).unwrap();
+        for name in names {
+            let aside = temporary.path().join(format!("{name}.damaged-1/inside"));
+            assert!(aside.is_dir() && !temporary.path().join(name).is_dir(), "{name}");
+        }
+        assert!(folder.run().is_file());
+    }
 
     #[test]
     fn want_of_a_process_is_waited_out_unless_nothing_can_change_it() {

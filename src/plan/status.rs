@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use rayon::prelude::*;
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
 use super::error::PlanError;
@@ -280,7 +281,11 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Read<T>, PlanErro
         Ok(value) => Ok(value.map_or(Read::Missing, Read::Good)),
         Err(RecordError::Io { cause, .. }) => match cause.kind() {
             ErrorKind::NotADirectory => Ok(Read::Missing),
+            // Both go, or are set aside, before the run is begun.
             ErrorKind::IsADirectory => Ok(Read::Bad("it is a folder".to_owned())),
+            _ if Errno::from_io_error(&cause) == Some(Errno::LOOP) => {
+                Ok(Read::Bad("it is a link that leads nowhere".to_owned()))
+            }
             _ => Err(PlanError::Record { path: path.to_owned(), source: cause }),
         },
         Err(RecordError::NewerFormat { path, found, known }) => {

@@ -108,6 +108,12 @@ fn every_state_of_a_folder_gives_its_state_of_the_run() {
             Some("result.json is damaged"),
         ),
         (
+            "a result that is a link to itself",
+            |folder, _| std::os::unix::fs::symlink(folder.result(), folder.result()).unwrap(),
+            partial(0),
+            Some("result.json is damaged"),
+        ),
+        (
             "the result of another run",
             |folder, _| {
                 let result = result(RunId::of(b"other"), RunStatus::Finished, 1.0);

@@ -8,8 +8,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::aside::{make_way_for_file, make_way_for_folder};
 use super::atomic::{self, Durability};
 use super::error::RecordError;
 use super::layout::RunFolder;
@@ -123,11 +125,28 @@ impl Write for Hashed<'_> {
 }
 
 /// Removes what a kill has left beside the checkpoints that count: an older one that was to go, or
-/// a newer one that never came to count. Only the run's one writer may call this.
-pub fn tidy(folder: &RunFolder) {
+/// a newer one that never came to count; and sets aside what stands where checkpoints are to be
+/// written. Only the run's one writer may call this.
+///
+/// # Errors
+/// What stands in the way and cannot be renamed.
+pub fn tidy(folder: &RunFolder) -> Result<(), RecordError> {
+    make_way(folder)?;
     let entries = read_state(folder).ok().flatten().map_or_else(Vec::new, |s| s.checkpoints);
     let kept: Vec<_> = entries.iter().map(|e| folder.checkpoint_tensors(e.step)).collect();
     remove_all_but(folder, &kept);
+    Ok(())
+}
+
+/// Sets aside what bears a checkpoint's name and is none.
+fn make_way(folder: &RunFolder) -> Result<(), RecordError> {
+    make_way_for_folder(&folder.checkpoints())?;
+    let Ok(files) = fs::read_dir(folder.checkpoints()) else { return Ok(()) };
+    let ours = |path: &PathBuf| {
+        *path == folder.checkpoint_state() || path.extension().is_some_and(|e| e == "safetensors")
+    };
+    let mut names = files.flatten().map(|file| file.path()).filter(ours);
+    names.try_for_each(|path| make_way_for_file(&path))
 }
 
 /// A file that will not go harms nothing.
@@ -186,13 +205,15 @@ fn read_state(folder: &RunFolder) -> Result<Option<CheckpointState>, RecordError
 /// the reason, down to none at all: the run then starts anew and comes to the same result.
 ///
 /// # Errors
-/// Only what the system refuses for another reason than a missing file.
+/// Only what the system refuses for a reason that lies outside of the files.
 pub fn load(folder: &RunFolder, run_id: RunId) -> Result<Found, RecordError> {
     let mut found = Found::default();
     let state = match read_state(folder) {
         Ok(None) => return Ok(found),
         Ok(Some(state)) => state,
-        Err(error @ RecordError::Io { .. }) => return Err(error),
+        Err(RecordError::Io { action, path, cause }) if lies_outside(&cause) => {
+            return Err(RecordError::Io { action, path, cause });
+        }
         Err(error) => {
             found.refused = Some(error.to_string());
             return Ok(found);
@@ -211,16 +232,37 @@ pub fn load(folder: &RunFolder, run_id: RunId) -> Result<Found, RecordError> {
             }
             Ok(_) => "its checksum does not match".to_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing".to_owned(),
-            Err(error) => return Err(RecordError::io("read", &path)(error)),
+            Err(error) if lies_outside(&error) => {
+                return Err(RecordError::io("read", &path)(error));
+            }
+            Err(error) => format!("it cannot be read: {error}"),
         };
         found.refused.get_or_insert_with(|| format!("checkpoint of step {}: {why}", entry.step));
     }
     Ok(found)
 }
 
+/// Does it say nothing of the file that it cannot be read? Then it may be whole, and is not given up
+/// for that: rights can be set, and limits and servers come back. All else, a folder in its place or a
+/// bad sector, stays as it is and would fail the run for good.
+fn lies_outside(error: &io::Error) -> bool {
+    let outside = [
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::STALE,
+        Errno::TIMEDOUT,
+        Errno::HOSTDOWN,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| outside.contains(&errno))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     fn entry(step: u64) -> CheckpointEntry {
         CheckpointEntry {
@@ -268,6 +310,47 @@ mod tests {
         assert_eq!(found.refused.unwrap(), "checkpoint of step 2: its checksum does not match");
         fs::remove_file(folder.checkpoint_tensors(1)).unwrap();
         assert!(load(&folder, id()).unwrap().loaded.is_none());
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_read_is_passed_over_and_makes_way() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(temporary.path());
+        let tensors = folder.checkpoint_tensors(2);
+        save_bytes(&folder, entry(1), b"one", 2);
+        save_bytes(&folder, entry(2), b"two", 2);
+        fs::remove_file(&tensors).unwrap();
+        symlink(&tensors, &tensors).unwrap();
+        assert_eq!(load(&folder, id()).unwrap().loaded.unwrap().entry.step, 1, "a link to itself");
+        fs::remove_file(&tensors).unwrap();
+        fs::create_dir(&tensors).unwrap();
+        fs::write(tensors.join("x"), "kept").unwrap();
+        let found = load(&folder, id()).unwrap();
+        assert_eq!(found.loaded.unwrap().entry.step, 1);
+        let refused = found.refused.unwrap();
+        assert!(refused.starts_with("checkpoint of step 2: it cannot be read: "), "{refused}");
+        tidy(&folder).unwrap();
+        save_bytes(&folder, entry(2), b"two", 2);
+        assert_eq!(load(&folder, id()).unwrap().loaded.unwrap().entry.step, 2);
+        let aside = folder.checkpoints().join("step-000000002.safetensors.damaged-1");
+        assert_eq!(fs::read_to_string(aside.join("x")).unwrap(), "kept");
+
+        let state = folder.checkpoint_state();
+        fs::remove_file(&state).unwrap();
+        fs::create_dir(&state).unwrap();
+        let found = load(&folder, id()).unwrap();
+        assert!(found.loaded.is_none() && found.refused.unwrap().contains("state.json"));
+        tidy(&folder).unwrap();
+        save_bytes(&folder, entry(3), b"three", 2);
+        assert_eq!(load(&folder, id()).unwrap().loaded.unwrap().entry.step, 3);
+
+        fs::remove_dir_all(folder.checkpoints()).unwrap();
+        fs::write(folder.checkpoints(), "a file").unwrap();
+        let found = load(&folder, id()).unwrap();
+        assert!(found.loaded.is_none() && found.refused.is_some());
+        tidy(&folder).unwrap();
+        save_bytes(&folder, entry(1), b"one", 2);
+        assert_eq!(load(&folder, id()).unwrap().loaded.unwrap().entry.step, 1);
     }
 
     #[test]

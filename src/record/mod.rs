@@ -1,5 +1,6 @@
 //! Facts on disk: names, formats and the ways of writing that survive a kill at any instant.
 
+pub mod aside;
 pub mod atomic;
 pub mod beats;
 pub mod checkpoint;

@@ -50,7 +50,7 @@ impl Standing {
         // Whoever else would write this run is refused by the lock on its events.
         let (events, lines) = LineWriter::open_until(&folder.events(), keep)?;
         atomic::remove_litter(folder.path());
-        checkpoint::tidy(&folder);
+        checkpoint::tidy(&folder)?;
         data::check_unchanged(&config.dataset, data, &record.data)?;
         let lane = Lane {
             folder,

@@ -1,7 +1,8 @@
 //! Damaged files, bad data and refused writes: a clear message, nothing lost, never a panic.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use crate::sandbox::{Sandbox, TINY, read_csv};
 
@@ -10,6 +11,12 @@ fn swept() -> Sandbox {
     let sandbox = Sandbox::new(TINY);
     sandbox.sweep(&[]).expect_code(0);
     sandbox
+}
+
+/// Puts a folder with something inside in the place of a file.
+fn folder_instead(path: &Path) {
+    fs::remove_file(path).unwrap();
+    fs::create_dir_all(path.join("inside")).unwrap();
 }
 
 fn truncate(path: &PathBuf, to: u64) {
@@ -74,7 +81,8 @@ fn a_limit_on_the_size_of_files_is_an_error_with_a_name() {
 
 #[test]
 fn a_damaged_checkpoint_is_passed_over_and_the_result_is_the_same() {
-    for damage in ["truncate", "flip", "state", "events"] {
+    for damage in ["truncate", "flip", "state", "events", "folder", "link", "state folder", "file"]
+    {
         let sandbox = swept();
         let before = sandbox.results("tiny");
         let run = sandbox.run_folders("tiny")[0].clone();
@@ -93,13 +101,53 @@ fn a_damaged_checkpoint_is_passed_over_and_the_result_is_the_same() {
                 fs::write(&tensors, bytes).unwrap();
             }
             "state" => fs::write(run.join("checkpoint/state.json"), "{]").unwrap(),
+            "folder" => folder_instead(&tensors),
+            "link" => {
+                fs::remove_file(&tensors).unwrap();
+                symlink(&tensors, &tensors).unwrap();
+            }
+            "state folder" => folder_instead(&run.join("checkpoint/state.json")),
+            "file" => {
+                fs::remove_dir_all(run.join("checkpoint")).unwrap();
+                fs::write(run.join("checkpoint"), "x").unwrap();
+            }
             _ => truncate(&run.join("events.jsonl"), 30),
         }
         sandbox.sweep(&[]).expect_code(0).expect_no_panic();
+        for aside in fs::read_dir(run.join("checkpoint")).unwrap().map(|file| file.unwrap().path())
+        {
+            if aside.is_dir() {
+                assert!(aside.join("inside").exists(), "what was set aside is all there");
+            }
+        }
         assert!(sandbox.results("tiny") == before, "{damage}");
         let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
         assert!(events.contains("checkpoint_refused"), "{damage} is written down: {events}");
     }
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_file_of_a_run_is_set_aside() {
+    let sandbox = swept();
+    let before = sandbox.results("tiny");
+    let run = sandbox.run_folders("tiny")[0].clone();
+    let files = ["result.json", "run.json", "events.jsonl", "stdout.log", "stderr.log"];
+    for file in files {
+        folder_instead(&run.join(file));
+    }
+    sandbox.sweep(&[]).expect_code(0).expect_stderr("result.json is damaged").expect_no_panic();
+    assert!(sandbox.results("tiny") == before);
+    for file in files {
+        assert!(run.join(format!("{file}.damaged-1/inside")).is_dir(), "{file}");
+    }
+}
+
+#[test]
+fn what_is_done_is_done_though_nobody_listens() {
+    let sandbox = swept();
+    let mut command = sandbox.command(&["sweep", "sweep.toml"]);
+    command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    assert_eq!(command.status().unwrap().code(), Some(4));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 
 use crate::sandbox::{Sandbox, TINY, read_csv};
@@ -59,6 +60,34 @@ fn a_sweep_under_way_is_looked_at_and_left_alone() {
         .expect_code(0)
         .expect_stdout("not under way, ended ")
         .expect_stdout("the same `gridlane sweep` command goes on");
+}
+
+#[test]
+fn a_sweep_that_cannot_be_read_is_not_taken_for_none() {
+    let sandbox = Sandbox::new(TINY);
+    fs::create_dir_all(sandbox.path("runs/tiny")).unwrap();
+    let file = sandbox.path("runs/tiny/sweep.toml");
+    for command in ["status", "leaderboard", "show"] {
+        let arguments = [command, "tiny", "r"];
+        let arguments = if command == "show" { &arguments[..] } else { &arguments[..2] };
+        sandbox.run(arguments).expect_code(2).expect_stderr("there is no sweep `tiny`");
+    }
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    for command in ["status", "leaderboard"] {
+        sandbox.run(&[command, "tiny"]).expect_code(1).expect_stderr("cannot read ");
+    }
+    sandbox.run(&["status"]).expect_code(0).expect_stdout("tiny  cannot be read: ");
+    sandbox.run(&["status", "other"]).expect_code(2).expect_stderr("there are: tiny");
+
+    // Whoever may read everything is refused nothing.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, TINY).unwrap();
+    let closed = fs::Permissions::from_mode(0o000);
+    fs::set_permissions(&file, closed).unwrap();
+    if fs::read(&file).is_err() {
+        let ran = sandbox.run(&["status", "tiny"]).expect_code(1);
+        ran.expect_stderr("no permission to read ").expect_stderr("chmod -R a+rX");
+    }
 }
 
 #[test]

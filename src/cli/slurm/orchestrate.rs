@@ -91,7 +91,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     let works = session.works().list;
     if works.is_empty() {
         boards.write_report()?;
-        return nothing_to_do(&session, &boards);
+        return Ok(nothing_to_do(&session, &boards));
     }
     session.folders.decode()?;
     let groups = u32::try_from(works.len()).unwrap_or(u32::MAX);
