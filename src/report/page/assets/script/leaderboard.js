@@ -30,8 +30,7 @@ function leaderboardSection(report) {
   const known = SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key));
   const claimed = (key) => report.claims.some(({ metric }) => metric === withoutMean(report.board.column(key).label));
   const metrics = known.filter((key, at) => at < room || (at < ROOM_FOR_METRICS && claimed(key)));
-  const shown = ["rank", header, ...(byAxes ? axes : []), "n", "failed", "skipped", "interval", primary,
-    ...metrics, "p_value_holm"].filter((key) => ["rank", "interval", header].includes(key) || showsAtFirst(key, table, report, filled));
+  const shown = ["rank", primary, "interval", header, ...(byAxes ? axes : []), "n", "failed", "skipped", ...metrics, "p_value_holm"].filter((key) => ["rank", "interval", header].includes(key) || showsAtFirst(key, table, report, filled));
   return section("leaderboard", "Leaderboard",
     h("p", { class: "lead" }, leaderboardWords(report, [primary, ...metrics])),
     dataTable({ caption: "Leaderboard", columns, rows: table.rows, shown, header, noun: "configuration",
@@ -91,7 +90,8 @@ function leaderboardColumns(report, header) {
     const at = board.at(header);
     named(header, { show: (row) => cell(swatchOf(report, row), bdi(nameText(row[at]))) });
   }
-  return inOrder(columns, ["rank", header, "configuration", ...report.axes.map(({ key }) => key), "n", "failed", "skipped", "interval", `${metric.name}_mean`]);
+  // What ranks stands beside the rank: many or long names would push it out of sight.
+  return inOrder(columns, ["rank", `${metric.name}_mean`, "interval", header, "configuration", ...report.axes.map(({ key }) => key), "n", "failed", "skipped"]);
 }
 
 // First those with these keys, then the rest in the table's own order.
