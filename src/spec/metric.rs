@@ -66,6 +66,18 @@ pub enum MetricName {
     WaitShare,
 }
 
+impl Metric {
+    /// The metric that the target is of: a target of `val_accuracy` or `val_loss` is on that metric; with
+    /// any other ranking metric it is a validation accuracy, the one thing that "reaching a target" is
+    /// said of.
+    pub fn target_of(&self) -> Option<MetricName> {
+        self.target.map(|_| match self.name {
+            MetricName::ValLoss => MetricName::ValLoss,
+            _ => MetricName::ValAccuracy,
+        })
+    }
+}
+
 impl MetricName {
     /// Every metric, in the order of the columns of `runs.csv`.
     pub const ALL: &[Self] = &[

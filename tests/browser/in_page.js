@@ -69,6 +69,21 @@ window.inPage = {
     return text === null ? null : getComputedStyle(text).fill;
   },
 
+  // Columns of a table of which a reader who has not scrolled does not see all.
+  outOfSight(section, keys) {
+    const box = document.querySelector(`${section} .scroll`).getBoundingClientRect();
+    const heading = (key) => document.querySelector(`${section} th button[data-key='${key}']`)?.closest("th");
+    return keys.filter((key) => heading(key)?.getBoundingClientRect().right > box.right + 1);
+  },
+
+  // Labels of ticks that touch the one before them.
+  touchingTicks() {
+    return [...document.querySelectorAll("svg.ticks")].flatMap((svg) => {
+      const texts = [...svg.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
+      return texts.filter(([, rect], at) => at > 0 && rect.left < texts[at - 1][1].right + 2).map(([text]) => text);
+    });
+  },
+
   widerThan(width) {
     return [...document.querySelectorAll("body *")].filter((element) => element.closest(".scroll") === null && element.checkVisibility() && element.getBoundingClientRect().right > width + 1)
       .slice(0, 4).map((element) => `${element.tagName}.${element.className}`);

@@ -220,6 +220,63 @@ def chooses_columns_and_copies(page):
     check(not any(cell[:1] in ("=", "@") for row in rows for cell in row), "a copied cell is a formula")
 
 
+def draws_the_target_where_it_belongs(page):
+    metric = page.document["metric"]
+    target, of = metric["target"], metric["target_of"]
+    if page.all("#leaderboard table"):
+        lines = len(page.all("#leaderboard td svg.interval .null"))
+        told = "The dotted line is the target" in page.one("#leaderboard .lead").text
+        means = len(page.all("#leaderboard td svg.interval .mean"))
+        belongs = target is not None and of == metric["name"] and means > 0
+        check(told == belongs, f"the leaderboard by {metric['name']} {'has' if told else 'lacks'} words of the target of {of}")
+        check(belongs or lines == 0, f"the leaderboard by {metric['name']} has {lines} lines at the target of {of}")
+        check(not belongs or lines == means, f"{lines} of {means} rows have a line at the target")
+    show = page.labelled("#curves", "Show") if has_curves(page) else None
+    if show is None:
+        return
+    page.bring("#curves .chart")
+    for option in Select(show).options:
+        name = option.get_attribute("value")
+        Select(show).select_by_value(name)
+        drawn = [text for text in chart(page)["texts"] if text.startswith("target ")]
+        check(bool(drawn) == (target is not None and of == name), f"the curves of {name} have {drawn}, the target {target} is of {of}")
+    Select(show).select_by_index(0)
+
+
+def says_how_many_seeds_reached_the_target(page):
+    table = page.document["leaderboard"]
+    keys = [column["key"] for column in table["columns"]]
+    first = next((row for row in table["rows"] if row[keys.index("rank")] == 1), None)
+    if first is None or not page.document["metric"]["name"].endswith("_to_target"):
+        return
+    n, reached = (first[keys.index(key)] for key in ("n", "target_reached"))
+    words = f"({reached} of {n} seeds reached it)" if reached < n else f"({n} seeds)"
+    check(words in page.one(".best").text, f"the best is said to be {page.one('.best').text!r}, expected {words!r}")
+
+
+def shows_what_ranks_beside_the_rank(page):
+    if not page.document["leaderboard"]["rows"]:
+        return
+    for width in [1400, 390]:
+        page.open(width, mobile=width < 600)
+        hidden = page.js("return inPage.outOfSight('#leaderboard', ['rank', arguments[0]])", f"{page.document['metric']['name']}_mean")
+        check(not hidden, f"at {width} px {hidden} of the leaderboard are out of sight")
+    page.open()
+
+
+def draws_claims_against_what_they_are_tested_against(page):
+    for claim in page.document["claims"]:
+        if claim["effect"] is not None and claim["is_ratio"] and claim["null"] is not None:
+            words = f"tested against ×{claim['null']:.3g}"
+            check(words in page.one("#claims").text, f"{claim['text']!r}: the value of the line is not told: {words}")
+    for width in [1400, PHONE]:
+        page.open(width, mobile=width == PHONE)
+        page.painted()
+        touching = page.js("return inPage.touchingTicks()")
+        check(not touching, f"at {width} px labels of ticks touch: {touching[:5]}")
+    page.open()
+
+
 def has_curves(page):
     return any(curve["series"] for curve in page.document["curves"] if curve["metric"] not in ("lr", "step_lr"))
 
@@ -367,6 +424,12 @@ def prints(page):
     check(controls == 0, f"{controls} controls are printed")
     cut = page.js("return [...document.querySelectorAll('.chart svg')].filter((svg) => svg.checkVisibility() && svg.getBoundingClientRect().width > svg.closest('.chart').getBoundingClientRect().width + 1).length")
     check(cut == 0, f"{cut} charts are cut off on paper")
+    # The browser leaves buttons out of headings that it repeats on the next sheet.
+    headings = page.js("return [...document.querySelectorAll('table.data thead th')].map((th) => [th.innerText.trim(), th.textContent, [...th.querySelectorAll('button')].some((button) => button.checkVisibility())])")
+    check(not any(button for _, _, button in headings), "headings are printed as buttons")
+    check(all(text for text, whole, _ in headings if "drawn" not in whole), "a heading is not printed")
+    touching = page.js("return inPage.touchingTicks()")
+    check(not touching, f"on paper labels of ticks touch: {touching[:5]}")
     page.media()
     pdf = page.cdp("Page.printToPDF", printBackground=False, paperWidth=8.27, paperHeight=11.69)
     check(len(pdf["data"]) > 10_000, "printing gives nothing")
@@ -454,6 +517,7 @@ def is_readable_without_scripts(page):
 
 
 CHECKS = [opens_without_a_problem, shows_the_sections_it_has_data_for, sorts_by_click_and_by_keyboard, filters_rows, turns_pages, chooses_columns_and_copies,
+          draws_the_target_where_it_belongs, says_how_many_seeds_reached_the_target, shows_what_ranks_beside_the_rank, draws_claims_against_what_they_are_tested_against,
           switches_to_a_logarithmic_axis, chooses_a_metric_and_a_range, switches_configurations_on_and_off, maps_the_layers, describes_charts_in_words, draws_throughput_and_scaling,
           writes_no_number_that_is_none, is_dark_where_that_is_wanted, fits_a_phone, prints, is_reached_by_the_keyboard, skips_to_the_results, is_accessible, passes_axe,
           shows_a_chart_soon, is_readable_without_scripts, opens_without_a_problem]

@@ -26,7 +26,7 @@ use crate::report::number::rounded;
 use crate::report::runs::runs_table;
 use crate::report::throughput::{scaling_fit_table, scaling_table, throughput_table};
 use crate::spec::claim::Relation;
-use crate::spec::metric::Goal;
+use crate::spec::metric::{Goal, MetricName};
 
 /// Rows of runs in the page.
 const MOST_RUNS: usize = 5000;
@@ -146,7 +146,8 @@ fn metric(board: &Leaderboard) -> MetricSaid {
         Goal::Minimize => "minimize",
     };
     let target = metric.target.filter(|target| target.is_finite());
-    MetricSaid { name: metric.name.as_str(), label, unit, goal, target }
+    let target_of = metric.target_of().filter(|_| target.is_some()).map(MetricName::as_str);
+    MetricSaid { name: metric.name.as_str(), label, unit, goal, target, target_of }
 }
 
 fn counts(table: &SweepTable) -> Counts {

@@ -87,6 +87,8 @@ pub struct MetricSaid {
     pub goal: &'static str,
     /// The target.
     pub target: Option<f64>,
+    /// The metric that the target is of: the ranking one, or `val_accuracy`.
+    pub target_of: Option<&'static str>,
 }
 
 /// How many runs stand how.

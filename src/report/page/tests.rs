@@ -84,6 +84,25 @@ fn odd_sweeps_have_a_page_without_a_number_that_is_none() {
     }
 }
 
+#[test]
+fn a_target_is_said_to_be_of_the_metric_that_reaches_it() {
+    for (name, target, of) in [
+        (MetricName::ValAccuracy, Some(0.9), Some("val_accuracy")),
+        (MetricName::ValLoss, Some(0.3), Some("val_loss")),
+        (MetricName::EpochsToTarget, Some(0.9), Some("val_accuracy")),
+        (MetricName::TestLoss, Some(0.9), Some("val_accuracy")),
+        (MetricName::ValLoss, None, None),
+        (MetricName::ValLoss, Some(f64::NAN), None),
+    ] {
+        let metric = Metric { name, goal: name.natural_goal(), target };
+        let table = small().table;
+        let table = SweepTable::from_rows(table.axes().to_vec(), metric, table.rows().to_vec());
+        let bundle = Bundle::new(table, Vec::new(), |_| RunHistory::default());
+        let said = Document::of(&bundle.inputs(), &Facts::default()).metric;
+        assert_eq!(said.target_of, of, "{name:?} {target:?}");
+    }
+}
+
 /// What strangers may write into names, reasons, logs and comments.
 const HOSTILE: [&str; 8] = [
     "</script><script>alert(1)</script>",

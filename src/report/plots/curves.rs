@@ -13,7 +13,6 @@ use crate::aggregate::curves::CurveMetric;
 use crate::aggregate::leaderboard::{Entry, Leaderboard};
 use crate::report::number::plain;
 use crate::report::page::labels;
-use crate::spec::metric::MetricName;
 
 /// Configurations in a plot: as many as there are colours.
 const MOST: usize = 8;
@@ -85,11 +84,8 @@ fn curve_plot(board: &Leaderboard, courses: &Courses, metric: CurveMetric) -> Op
 
 /// The target, on the curve that it is about.
 fn target(board: &Leaderboard, metric: CurveMetric) -> Option<f64> {
-    let of = match board.metric().name {
-        MetricName::ValLoss => CurveMetric::ValLoss,
-        _ => CurveMetric::ValAccuracy,
-    };
-    board.metric().target.filter(|target| of == metric && target.is_finite())
+    let of = board.metric().target_of()?;
+    board.metric().target.filter(|target| of.as_str() == metric.as_str() && target.is_finite())
 }
 
 fn line(number: usize, name: &str, band: &Band) -> Line {

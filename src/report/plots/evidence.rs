@@ -5,7 +5,7 @@ use super::forest::{Mark, Panel, Row, draw_forest};
 use crate::aggregate::claims::{ClaimResult, EffectKind, Verdict};
 use crate::aggregate::effects::{Effect, Effects};
 use crate::aggregate::statistics::SIGNIFICANCE;
-use crate::report::number::p_value;
+use crate::report::number::{p_value, plain};
 use crate::report::page::{labels, sentences};
 use crate::spec::claim::Relation;
 use crate::spec::metric::{Goal, Metric};
@@ -72,7 +72,7 @@ pub fn claims_plot(claims: &[ClaimResult]) -> Option<Plot> {
         let ratio = result.effect.kind == EffectKind::Ratio;
         let (metric, unit) = sentences::subject(result);
         let label = match ratio {
-            true => format!("{metric}, ratio"),
+            true => format!("{metric}, ratio{}", tested_against(result)),
             false => labels::with_unit((format!("{metric}, difference"), unit)),
         };
         let row = claim_row(result, effect);
@@ -85,8 +85,17 @@ pub fn claims_plot(claims: &[ClaimResult]) -> Option<Plot> {
         return None;
     }
     let caption = "Mean and 95 % interval over the seeds. Circle: confirmed, cross: refuted, open: \
-                   undecided. Grey: equal. Arrow: goes on.";
+                   undecided.\nVertical line: what the claim is tested against. Grey: equal. Arrow: \
+                   goes on.";
     Some(Plot { name: "claims".to_owned(), svg: draw_forest("Claims", &panels, caption) })
+}
+
+/// Claims about different factors have their lines at different places, and panels of their own.
+fn tested_against(result: &ClaimResult) -> String {
+    match sentences::null(result) {
+        Some(factor) => format!(" (tested against {})", plain(factor, 3)),
+        None => String::new(),
+    }
 }
 
 fn claim_row(result: &ClaimResult, effect: f64) -> Row {

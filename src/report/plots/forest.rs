@@ -70,10 +70,12 @@ const AROUND: i32 = 58;
 /// Pixels that labels have at the left, notes at the right.
 const SIDES: [i32; 2] = [300, 130];
 
-/// The plot as an SVG, as high as its rows want; `caption` says below what the marks mean.
+/// The plot as an SVG, as high as its rows want; `caption` says below, in one or more lines, what the
+/// marks mean.
 pub fn draw_forest(title: &str, panels: &[Panel], caption: &str) -> String {
     let rows: i32 = panels.iter().map(height).sum();
-    sheet(title, 38 + rows + 28, |area| {
+    let lines = caption.lines().count() as i32;
+    sheet(title, 38 + rows + 28 + LINE * (lines - 1), |area| {
         let mut top = 0;
         for panel in panels {
             let high = height(panel);
@@ -83,7 +85,10 @@ pub fn draw_forest(title: &str, panels: &[Panel], caption: &str) -> String {
             top += high;
         }
         let bottom = area.dim_in_pixel().1 as i32 / FINE - 14;
-        write(area, caption, (16, bottom), Anchor::Left, SMALL - 1)
+        for (line, above) in caption.lines().zip((0..lines).rev()) {
+            write(area, line, (16, bottom - LINE * above), Anchor::Left, SMALL - 1)?;
+        }
+        Ok(())
     })
 }
 

@@ -1,8 +1,10 @@
+use super::evidence::claims_plot;
 use super::{Plot, plots};
 use crate::aggregate::claims::ClaimResult;
 use crate::aggregate::curves::RunHistory;
 use crate::aggregate::sample;
 use crate::report::page::sample::{Bundle, history, small};
+use crate::spec::claim::Relation;
 
 fn names(plots: &[Plot]) -> Vec<&str> {
     plots.iter().map(|plot| plot.name.as_str()).collect()
@@ -68,4 +70,21 @@ fn a_claim_of_which_nothing_is_known_is_not_drawn() {
     let unknown = claims.iter().filter(|claim| claim.effect.mean.is_none()).cloned().collect();
     let bundle = Bundle::new(sample::table(&[]), unknown, |_| RunHistory::default());
     assert!(plots(&bundle.inputs()).is_empty());
+}
+
+#[test]
+fn a_factor_that_is_claimed_is_told_where_its_line_is() {
+    let mut claims: Vec<ClaimResult> = sample::claims::judged();
+    let factor = claims.iter().find(|result| result.effect.is_ratio).unwrap();
+    let mut other = factor.clone();
+    other.claim.relation = Relation::SmallerBy(1.5);
+    claims.push(other);
+    let drawn = claims_plot(&claims).unwrap().svg;
+    for told in [
+        "validation accuracy, ratio (tested against 2)",
+        "validation accuracy, ratio (tested against 0.667)",
+        "Vertical line: what the claim is tested against.",
+    ] {
+        assert_eq!(drawn.matches(told).count(), 1, "{told}: {drawn}");
+    }
 }

@@ -162,18 +162,18 @@ function curveOption(report, state, selection, width) {
     && series.every(({ configuration }) => nameIn(selection, configuration).length <= LONGEST_NAME_AT_AN_END);
   const xs = series.flatMap(({ x }) => x);
   const training = state.training ? shownSeries(state.training, selection).map((one) => within(state, one)) : [];
-  const drawn = [...series, ...training].flatMap(({ mean, low, high }) => [...mean, ...(low ?? []), ...(high ?? [])]).filter((value) => isNumber(value) && value > 0);
-  const target = curve.metric === report.metric.name ? report.metric.target : null;
+  const drawn = [...series, ...training].flatMap(({ mean, low, high }) => [...mean, ...(low ?? []), ...(high ?? [])]);
+  const target = curve.metric === report.metric.target_of && isNumber(report.metric.target) && onAxis(report.metric.target) ? report.metric.target : null;
   return {
     grid: { left: 8, right: named ? 186 : 16, top: 14, bottom: 40, containLabel: true },
     xAxis: bottomAxis(curve.x, { ...endsOf(xs), minInterval: 1, axisLabel: { ...valueAxis().axisLabel, alignMaxLabel: named ? "right" : "center" } }),
-    yAxis: { ...valueAxis({ scale: true }), ...(log ? logScale(drawn) : {}) },
+    yAxis: { ...valueAxis({ scale: true }), ...(log ? logScale([...drawn, target].filter((value) => isNumber(value) && value > 0)) : {}) },
     tooltip: tooltip("axis", (hovered) => curveTip(state, selection, hovered)),
     series: [
       ...series.flatMap((one) => bandOf(one, onAxis)),
       ...training.map((one) => thinLineOf(one, onAxis)),
       ...series.map((one) => lineOf(one, nameIn(selection, one.configuration), onAxis, named)),
-      ...(isNumber(target) && onAxis(target) ? [targetLine(target, xs)] : []),
+      ...(target !== null && xs.length > 0 ? [targetLine(target, xs[0])] : []),
     ],
   };
 }
@@ -233,9 +233,10 @@ function bandOf({ configuration, x, low, high, n }, onAxis) {
   }];
 }
 
-function targetLine(target) {
+// An unseen point makes the axis reach the target where no line does.
+function targetLine(target, x) {
   return {
-    type: "line", id: "target", data: [], silent: true, tooltip: { show: false },
+    type: "line", id: "target", data: [[x, target]], symbol: "none", lineStyle: { width: 0 }, silent: true, tooltip: { show: false },
     markLine: {
       silent: true, symbol: "none", animation: false, data: [{ yAxis: target }],
       lineStyle: { color: colour("muted"), type: [2, 3], width: 1.5 },

@@ -129,7 +129,9 @@ function renderHead(state, parts, refresh) {
     };
     return h("th", { scope: "col", "aria-sort": sort, class: alignment(state, column) },
       h("button", { type: "button", class: "sort", "data-key": column.key, onclick: turn }, column.label,
-        h("span", { class: "arrow", "aria-hidden": "true" }, { none: "", ascending: " ▲", descending: " ▼" }[sort])));
+        h("span", { class: "arrow", "aria-hidden": "true" }, { none: "", ascending: " ▲", descending: " ▼" }[sort])),
+      // Headings that are repeated on the next sheet of paper have no buttons: what was one would be empty there.
+      h("span", { class: "printed" }, column.label));
   }));
   parts.head.replaceChildren(row);
   if (focused !== null) [...parts.head.querySelectorAll("button")].find((button) => button.dataset.key === focused)?.focus();
@@ -150,7 +152,7 @@ function renderBody(state, parts, refresh) {
 function tableCell(state, column, row) {
   const content = column.show ? column.show(row) : column.kind === "text" ? cell(bdi(cellText(row[column.at], column))) : cellText(row[column.at], column);
   if (column.key === state.header) return h("th", { scope: "row" }, content);
-  return h("td", { class: alignment(state, column) }, content);
+  return h("td", { class: column.prose ? "prose" : alignment(state, column) }, content);
 }
 
 // Figures stand to the right, except where they name what the row is about.
@@ -186,7 +188,7 @@ function plainColumns(report, table) {
   const axes = new Set(report.axes.map(({ key }) => key));
   return table.columns.map((column, at) => (axes.has(column.key)
     ? { ...column, at, names: true, show: (row) => cell(bdi(nameText(row[at]))) }
-    : { ...column, at, label: withUnit(column) }));
+    : { ...column, at, label: withUnit(column), prose: column.key === "reason" }));
 }
 
 function nameText(value) {

@@ -68,7 +68,7 @@ function claimsSection(report) {
   const drawn = report.claims.filter(({ effect }) => isNumber(effect));
   if (drawn.length === 0) return null;
   return section("claims", "Effects that were claimed",
-    h("p", { class: "lead" }, "The effect of each claim with its 95 % confidence interval. The line is where there would be no effect; a shaded strip is what counts as equal. Claims about one metric share a scale."),
+    h("p", { class: "lead" }, "The effect of each claim with its 95 % confidence interval. The line is what the claim is tested against; a shaded strip is what counts as equal. Claims about one metric share a scale."),
     scrollBox("Effects of the claims", forestTable("Effects of the claims", "claim", claimGroups(report, drawn), true)));
 }
 
@@ -82,8 +82,13 @@ function claimGroups(report, claims) {
     groups.get(key).rows.push(claim);
   }
   return [...groups.values()].map(({ metric, unit, ratio, none, margin, rows }) => ({
-    title: [bdi(report.labelOf(metric) || "effect"), h("span", { class: "note" }, ratio ? ", ratio" : ", difference", isNumber(margin) ? `, equal within ${number(margin)}` : "")],
+    title: [bdi(report.labelOf(metric) || "effect"), h("span", { class: "note" }, ratio ? ", ratio" : ", difference", testedAgainst({ none, margin, ratio }))],
     none, margin, ratio, unit: unit ?? report.unitOf(metric),
     rows: rows.map((claim) => ({ ...claim, name: [bdi(claim.text), h("span", { class: "narrow-word" }, verdictMark(claim.verdict))], word: verdictMark(claim.verdict), p: claim.p_holm ?? claim.p })),
   }));
+}
+
+function testedAgainst({ none, margin, ratio }) {
+  if (isNumber(margin)) return `, equal within ${number(margin)}`;
+  return isNumber(none) ? `, tested against ${ratio ? "×" : ""}${number(none, 3)}` : "";
 }

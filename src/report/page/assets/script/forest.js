@@ -46,19 +46,75 @@ function whiskerEnd(scale, value, side) {
   return edge;
 }
 
-/** Ticks below the rows of a group. */
+const NARROWEST_DRAWING = 100;
+const BETWEEN_LABELS = 8;
+
+/** Ticks below the rows of a group: as many as have room for their labels, which is known when the page has its width. */
 function ticksDrawing(scale, ratio, write) {
-  const ticks = ratio ? niceTicks(Math.exp(scale.from), Math.exp(scale.to), 4).filter((tick) => tick > 0).map(Math.log) : niceTicks(scale.from, scale.to, 4);
-  let labelled = -100;
-  return s("svg", { class: "interval ticks", width: "100%", height: 22, "aria-hidden": "true" },
-    s("line", { class: "axis", x1: 0, x2: "100%", y1: 0.5, y2: 0.5 }),
-    ticks.map((tick) => {
-      const x = place(scale, tick);
-      const apart = x - labelled >= 28;
-      if (apart) labelled = x < 8 ? x + 12 : x;
-      return [s("line", { class: "axis", x1: `${x}%`, x2: `${x}%`, y1: 0, y2: 4 }),
-        apart && s("text", { x: `${x}%`, y: 17, "text-anchor": x < 8 ? "start" : x > 92 ? "end" : "middle" }, write(tick))];
-    }));
+  const svg = s("svg", { class: "interval ticks", width: "100%", height: 22, "aria-hidden": "true" });
+  let laid = null;
+  const lay = (width) => {
+    if (width === laid) return;
+    laid = width;
+    const ticks = ticksFor(scale, ratio, write, width);
+    svg.replaceChildren(s("line", { class: "axis", x1: 0, x2: "100%", y1: 0.5, y2: 0.5 }), ...ticks.flatMap(({ x, text, anchor }) =>
+      [s("line", { class: "axis", x1: `${x}%`, x2: `${x}%`, y1: 0, y2: 4 }), ...(text === null ? [] : [s("text", { x: `${x}%`, y: 17, "text-anchor": anchor }, text)])]));
+  };
+  lay(NARROWEST_DRAWING);
+  layTicks.set(svg, lay);
+  ticksSized?.observe(svg);
+  return svg;
+}
+
+const layTicks = new WeakMap();
+const ticksSized = "ResizeObserver" in globalThis ? new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) if (contentRect.width > 0) layTicks.get(target)(contentRect.width);
+}) : null;
+
+// How wide a drawing is on paper is not known before it is printed.
+function ticksOntoPaper() {
+  for (const svg of document.querySelectorAll(".ticks")) layTicks.get(svg)(NARROWEST_DRAWING);
+}
+
+function ticksOffPaper() {
+  for (const svg of document.querySelectorAll(".ticks")) if (svg.getBoundingClientRect().width > 0) layTicks.get(svg)(svg.getBoundingClientRect().width);
+}
+
+globalThis.addEventListener("beforeprint", ticksOntoPaper);
+globalThis.addEventListener("afterprint", ticksOffPaper);
+printed.addEventListener("change", () => (printed.matches ? ticksOntoPaper() : ticksOffPaper()));
+
+/** Ticks whose labels stand apart in so many pixels; where two would not, as many labels as do. `{ x, text, anchor }`, x in per cent. */
+function ticksFor(scale, ratio, write, width) {
+  const choices = [4, 3, 2].map((most) => {
+    const values = ratio ? niceTicks(Math.exp(scale.from), Math.exp(scale.to), most).filter((tick) => tick > 0).map(Math.log) : niceTicks(scale.from, scale.to, most);
+    return labelled(values.map((value) => ({ x: place(scale, value), text: write(value) })), width);
+  });
+  const labels = (ticks) => ticks.filter(({ text }) => text !== null).length;
+  return choices.find((ticks) => ticks.length > 1 && labels(ticks) === ticks.length)
+    ?? choices.reduce((best, ticks) => (labels(ticks) > labels(best) ? ticks : best));
+}
+
+// A label in the middle of its tick, but within the drawing; without one where it would touch the label before it.
+function labelled(ticks, width) {
+  let end = -Infinity;
+  return ticks.map(({ x, text }) => {
+    const [at, wide] = [(x / 100) * width, textWidth(text)];
+    const anchor = at < wide / 2 ? "start" : at > width - wide / 2 ? "end" : "middle";
+    const from = at - { start: 0, middle: wide / 2, end: wide }[anchor];
+    if (from < end + BETWEEN_LABELS) return { x, text: null, anchor };
+    end = from + wide;
+    return { x, text, anchor };
+  });
+}
+
+let ruler = null;
+
+// In the letters of `.ticks text`, superscripts and all.
+function textWidth(text) {
+  ruler ??= document.createElement("canvas").getContext("2d");
+  ruler.font = `11px ${SANS}`;
+  return ruler.measureText(text).width;
 }
 
 function niceTicks(from, to, most) {

@@ -30,8 +30,7 @@ function leaderboardSection(report) {
   const known = SHOWN_METRICS.map((name) => `${name}_mean`).filter((key) => key !== primary && filled.has(key));
   const claimed = (key) => report.claims.some(({ metric }) => metric === withoutMean(report.board.column(key).label));
   const metrics = known.filter((key, at) => at < room || (at < ROOM_FOR_METRICS && claimed(key)));
-  const shown = ["rank", header, ...(byAxes ? axes : []), "n", "failed", "skipped", "interval", primary,
-    ...metrics, "p_value_holm"].filter((key) => ["rank", "interval", header].includes(key) || showsAtFirst(key, table, report, filled));
+  const shown = ["rank", primary, "interval", header, ...(byAxes ? axes : []), "n", "failed", "skipped", ...metrics, "p_value_holm"].filter((key) => ["rank", "interval", header].includes(key) || showsAtFirst(key, table, report, filled));
   return section("leaderboard", "Leaderboard",
     h("p", { class: "lead" }, leaderboardWords(report, [primary, ...metrics])),
     dataTable({ caption: "Leaderboard", columns, rows: table.rows, shown, header, noun: "configuration",
@@ -45,9 +44,11 @@ function showsAtFirst(key, table, report, filled) {
 }
 
 function leaderboardWords(report, shown) {
-  const { metric } = report;
+  const { metric, board, leaderboard } = report;
+  const ranked = leaderboard.rows.some((row) => isNumber(board.value(row, `${metric.name}_mean`)));
+  const target = targetDrawn(metric) === null || !ranked ? "" : ` The dotted line is the target, ${number(metric.target)}.`;
   const better = metric.goal === "minimize" ? "smaller is better" : "larger is better";
-  return `Ranked by ${metric.label}: mean over the seeds, ${better}. ± is half of the 95 % confidence interval of the mean; p is of the difference to the best, paired on the seeds, corrected for the number of comparisons (Holm).${tiedWords(report)}${reachedWords(report, shown)}`;
+  return `Ranked by ${metric.label}: mean over the seeds, ${better}. ± is half of the 95 % confidence interval of the mean; p is of the difference to the best, paired on the seeds, corrected for the number of comparisons (Holm).${target}${tiedWords(report)}${reachedWords(report, shown)}`;
 }
 
 // A mark for what cannot be told from the best is read as "as good", which few seeds never show.
@@ -89,7 +90,8 @@ function leaderboardColumns(report, header) {
     const at = board.at(header);
     named(header, { show: (row) => cell(swatchOf(report, row), bdi(nameText(row[at]))) });
   }
-  return inOrder(columns, ["rank", header, "configuration", ...report.axes.map(({ key }) => key), "n", "failed", "skipped", "interval", `${metric.name}_mean`]);
+  // What ranks stands beside the rank: many or long names would push it out of sight.
+  return inOrder(columns, ["rank", `${metric.name}_mean`, "interval", header, "configuration", ...report.axes.map(({ key }) => key), "n", "failed", "skipped"]);
 }
 
 // First those with these keys, then the rest in the table's own order.
@@ -123,7 +125,13 @@ function swatchOf(report, row) {
 // The mean as a point in its interval, every row to the same scale.
 function intervalColumn({ leaderboard: table, board, metric }, column) {
   const [low, high] = [`${metric.name}_ci95_low`, `${metric.name}_ci95_high`].map((key) => board.at(key));
-  const scale = robustScale(table.rows.map((row) => [row[column.at], row[low], row[high]]), metric.target);
+  const lines = [targetDrawn(metric)].filter(isNumber);
+  const scale = robustScale(table.rows.map((row) => [row[column.at], row[low], row[high]]), lines);
   return { key: "interval", label: "interval, drawn", kind: "text", unsorted: true, at: column.at, csv: [],
-    show: (row) => (isNumber(row[column.at]) ? intervalDrawing(scale, row[column.at], row[low], row[high], isNumber(metric.target) ? [metric.target] : []) : null) };
+    show: (row) => (isNumber(row[column.at]) ? intervalDrawing(scale, row[column.at], row[low], row[high], lines) : null) };
+}
+
+// Of a sweep that is ranked by epochs to a target, the target is an accuracy: it has no place among epochs.
+function targetDrawn({ name, target, target_of: of }) {
+  return of === name && isNumber(target) ? target : null;
 }

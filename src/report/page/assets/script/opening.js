@@ -8,11 +8,17 @@ function bestSentence(report) {
   const mean = board.value(first, `${metric.name}_mean`);
   const value = plusMinus(mean, board.value(first, `${metric.name}_ci95_low`), board.value(first, `${metric.name}_ci95_high`), board.unit(`${metric.name}_mean`));
   const unit = ["s", "bytes"].includes(metric.unit) || !metric.unit || metric.label.includes(metric.unit) ? "" : ` ${metric.unit}`;
-  const n = board.value(first, "n");
   const tied = report.leaderboard.rows.filter((row) => row !== first && isYes(board.value(row, "tied_with_best"))).length;
   const ties = tied === 0 ? null : ` ${count(tied, "other")} cannot be told from it at 5 %.`;
   return h("p", { class: "best" }, report.leaderboard.rows.length > 1 ? `Best of ${number(report.leaderboard.rows.length)} configurations: ` : "One configuration: ",
-    h("strong", {}, bdi(report.fullLabels[report.configurationNamed(board.value(first, "configuration"))] ?? board.value(first, "configuration"))), `, ${metric.label} ${value}${unit} (${count(n, "seed")}).`, ties);
+    h("strong", {}, bdi(report.fullLabels[report.configurationNamed(board.value(first, "configuration"))] ?? board.value(first, "configuration"))), `, ${metric.label} ${value}${unit} (${seedsOf(report, first)}).`, ties);
+}
+
+// What a mean is over: of a time to the target, only the seeds that reached it.
+function seedsOf({ board, metric }, row) {
+  const [n, reached] = ["n", "target_reached"].map((key) => board.value(row, key));
+  const some = metric.name.endsWith("_to_target") && isNumber(reached) && reached < n;
+  return some ? `${number(reached)} of ${count(n, "seed")} reached it` : count(n, "seed");
 }
 
 const STATES = ["finished", "diverged", "failed", "running", "pending", "skipped"];
