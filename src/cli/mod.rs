@@ -29,6 +29,7 @@ mod status;
 mod sweep;
 mod sweep_file;
 mod terminal;
+mod usage;
 mod weights;
 mod worker;
 mod works;
@@ -46,7 +47,17 @@ use crate::plan::PlanError;
 
 /// Does what the command line says.
 pub fn run() -> std::process::ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            let arguments = std::env::args_os().map(|text| text.to_string_lossy().into_owned());
+            let Some(meant) = usage::key_as_option(&error, &arguments.collect::<Vec<_>>()) else {
+                error.exit()
+            };
+            report(&meant);
+            return meant.exit_code().into();
+        }
+    };
     process::outlive_size_limits();
     // The one command whose exit codes are not for people.
     if let Command::Worker(args) = command {

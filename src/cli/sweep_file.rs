@@ -34,6 +34,9 @@ pub fn read_sweep_file(path: &Path) -> Result<Vec<u8>, CliError> {
 /// What to do about a file that could not be read.
 fn help(path: &Path, kind: ErrorKind) -> String {
     let general = || "a sweep file is a TOML file such as sweeps/lr.toml".to_owned();
+    if path == Path::new("-") {
+        return "for the standard input write /dev/stdin".to_owned();
+    }
     match kind {
         ErrorKind::IsADirectory => match listed(&tomls(path)) {
             Some(there) => format!("give a file; in the folder: {there}"),

@@ -35,7 +35,8 @@ pub fn find(columns: &[Column], given: &str) -> Result<usize, NoColumn> {
     let place = |name: &str| columns.iter().position(|column| column.key == name);
     place(given).or_else(|| place(&format!("{given}_mean"))).ok_or_else(|| {
         let keys: Vec<&str> = columns.iter().map(|column| column.key.as_ref()).collect();
-        let meant = nearest(given, &keys).or_else(|| nearest(&format!("{given}_mean"), &keys));
+        let mean = || nearest(&format!("{given}_mean"), &keys).filter(|_| !given.is_empty());
+        let meant = nearest(given, &keys).or_else(mean);
         let meant = meant.map_or_else(String::new, |word| format!("did you mean `{word}`? "));
         NoColumn { given: given.to_owned(), help: format!("{meant}legal: {}", keys.join(", ")) }
     })

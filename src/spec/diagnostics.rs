@@ -157,6 +157,14 @@ impl Diagnostics {
         }
     }
 
+    /// Gives the problems after the first `before` that stand at `span` this advice, if they have none.
+    pub fn advise(&mut self, before: usize, span: Span, help: &str) {
+        let noted = self.problems.iter_mut().skip(before).map(|noted| &mut noted.problem);
+        for problem in noted.filter(|problem| problem.span == Some(span)) {
+            problem.help.get_or_insert_with(|| help.to_owned());
+        }
+    }
+
     /// How many problems there are.
     pub fn count(&self) -> usize {
         self.problems.len()
@@ -299,8 +307,10 @@ pub fn suggest(given: &str, legal: &[&str]) -> String {
 /// The legal word that `given` was probably meant to be: one with few slips, or one that has it as a
 /// part (`accuracy` for `val_accuracy`).
 pub fn nearest<'a>(given: &str, legal: &[&'a str]) -> Option<&'a str> {
+    let shares = |word: &str| given.chars().any(|c| word.contains(c));
     let close = legal
         .iter()
+        .filter(|word| shares(word))
         .map(|word| (strsim::damerau_levenshtein(given, word), *word))
         .filter(|(distance, word)| *distance <= 1 + word.len().min(given.len()) / 3)
         .min_by_key(|(distance, _)| *distance)

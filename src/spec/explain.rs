@@ -7,6 +7,8 @@ use serde_json::Value as Json;
 use super::config::Key;
 use super::diagnostics::suggest;
 use super::layers::LayerWord;
+use super::read::generator::GENERATORS;
+use super::read::key_alias;
 use super::read::settings::{Field, SECTIONS, Section};
 use super::reference::{kind_name, parameters, range, section_name, toml};
 use super::value::Value;
@@ -16,6 +18,9 @@ const BRACKETS: [char; 2] = ['[', ']'];
 
 /// The word for the layers of a declared network.
 const LAYERS: &str = "layers";
+
+/// What introduces them.
+const OF_LAYERS: &str = "layers of a declared network";
 
 /// A line for every key, then the sections.
 pub fn overview() -> String {
@@ -30,7 +35,8 @@ pub fn overview() -> String {
     text
 }
 
-/// All about a key, a section, or the layers.
+/// All about a key, a section or the layers; about a setting, a kind, a parameter, a layer or a generator,
+/// wherever it stands, also by its path (`run.retries.count`, `schedule.gamma`).
 ///
 /// # Errors
 /// What there is instead, where there is nothing of that name.
@@ -40,13 +46,7 @@ pub fn explain(topic: &str) -> Result<String, String> {
         return Ok(key_entry(key));
     }
     if topic == LAYERS {
-        let schema = LayerWord::schema(&());
-        let kinds = schema["anyOf"].as_array().into_iter().flatten();
-        let kinds = kinds.filter(|kind| kind["type"] == "object");
-        return Ok(format!(
-            "layers of a declared network\n{}",
-            kinds.map(kind_entry).collect::<String>()
-        ));
+        return Ok(format!("{OF_LAYERS}\n{}", layers().iter().map(kind_entry).collect::<String>()));
     }
     let named = |(name, _): &(&str, &str)| name.trim_matches(BRACKETS) == topic;
     if let Some((name, doc)) = sections_of_keys().find(named) {
@@ -59,6 +59,13 @@ pub fn explain(topic: &str) -> Result<String, String> {
             Ok(format!("{}  {}\n{fields}", section_name(section), plain(section.doc)))
         }
         None => {
+            let parts = parts(topic);
+            if !parts.is_empty() {
+                return Ok(parts.join("\n"));
+            }
+            if let Some(help) = key_alias(topic) {
+                return Err(help);
+            }
             let sections = SECTIONS[1..].iter().map(|section| section.name);
             let of_keys = sections_of_keys().map(|(name, _)| name.trim_matches(BRACKETS));
             let names = Key::NAMES.iter().copied();
@@ -75,6 +82,89 @@ fn sections_of_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
         let (name, doc) = row.split_once("` | ")?;
         Some((name, doc.trim_end_matches(" |")))
     })
+}
+
+/// What has `topic` for its name or its path among settings, kinds, parameters and generators.
+fn parts(topic: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for section in SECTIONS {
+        let mut lines = String::new();
+        settings_of(section.fields, "", &mut |path, field, prefix| {
+            let whole = format!("{}.{path}", section.name);
+            if [path, whole.trim_start_matches('.'), field.name].contains(&topic) {
+                lines += &setting(field, prefix);
+            }
+        });
+        if !lines.is_empty() {
+            let place = match section.name {
+                "" => "top of the file".to_owned(),
+                _ => section_name(section),
+            };
+            found.push(format!("{place}\n{lines}"));
+        }
+    }
+    for key in Key::ALL {
+        let of_key = |kind: &&Json| is_called(kind, topic, key.name());
+        let lines: String = kinds_of(*key).iter().filter(of_key).map(kind_entry).collect();
+        if !lines.is_empty() {
+            found.push(format!("{key}  {}\n{lines}", first_sentence(key.doc())));
+        }
+    }
+    let layers = layers();
+    let layers = layers.iter().filter(|kind| is_called(kind, topic, LAYERS));
+    let layers: String = layers.map(kind_entry).collect();
+    if !layers.is_empty() {
+        found.push(format!("{OF_LAYERS}\n{layers}"));
+    }
+    if GENERATORS.contains(&topic) {
+        let lines = include_str!("reference.md").lines();
+        let entry = lines.skip_while(|line| !line.starts_with(&format!("* `{{ {topic} ")));
+        let mut entry = entry.map(|line| line.trim_start_matches("* "));
+        let first = entry.next().unwrap_or_default();
+        let rest = entry.take_while(|line| line.starts_with("  "));
+        let text = std::iter::once(first).chain(rest.map(str::trim)).collect::<Vec<_>>().join(" ");
+        found.push(format!("values of an axis\n  {}\n", plain(&text).replace("**", "")));
+    }
+    found
+}
+
+/// Every setting of a section with its path in it, and the path before its own name.
+fn settings_of(fields: &[Field], prefix: &str, told: &mut dyn FnMut(&str, &Field, &str)) {
+    for field in fields {
+        let path = format!("{prefix}{}", field.name);
+        told(&path, field, prefix);
+        settings_of(field.fields, &format!("{path}."), told);
+    }
+}
+
+/// Is `topic` the kind, a parameter of it, or the path of one that begins with `place`?
+fn is_called(kind: &Json, topic: &str, place: &str) -> bool {
+    let below = topic.strip_prefix(place).and_then(|rest| rest.strip_prefix('.'));
+    let name = below.unwrap_or(topic);
+    let properties = kind["properties"].as_object();
+    let parameter = properties.is_some_and(|all| name != "kind" && all.contains_key(name));
+    parameter || kind["properties"]["kind"]["const"] == name
+}
+
+/// The kinds of a key that are written as tables, those of a list's items among them.
+fn kinds_of(key: Key) -> Vec<Json> {
+    let schema = key.schema();
+    let any = schema["anyOf"].as_array().or_else(|| schema["items"]["anyOf"].as_array());
+    let any = any.into_iter().flatten();
+    let lists = any.clone().filter_map(|kind| kind["items"]["anyOf"].as_array()).flatten();
+    let mut kinds: Vec<Json> = Vec::new();
+    for kind in any.chain(lists).filter(|kind| kind["type"] == "object") {
+        if !kinds.contains(kind) {
+            kinds.push(kind.clone());
+        }
+    }
+    kinds
+}
+
+fn layers() -> Vec<Json> {
+    let schema = LayerWord::schema(&());
+    let kinds = schema["anyOf"].as_array().into_iter().flatten();
+    kinds.filter(|kind| kind["type"] == "object").cloned().collect()
 }
 
 fn key_entry(key: Key) -> String {
@@ -135,6 +225,35 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_explained_by_name_and_by_path() {
+        for (topic, begins, has) in [
+            ("name", "top of the file\n  name  ", "[metric]\n  name  "),
+            ("metric.name", "[metric]\n  name  ", "val_accuracy"),
+            ("retries", "[run]\n  retries  ", "retries.count"),
+            ("run.retries.count", "[run]\n  retries.count  ", "default 1"),
+            ("run.timeout", "[run]\n  timeout  ", "90s"),
+            ("seeds", "[repeats]\n  seeds  ", "list"),
+            ("schedule.gamma", "schedule  ", "\"exponential\""),
+            ("cosine", "schedule  ", "\"cosine\""),
+            ("relu", "activation  ", "\"relu\""),
+            ("momentum", "batch_norm  ", "optimizer  "),
+            ("conv2d", "layers of a declared network\n", "channels"),
+            (
+                "linspace",
+                "values of an axis\n  { linspace = [a, b], num = n }: ",
+                "equal distances",
+            ),
+            ("range", "values of an axis\n  { range = ", "The step may be left out"),
+        ] {
+            let text = explain(topic).unwrap_or_else(|help| panic!("{topic}: {help}"));
+            assert!(text.starts_with(begins) && text.contains(has), "{topic}: {text}");
+            assert!(text.lines().count() < 60 && !text.contains('`'), "{topic}: {text}");
+        }
+        assert!(explain("run.gamma").is_err() && explain("kind").is_err() && explain("").is_err());
+        assert!(!explain("schedule.gamma").unwrap().contains("cosine"));
+    }
+
+    #[test]
     fn everything_that_the_overview_names_can_be_explained() {
         let overview = overview();
         let topics: Vec<&str> = overview
@@ -153,6 +272,7 @@ mod tests {
     fn a_slip_is_understood() {
         assert!(explain("learning").is_err());
         assert!(explain("optimiser").unwrap_err().starts_with("did you mean `optimizer`?"));
+        assert_eq!(explain("learning_rate").unwrap_err(), "did you mean `lr`?");
         for section in ["[run]", "[grid]", "[[zip]]", "[[claim]]"] {
             let text = explain(section).unwrap();
             assert!(text.starts_with(&format!("{section}  ")), "as one writes it: {text}");

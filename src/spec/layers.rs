@@ -245,6 +245,15 @@ impl Value for Vec<Entry> {
         };
         let read: Vec<Option<Entry>> =
             items.iter().map(|item| Entry::read(item, diagnostics)).collect();
+        let logits = |entry: &Option<Entry>| entry == &Some(Entry::Layer(LayerWord::Logits));
+        if let Some(at) = read.iter().position(logits)
+            && let Some(behind) = items.get(at + 1)
+        {
+            let message = "`\"logits\"` is the last of the layers: its outputs are the classes";
+            let help = "put \"logits\" at the end; a linear layer before it is { kind = \"linear\", units = 100 }";
+            diagnostics.error_with_help(behind.span, message, "stands behind it", help);
+            return None;
+        }
         read.into_iter().collect()
     }
 

@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, nearest};
 use super::node::{Node, Raw};
 use super::value::{Interval, Value};
 use super::word::words;
@@ -81,8 +81,12 @@ impl Value for Measurements {
     fn read(node: &Node, (): &(), diagnostics: &mut Diagnostics) -> Option<Self> {
         let Raw::List(items) = &node.raw else {
             let message = format!("expected a list of measurements, found {}", node.describe());
-            let help =
-                format!("write [\"gradient_norm\"]; legal: {}", Measurement::KINDS.join(", "));
+            let meant = match &node.raw {
+                Raw::Text(text) => nearest(text, Measurement::KINDS),
+                _ => None,
+            };
+            let meant = meant.unwrap_or("gradient_norm");
+            let help = format!("write [\"{meant}\"]; legal: {}", Measurement::KINDS.join(", "));
             diagnostics.error_with_help(node.span, message, "not a list", help);
             return None;
         };

@@ -151,7 +151,8 @@ impl Node {
         match &self.raw {
             Raw::Text(text) => format!("the string {text:?}"),
             Raw::Integer(value) => format!("{value}"),
-            Raw::Float(value) => format!("{value}"),
+            // With its point: 1.0 is not the 1 that was asked for.
+            Raw::Float(value) => format!("{value:?}"),
             Raw::Bool(value) => format!("{value}"),
             Raw::List(items) if items.is_empty() => "an empty list".to_owned(),
             Raw::List(items) => format!("a list of {}", items.len()),

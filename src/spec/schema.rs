@@ -287,6 +287,7 @@ mod tests {
         generator-between-whole-numbers
         key-in-base-and-grid
         key-in-grid-and-zip
+        layers-behind-the-logits
         logspace-of-exponents
         name-not-a-folder
         range-out-of-range

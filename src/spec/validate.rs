@@ -118,9 +118,14 @@ fn network(config: &RunConfig) -> Option<Misfit> {
     let classes = config.dataset.classes();
     let unfit = walk(config, [channels, height, width], classes, &mut |_| {}).err()?;
     let Some(help) = unfit.help else {
+        // Of a network of one's own the layer is as easily changed as the images.
+        let or = match &config.model {
+            Model::Layers { .. } => "a smaller kernel, or smaller strides before it",
+            _ => "another model",
+        };
         let help = match smallest_side(config, channels, classes) {
-            Some(side) => format!("take images of at least {side} x {side} px, or another model"),
-            None => "take another model".to_owned(),
+            Some(side) => format!("take images of at least {side} x {side} px, or {or}"),
+            None => format!("take {or}"),
         };
         return Some(Misfit::new(&[Key::Model, Key::Dataset], unfit.message, help));
     };
@@ -259,6 +264,27 @@ mod tests {
             .into_iter()
             .map(|misfit| format!("{} | {}", misfit.message, misfit.help.unwrap_or_default()))
             .collect()
+    }
+
+    #[test]
+    fn of_a_network_of_ones_own_the_layer_may_change_as_well_as_the_images() {
+        let fields = serde_json::json!({ "layers": [
+            { "kind": "conv2d", "channels": 8, "kernel": 7 }, "flatten", "logits",
+        ] });
+        let node = crate::spec::node::Node::from_json(&fields);
+        let read =
+            Key::Model.read(&node, &mut crate::spec::diagnostics::Diagnostics::new()).unwrap();
+        let found = found(|c| {
+            c.set(&read);
+            c.dataset = synthetic(64, 6);
+        });
+        assert_eq!(
+            found,
+            [
+                "conv1 (7 x 7, stride 1) needs at least 7 x 7 pixels, found images of 3 x 6 x 6 | take \
+              images of at least 7 x 7 px, or a smaller kernel, or smaller strides before it"
+            ]
+        );
     }
 
     #[test]

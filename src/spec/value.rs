@@ -121,6 +121,14 @@ impl Interval {
     }
 }
 
+/// What stands beside the caret under a value that is not of the type asked for.
+fn no_number(node: &Node) -> &'static str {
+    match &node.raw {
+        Raw::Other(what) if what.contains("beyond 64 bits") => "out of range",
+        _ => "not a number",
+    }
+}
+
 fn refuse(node: &Node, expected: &str, label: &str, diagnostics: &mut Diagnostics) {
     let message = format!("expected {expected}, found {}", node.describe());
     diagnostics.error(node.span, message, label);
@@ -135,10 +143,16 @@ impl Value for f64 {
             Raw::Float(x) => x,
             Raw::Integer(x) => x as Self,
             _ => {
-                refuse(node, &expected, "not a number", diagnostics);
+                refuse(node, &expected, no_number(node), diagnostics);
                 return None;
             }
         };
+        if !x.is_finite() {
+            let finite =
+                limits.describe("a finite number").replacen("a finite finite", "a finite", 1);
+            refuse(node, &finite, "not finite", diagnostics);
+            return None;
+        }
         if !limits.contains(x) {
             refuse(node, &expected, "out of range", diagnostics);
             return None;
@@ -185,7 +199,7 @@ macro_rules! integer_value {
                         let label = match node.raw {
                             Raw::Float(x) if x.fract() != 0.0 => "not a whole number",
                             Raw::Integer(_) | Raw::Float(_) => "out of range",
-                            _ => "not a number",
+                            _ => no_number(node),
                         };
                         refuse(node, &expected, label, diagnostics);
                         None

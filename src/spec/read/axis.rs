@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::generator::{GENERATORS, is_generator, numbers};
 use super::hints::key_help;
+use super::spelled;
 use crate::spec::config::{Key, Setting};
 use crate::spec::diagnostics::Diagnostics;
 use crate::spec::node::{Name, Node, Raw, Span};
@@ -46,7 +47,22 @@ pub fn single(
         diagnostics.error_with_help(node.span, message, "several values", help);
         return None;
     }
-    key.read(node, diagnostics)
+    whole(key, node, "several values make an axis, in [grid]", diagnostics)
+}
+
+/// Reads a value of `key`; where a parameter of it has several values, says how to write them.
+fn whole(key: Key, node: &Node, lead: &str, diagnostics: &mut Diagnostics) -> Option<Setting> {
+    let before = diagnostics.count();
+    let setting = key.read(node, diagnostics);
+    if let (None, Raw::Table(entries)) = (&setting, &node.raw) {
+        let several = |(name, _): &&(Name, Node)| spelled::has_several(key, entries, name);
+        for (_, value) in entries.iter().filter(several) {
+            if let Some(wholes) = spelled::axis_of_wholes(key, entries) {
+                diagnostics.advise(before, value.span, &format!("{lead}: `{wholes}`"));
+            }
+        }
+    }
+    setting
 }
 
 /// Reads the values of `key` where `place` takes lists and generators.
@@ -84,7 +100,8 @@ fn listed(key: Key, items: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec
                 diagnostics.error_with_help(item.span, message, "a list", "write one flat list");
                 return None;
             }
-            let setting = key.read(item, diagnostics)?;
+            let lead = "a list stands around whole values";
+            let setting = whole(key, item, lead, diagnostics)?;
             Some(Choice { setting, span: item.span })
         })
         .collect();
@@ -110,12 +127,25 @@ fn generated(key: Key, node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec
 fn not_several(key: Key, node: &Node, place: &str, diagnostics: &mut Diagnostics) {
     let message = format!("`{key}` in {place} takes a list of values, found {}", node.describe());
     let written = diagnostics.sources().text(node.span);
-    let short = written.len() <= 40 && !written.contains('\n');
+    // Of a table that was written as `[grid.KEY]` or `KEY.parameter = …` the text is but a name.
+    let in_braces = !matches!(node.raw, Raw::Table(_)) || written.starts_with('{');
+    let short = written.len() <= 40 && !written.contains('\n') && in_braces;
     let foreign = |name: &str| match &node.raw {
         Raw::Table(entries) => entries.iter().any(|(other, _)| other.text == name),
         _ => false,
     };
-    let help = if foreign("values") || foreign("choice") {
+    let parts = match &node.raw {
+        Raw::Table(entries) if !in_braces || !foreign("kind") => {
+            spelled::axis_of_wholes(key, entries).map(|wholes| (wholes, entries))
+        }
+        _ => None,
+    };
+    let help = if let Some((wholes, entries)) = parts {
+        match spelled::override_of(key, entries) {
+            Some(change) => format!("write `{wholes}`, or on the command line `{change}`"),
+            None => format!("write `{wholes}`"),
+        }
+    } else if foreign("values") || foreign("choice") {
         format!("the list stands alone: {key} = [a, b, c]")
     } else if foreign("min") || foreign("max") || foreign("distribution") {
         format!("write {key} = {{ logspace = [1e-4, 1e-1], num = 7 }}, or linspace, or range")

@@ -78,9 +78,13 @@ impl Later for Option<Span> {
 
 fn note_syntax(text: &str, span: Span, found: &str, diagnostics: &mut Diagnostics) {
     let found = found.trim_end_matches(", expected literal string");
-    let message = format!("not TOML: {found}");
     let line = text[line_start(text, span.start)..].lines().next().unwrap_or_default();
     let bad = text.get(span.start..span.end).unwrap_or_default();
+    if let Some((message, help)) = slip(bad, found) {
+        diagnostics.error_with_help(span, format!("not TOML: {message}"), "here", help);
+        return;
+    }
+    let message = format!("not TOML: {found}");
     let begins_line = line_start(text, span.start) == span.start;
     match advice(line, bad, begins_line, found) {
         Some(help) => diagnostics.error_with_help(span, message, "here", help),
@@ -96,6 +100,20 @@ fn line_start(text: &str, at: usize) -> usize {
 /// The last character's start at or before byte `at`.
 fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+}
+
+/// Slips that the parser's own words would mislead about: what is wrong, what to do.
+fn slip(bad: &str, found: &str) -> Option<(String, &'static str)> {
+    let bad = bad.trim();
+    let unquoted = found.contains("must be quoted");
+    let nothing = ["null", "none", "nil", "undefined"].contains(&bad.to_lowercase().as_str());
+    if nothing && (unquoted || found.contains("invalid")) {
+        let help = "a key that is left out stands at its default; what is off is often 0 or false";
+        return Some((format!("it has no `{bad}`"), help));
+    }
+    let missing = unquoted && bad.is_empty();
+    let help = "write `key = value`, or leave the line out: the default holds then";
+    missing.then(|| ("a value is missing".to_owned(), help))
 }
 
 /// What to do about the commonest slips.

@@ -50,6 +50,12 @@ fn entries(text: &str, source: usize, diagnostics: &mut Diagnostics) -> Option<V
     };
     let name = text[..place].trim();
     let name = Name { text: name.to_owned(), span: Span { source, start: 0, end: name.len() } };
+    if matches!(name.text.as_str(), "seed" | "seeds") {
+        let help =
+            "configurations are ranked over all their seeds; runs.csv has a row for each seed";
+        diagnostics.error_with_help(name.span, "`seed` is not an axis", "not here", help);
+        return None;
+    }
     let values = overrides::values(text, place + sign.len(), source, diagnostics)?;
     let table = |operator: &str, node: Node| {
         let word = Name {

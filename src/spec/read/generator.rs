@@ -231,7 +231,7 @@ mod tests {
             ("{ linspace = [0, 1], num = 1 }", "`num`: expected a whole number from 2"),
             ("{ linspace = [1, 1], num = 3 }", "equal"),
             ("{ linspace = [0, 1, 2], num = 3 }", "a list of 2"),
-            ("{ linspace = [0, nan], num = 3 }", "`linspace`: expected a number"),
+            ("{ linspace = [0, nan], num = 3 }", "`linspace`: expected a finite number"),
             ("{ logspace = [-4, -1], num = 3 }", "greater than 0"),
             ("{ logspace = [1, 10], count = 3 }", "no parameter `count`"),
             ("{ range = [0, 5, 0] }", "empty"),

@@ -3,7 +3,7 @@
 
 use super::settings;
 use crate::spec::config::Key;
-use crate::spec::diagnostics::suggest;
+use crate::spec::diagnostics::{nearest, suggest};
 
 /// What people write, and what to write here.
 const ALIASES: &[(&[&str], &str)] = &[
@@ -82,8 +82,36 @@ pub fn top_level_help(name: &str) -> String {
         return belongs(name, &later);
     }
     match alias(name) {
+        // What stands in a section of its own: the name may be that of the section, misspelt.
+        Some(help) if help.contains(" in [") => match nearest(name, &settings::top_level_names()) {
+            Some(section) => format!("did you mean `{section}`?"),
+            None => help,
+        },
         Some(help) => format!("{help} (in [base] or [grid])"),
         None => suggest(name, &settings::top_level_names()),
+    }
+}
+
+/// What is known of the key by another name that people use.
+pub fn key_alias(name: &str) -> Option<String> {
+    alias(name)
+}
+
+/// `help` for an override of something below a name that is neither a key nor a section.
+pub fn override_help_below(first: &str, rest: &str) -> String {
+    let sections =
+        settings::top_level_names().into_iter().filter(|name| settings::is_section(name));
+    let legal: Vec<&str> = Key::NAMES.iter().copied().chain(sections.clone()).collect();
+    match nearest(first, &legal) {
+        Some(word) => format!("did you mean `{word}.{rest}`?"),
+        None => alias(first).unwrap_or_else(|| {
+            let sections: Vec<&str> = sections.collect();
+            format!(
+                "below it stand settings of a section ({}), as in `run.timeout=1h`, or a parameter of a key's \
+                 values, as in `optimizer.momentum=0.9`",
+                sections.join(", ")
+            )
+        }),
     }
 }
 

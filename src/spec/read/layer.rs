@@ -38,8 +38,19 @@ pub fn apply(
     for change in others.into_iter().chain(parameters) {
         let path = canonical_path(&change);
         if seen.insert(path.clone(), change.path_span()).is_some() {
-            let message = format!("`{path}` is overridden twice");
-            let help = "an axis is one override: `lr=0.1,0.01`";
+            let (message, help) = match path.as_str() {
+                "repeats.seeds" => (
+                    "the seeds are overridden twice".to_owned(),
+                    "keep one: `seeds=3` are the seeds 0, 1 and 2, `seed=7,8` are the seeds 7 and 8",
+                ),
+                path if settings::is_section(path.split('.').next().unwrap_or_default()) => {
+                    (format!("`{path}` is overridden twice"), "keep one of the two")
+                }
+                path => (
+                    format!("`{path}` is overridden twice"),
+                    "an axis is one override: `lr=0.1,0.01`",
+                ),
+            };
             diagnostics.error_with_help(change.path_span(), message, "a second time", help);
             continue;
         }
@@ -87,11 +98,31 @@ fn apply_one(
 
 fn refuse(change: &Override, names: &[&str], diagnostics: &mut Diagnostics) {
     let path = change.path_text();
+    let within = match names {
+        ["base" | "grid", names @ ..] => names,
+        names => names,
+    };
+    if let [first, _, ..] = within
+        && Key::from_name(first).is_none()
+        && !settings::is_top_level(first)
+    {
+        // The first name is what is wrong, not that it has something below it.
+        let name = change.path.iter().find(|name| name.text == *first);
+        let span = name.map_or(change.path_span(), |name| name.span);
+        let message = format!("nothing in a sweep is called `{first}`");
+        let help = hints::override_help_below(first, &within[1..].join("."));
+        diagnostics.error_with_help(span, message, "not a key or section", help);
+        return;
+    }
     let help = match names {
         ["schema"] => "the schema's number belongs to the file's text".to_owned(),
         ["grid" | "base" | "zip" | "when" | "exclude" | "include" | "short"] => {
             "override one key at a time, such as `lr=0.1,0.01`".to_owned()
         }
+        ["zip" | "when" | "exclude" | "include" | "short", ..] => {
+            "override one key at a time, such as `lr=0.1,0.01`".to_owned()
+        }
+        ["claim", ..] => "claims belong to the file's text".to_owned(),
         [section] if settings::is_section(section) => {
             let fields = settings::field_names(section);
             let example = fields.first().copied().unwrap_or_default();

@@ -21,10 +21,11 @@ mod rules;
 pub(crate) mod settings;
 mod short;
 mod slurm;
+mod spelled;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub(crate) use hints::key_help;
+pub(crate) use hints::{key_alias, key_help};
 pub use sweep::SHORT;

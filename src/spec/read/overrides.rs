@@ -5,6 +5,8 @@
 //! argument. Values are TOML's, except that a bare word is a string, since a shell takes quotes away.
 //! Commas inside brackets, braces and quotes do not split.
 
+use std::ops::Range;
+
 use toml::de::DeValue;
 
 use crate::spec::diagnostics::Diagnostics;
@@ -302,7 +304,7 @@ impl Reader<'_> {
                 "choice" => "`choice(` begins a value, and stands in no other".to_owned(),
                 _ => format!("there is no function `{word}`"),
             };
-            return self.fail(&message, help);
+            return self.fail_at(start..start + word.len().max(1), &message, help);
         }
         if word.is_empty() {
             return self
@@ -324,7 +326,11 @@ impl Reader<'_> {
 
     fn fail<T>(&mut self, message: &str, help: &str) -> Option<T> {
         let length = self.text[self.at..].chars().next().map_or(0, char::len_utf8);
-        let span = Span { source: self.source, start: self.at, end: self.at + length };
+        self.fail_at(self.at..self.at + length, message, help)
+    }
+
+    fn fail_at<T>(&mut self, place: Range<usize>, message: &str, help: &str) -> Option<T> {
+        let span = Span { source: self.source, start: place.start, end: place.end };
         self.diagnostics.error_with_help(span, message, "here", help);
         None
     }

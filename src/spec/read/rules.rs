@@ -5,6 +5,7 @@
 //! renamed, a bound on the wrong side), and so is one that tells no values apart.
 
 use super::axis::{find_key, is_numeric};
+use super::spelled;
 use crate::spec::condition::{Condition, Named, Test};
 use crate::spec::config::{Key, Setting};
 use crate::spec::diagnostics::{Diagnostics, suggest};
@@ -13,6 +14,17 @@ use crate::spec::value::{Interval, Value};
 
 /// The operators of a test written as a table.
 const OPERATORS: &[&str] = &["eq", "ne", "lt", "le", "gt", "ge", "in"];
+
+/// What other languages call an operator, and what it is here.
+const SPELLINGS: &[(&[&str], &str)] = &[
+    (&["==", "=", "equals", "is"], "eq"),
+    (&["!=", "<>", "neq", "not", "not_eq", "isnt"], "ne"),
+    (&["<", "less", "below", "less_than"], "lt"),
+    (&["<=", "=<", "lte", "leq", "at_most", "max"], "le"),
+    (&[">", "greater", "above", "greater_than"], "gt"),
+    (&[">=", "=>", "gte", "geq", "at_least", "min"], "ge"),
+    (&["one_of", "any", "isin", "among", "values"], "in"),
+];
 
 /// A condition with the places of its parts.
 #[derive(Debug, Clone)]
@@ -155,12 +167,24 @@ fn operator_test(
         }
         other => {
             let message = format!("there is no operator `{other}`");
-            let help = suggest(other, OPERATORS);
+            let help = operator_help(key, other, value);
             diagnostics.error_with_help(operator.span, message, "unknown operator", help);
             return None;
         }
     };
     Some((test, vec![value.span]))
+}
+
+/// What to write instead of an operator that there is not.
+fn operator_help(key: Key, given: &str, value: &Node) -> String {
+    let spelt = given.to_lowercase();
+    if let Some((_, meant)) = SPELLINGS.iter().find(|(names, _)| names.contains(&spelt.as_str())) {
+        return format!("did you mean `{meant}`? legal: {}", OPERATORS.join(", "));
+    }
+    match spelled::whole(key, given, value) {
+        Some(whole) => format!("a test names a whole value: `{whole}`"),
+        None => suggest(given, OPERATORS),
+    }
 }
 
 /// Notes every part of a condition that no value of the key's domain can meet.

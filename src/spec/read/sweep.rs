@@ -211,6 +211,7 @@ impl<'a> Reader<'a> {
         let help = match &node.raw {
             Raw::Integer(version) if *version > 1 => "the file is for a later gridlane",
             Raw::Text(_) => "write it without quotes",
+            Raw::Float(version) if *version == 1.0 => "write it without a point: `schema = 1`",
             _ => "version 1 is the only one yet",
         };
         self.diagnostics.error_with_help(node.span, message, "unknown version", help);
