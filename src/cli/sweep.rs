@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::args::SweepArgs;
 use super::boards::Boards;
@@ -15,10 +16,10 @@ use super::{slurm, terminal};
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::leasing::Leasing;
 use crate::dispatch::ownership::Ownership;
-use crate::dispatch::signals::{SignalWatch, TimeIsUp};
+use crate::dispatch::signals::{SignalWatch, TimeIsUp, end_the_process};
 use crate::dispatch::work::Work;
 use crate::dispatch::{DispatchError, Means, Message, Orders, Outcome, dispatch, strays};
-use crate::display::Progress;
+use crate::display::Painter;
 use crate::event::SweepEvent;
 use crate::executor::local::Local;
 use crate::plan::{Plan, PlanSummary};
@@ -27,6 +28,9 @@ use crate::record::sharing::share_as;
 use crate::record::{Durability, Lock, RecordError, SweepFolder, atomic};
 use crate::units::counted;
 use crate::worker::use_small_pages;
+
+/// How long a sweep that was stopped waits for somebody to read what it came to.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Executes what is missing of a sweep.
 ///
@@ -38,7 +42,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         return slurm::sweep(args);
     }
     let opened = open_locked(args, 1, &|| Session::open(&args.file), &slurm::take_back)?;
-    let Some((session, _lock)) = opened else { return Ok(ExitCode::Ok) };
+    let Some((session, lock)) = opened else { return Ok(ExitCode::Ok) };
     for warning in &session.plan.warnings {
         terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
     }
@@ -69,6 +73,8 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         execute(&session, works, args.fail_fast, parts, &mut |event| boards.observe(event))?;
     // What the night has come to is said even where the tables can no longer be written.
     let written = boards.write().and_then(|()| boards.write_report());
+    // All is written: whoever reads the terminal late, or never, locks nobody out.
+    drop(lock);
     let code = match print_outcome(&session, &boards, outcome)? {
         // It was stopped because a run failed, not by anybody.
         ExitCode::Stopped if args.fail_fast && outcome.failed > 0 => ExitCode::RunsFailed,
@@ -151,7 +157,7 @@ pub(super) fn execute(
         jobs: placing.at_once(),
         fail_fast,
     };
-    let mut progress = progress(plan);
+    let mut progress = progress(plan)?;
     let leasing = Leasing::new(&placing.inventory, leases);
     let means = Means { executor: &mut executor, leasing, ownership };
     let outcome = dispatch(&orders, means, &messages, &mut |event| {
@@ -160,17 +166,23 @@ pub(super) fn execute(
             let notice = format!("a CSV could not be written, it is tried again later: {problem}");
             progress.show(&SweepEvent::Notice(notice));
         }
-    })?;
-    Ok(outcome)
+    });
+    // Workers that an error has left go first: the screen may keep us waiting.
+    drop(executor);
+    Ok(outcome?)
 }
 
 /// The progress of a plan's runs, by their names.
-pub(super) fn progress(plan: &Plan) -> Progress<'_> {
+///
+/// # Errors
+/// When the system gives no thread.
+pub(super) fn progress(plan: &Plan) -> Result<Painter<'_>, CliError> {
     let name_of = |run: usize| {
         let run = &plan.runs[run];
         format!("{}  seed {}", plan.configuration_name(run), run.seed)
     };
-    Progress::new(std::io::stderr().is_terminal(), Box::new(name_of))
+    let live = std::io::stderr().is_terminal();
+    Ok(Painter::start(live, Box::new(name_of)).map_err(DispatchError::Thread)?)
 }
 
 /// The program's own file, by the name under which the kernel keeps it even when another build
@@ -217,13 +229,19 @@ pub(super) fn print_outcome(
         Outcome { failed: 1.., .. } => ExitCode::RunsFailed,
         _ => ExitCode::Ok,
     };
-    // With the terminal gone the sweep went on; there is nobody to print for.
-    let _ = print_board(session, boards, outcome);
+    let mut text = Vec::new();
+    write_board(&mut text, session, boards, outcome)?;
+    end_the_process(ExitCode::Stopped as i32);
+    terminal::print_last(text, (code == ExitCode::Stopped).then_some(PATIENCE));
     Ok(code)
 }
 
-fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn write_board(
+    out: &mut dyn Write,
+    session: &Session,
+    boards: &Boards<'_>,
+    outcome: Outcome,
+) -> std::io::Result<()> {
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
     write!(out, "{}", terminal::throughput(boards.table()))?;
     write!(out, "{}", terminal::claims(&boards.claims()))?;

@@ -18,9 +18,9 @@ use super::replenish::{FRUITLESS, Standing};
 use super::time::MORE_TIME;
 use super::version;
 use super::watch::Watch;
-use crate::dispatch::signals::{SignalWatch, TimeIsUp};
+use crate::dispatch::signals::{SignalWatch, TimeIsUp, end_the_process};
 use crate::dispatch::{DispatchError, Message, Outcome};
-use crate::display::Progress;
+use crate::display::Painter;
 use crate::event::{AttemptEnd, SweepEvent};
 use crate::executor::slurm::{Slurm, SlurmError, Submission, Task, TaskState};
 use crate::plan::RunState;
@@ -98,7 +98,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         submission,
         desk,
         watch: Watch::new(&folder, unsettled, args.slurm.lease),
-        progress: progress(&session.plan),
+        progress: progress(&session.plan)?,
         told: BTreeSet::new(),
         waits: None,
         silent: false,
@@ -150,7 +150,7 @@ pub(super) struct Orchestra<'a> {
     submission: Submission,
     desk: Desk,
     watch: Watch<'a>,
-    progress: Progress<'a>,
+    progress: Painter<'a>,
     /// What a person was told of jobs.
     pub(super) told: BTreeSet<String>,
     /// Why jobs wait, as last told.
@@ -228,7 +228,9 @@ impl Orchestra<'_> {
         self.progress.show(&SweepEvent::Ended { finished, failed, left });
         boards.write()?;
         boards.write_report()?;
-        print_outcome(self.session, boards, Outcome { finished, failed, left })
+        let Self { session, progress, .. } = self;
+        drop(progress);
+        print_outcome(session, boards, Outcome { finished, failed, left })
     }
 
     /// What has happened on the shared disk. One that cannot be read now may be back in a moment.
@@ -362,13 +364,17 @@ impl Orchestra<'_> {
         Ok(())
     }
 
-    fn detach(mut self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
-        self.progress.show(&SweepEvent::TerminalGone);
+    fn detach(self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
+        let Self { session, mut progress, .. } = self;
+        progress.show(&SweepEvent::TerminalGone);
+        drop(progress);
+        // The jobs need nobody, and a terminal that is not read may never take what follows.
+        end_the_process(ExitCode::Stopped as i32);
         // They can be made anew at any time.
         if let Err(error) = boards.write() {
             terminal::notice(&format!("the tables could not be written: {error}"));
         }
-        let name = &self.session.spec.name;
+        let name = &session.spec.name;
         terminal::notice(&format!(
             "detached: the jobs go on by themselves. The same command comes back to them, `gridlane slurm \
              status {name}` says how they stand, `gridlane slurm cancel {name}` ends them"
