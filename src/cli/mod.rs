@@ -43,6 +43,7 @@ use args::{Cli, Command};
 use error::CliError;
 use exit_code::ExitCode;
 
+use crate::dispatch::signals::end_the_process;
 use crate::plan::PlanError;
 
 /// Does what the command line says.
@@ -64,6 +65,8 @@ pub fn run() -> std::process::ExitCode {
         return worker::worker(&args);
     }
     let code = done(command).unwrap_or_else(|error| {
+        // Nothing is under way any more, and a terminal may never take what went wrong.
+        end_the_process(ExitCode::Stopped as i32);
         report(&error);
         error.exit_code()
     });

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::args::SweepArgs;
 use super::boards::Boards;
@@ -17,10 +18,10 @@ use crate::aggregate::row::RowStatus;
 use crate::dispatch::leases::{self, Leases};
 use crate::dispatch::leasing::Leasing;
 use crate::dispatch::ownership::Ownership;
-use crate::dispatch::signals::{SignalWatch, TimeIsUp};
+use crate::dispatch::signals::{SignalWatch, TimeIsUp, end_the_process};
 use crate::dispatch::work::Work;
 use crate::dispatch::{DispatchError, Means, Message, Orders, Outcome, dispatch, strays};
-use crate::display::Progress;
+use crate::display::Painter;
 use crate::display::forecast::Forecast;
 use crate::event::SweepEvent;
 use crate::executor::local::Local;
@@ -30,6 +31,9 @@ use crate::record::sharing::share_as;
 use crate::record::{Durability, Lock, RecordError, SweepFolder, atomic, overrides};
 use crate::units::counted;
 use crate::worker::use_small_pages;
+
+/// How long a sweep that was stopped waits for somebody to read what it came to.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Executes what is missing of a sweep.
 ///
@@ -41,7 +45,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         return slurm::sweep(args);
     }
     let opened = open_locked(args, 1, &|| Session::open(&args.file), &slurm::take_back)?;
-    let Some((session, _lock)) = opened else { return Ok(ExitCode::Ok) };
+    let Some((session, lock)) = opened else { return Ok(ExitCode::Ok) };
     for warning in &session.plan.warnings {
         terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
     }
@@ -73,6 +77,8 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         execute(&session, works, args.fail_fast, parts, &mut |event| boards.observe(event))?;
     // What the night has come to is said even where the tables can no longer be written.
     let written = boards.write().and_then(|()| boards.write_report());
+    // All is written: whoever reads the terminal late, or never, locks nobody out.
+    drop(lock);
     let code = match print_outcome(&session, &boards, outcome)? {
         // It was stopped because a run failed, not by anybody.
         ExitCode::Stopped if args.fail_fast && outcome.failed > 0 => ExitCode::RunsFailed,
@@ -151,7 +157,7 @@ pub(super) fn execute(
     });
     let mut executor = Local::new(own_program()?, notify);
     let checkpoint = spec.run.checkpoint;
-    let mut progress = progress(plan, &works, placing.at_once());
+    let mut progress = progress(plan, &works, placing.at_once())?;
     let orders = Orders {
         folder,
         data: data.clone(),
@@ -171,18 +177,28 @@ pub(super) fn execute(
             let notice = format!("a CSV could not be written, it is tried again later: {problem}");
             progress.show(&SweepEvent::Notice(notice));
         }
-    })?;
-    Ok(outcome)
+    });
+    // Workers that an error has left go first: the screen may keep us waiting.
+    drop(executor);
+    Ok(outcome?)
 }
 
 /// The progress of `works`, by the names of their runs in the plan; so many go on at once.
-pub(super) fn progress<'a>(plan: &'a Plan, works: &[Work], at_once: usize) -> Progress<'a> {
+///
+/// # Errors
+/// When the system gives no thread.
+pub(super) fn progress<'a>(
+    plan: &'a Plan,
+    works: &[Work],
+    at_once: usize,
+) -> Result<Painter<'a>, CliError> {
     let name_of = |run: usize| {
         let run = &plan.runs[run];
         format!("{}  seed {}", plan.configuration_name(run), run.seed)
     };
     let forecast = Forecast::new(slot_seconds(works, at_once));
-    Progress::new(std::io::stderr().is_terminal(), Box::new(name_of), forecast)
+    let live = std::io::stderr().is_terminal();
+    Ok(Painter::start(live, Box::new(name_of), forecast).map_err(DispatchError::Thread)?)
 }
 
 /// The program's own file, by the name under which the kernel keeps it even when another build
@@ -234,13 +250,19 @@ pub(super) fn print_outcome(
         Outcome { failed: 1.., .. } => ExitCode::RunsFailed,
         _ => ExitCode::Ok,
     };
-    // With the terminal gone the sweep went on; there is nobody to print for.
-    let _ = print_board(session, boards, outcome);
+    let mut text = Vec::new();
+    write_board(&mut text, session, boards, outcome)?;
+    end_the_process(ExitCode::Stopped as i32);
+    terminal::print_last(text, (code == ExitCode::Stopped).then_some(PATIENCE));
     Ok(code)
 }
 
-fn print_board(session: &Session, boards: &Boards<'_>, outcome: Outcome) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn write_board(
+    out: &mut dyn Write,
+    session: &Session,
+    boards: &Boards<'_>,
+    outcome: Outcome,
+) -> std::io::Result<()> {
     write!(out, "{}", terminal::leaderboard(&boards.leaderboard()))?;
     write!(out, "{}", terminal::throughput(boards.table()))?;
     write!(out, "{}", terminal::claims(&boards.claims()))?;

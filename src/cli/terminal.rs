@@ -2,6 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use console::Term;
 
@@ -75,6 +78,29 @@ pub fn claims(results: &[ClaimResult]) -> String {
 /// Says something on the error output; a terminal that is gone does not matter.
 pub fn notice(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints the last that there is to say on the standard output, and waits until it is read: for `patience` at
+/// most, where there is a limit. A terminal that is gone does not matter.
+pub fn print_last(text: Vec<u8>, patience: Option<Duration>) {
+    let print = |text: &[u8]| {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text).and_then(|()| out.flush());
+    };
+    let Some(patience) = patience else { return print(&text) };
+    let text: Arc<[u8]> = text.into();
+    let theirs = Arc::clone(&text);
+    let (over, done) = mpsc::channel::<()>();
+    let printer = move || {
+        print(&theirs);
+        drop(over);
+    };
+    match thread::Builder::new().name("printer".to_owned()).spawn(printer) {
+        Ok(_) => {
+            let _ = done.recv_timeout(patience);
+        }
+        Err(_) => print(&text),
+    }
 }
 
 /// A path as seen from the current folder, where it is below it.

@@ -23,6 +23,9 @@ pub enum DispatchError {
     /// Signals could not be caught.
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
+    /// The system gives no thread to show the progress.
+    #[error("cannot start a thread to show the progress; `ulimit -u` is how many there may be")]
+    Thread(#[source] std::io::Error),
     /// The program cannot find itself to start workers.
     #[error("cannot find the program's own file to start workers")]
     NoProgram(#[source] std::io::Error),

@@ -485,9 +485,19 @@ impl Machine {
         self.shortage.filter(|_| self.phase == Phase::Running)
     }
 
+    /// Starts nothing more until it is there.
+    pub fn wait_for(&mut self, shortage: Shortage) {
+        self.shortage = Some(shortage);
+    }
+
     /// It is there again, or worth another try.
     pub fn resume(&mut self) {
         self.shortage = None;
+    }
+
+    /// Does somebody want the sweep to stop?
+    pub fn is_stopping(&self) -> bool {
+        self.phase > Phase::Running
     }
 
     /// Is there nothing left to wait for?

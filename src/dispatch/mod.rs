@@ -18,6 +18,7 @@ pub mod occupancy;
 pub mod outlook;
 pub mod ownership;
 pub mod placement;
+mod settling;
 pub mod signals;
 #[cfg(test)]
 mod simulation_tests;
@@ -26,30 +27,28 @@ pub mod verdict;
 pub mod work;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 pub use error::DispatchError;
 
-use crate::event::{AttemptEnd, RunEvent, SweepEvent};
+use crate::event::{RunEvent, SweepEvent};
 use crate::executor::{Ended, Executor, Job};
 use crate::ids::RunId;
 use crate::record::claims::Loss;
 use crate::record::crash_point::crash_point;
 use crate::record::journal::{JOURNAL_FORMAT, JournalEntry, now};
-use crate::record::{
-    Durability, LineFollower, LineWriter, RecordError, RunFolder, RunRecord, SweepFolder, atomic,
-};
+use crate::record::{LineFollower, LineWriter, RunFolder, RunRecord, SweepFolder};
 use crate::spec::device::DeviceId;
 use crate::spec::run_policy::RunPolicy;
 use crate::units::show_bytes;
-use attempt::{failed_result, not_started, prepare, unprepared};
+use attempt::{not_started, prepare, unprepared};
 use leasing::Leasing;
 use machine::{Act, Machine, Shortage, Verdict};
 use occupancy::{Host, Kind, Place};
 use ownership::{Had, Ownership};
+use settling::{Backlog, Settlement};
 use verdict::{Log, judge};
 use work::Work;
 
@@ -144,6 +143,7 @@ pub fn dispatch(
         begun,
         probed: begun,
         short_of_processes: false,
+        backlog: Backlog::default(),
     };
     dispatcher.run(messages)
 }
@@ -185,6 +185,8 @@ struct Dispatcher<'a> {
     probed: Instant,
     /// Has the system refused a process since it last gave one?
     short_of_processes: bool,
+    /// What a full disk has not taken yet.
+    backlog: Backlog,
 }
 
 impl Dispatcher<'_> {
@@ -212,9 +214,12 @@ impl Dispatcher<'_> {
             self.perform(acts)?;
             self.leasing.trim(&mut self.machine);
             self.keep_claims()?;
+            // What came of the last runs, too, waits for room on the disk; not where somebody wants to stop.
+            let written = self.backlog.is_empty() || self.machine.is_stopping();
             let left = self.machine.is_left_to_others();
-            if self.machine.is_over() || (left && self.ownership.others_live(self.begun.elapsed()))
-            {
+            let over = self.machine.is_over()
+                || (left && self.ownership.others_live(self.begun.elapsed()));
+            if over && written {
                 break;
             }
             match messages.recv_timeout(self.patience()) {
@@ -225,7 +230,7 @@ impl Dispatcher<'_> {
                 }
             }
             self.follow_all();
-            self.probe();
+            self.probe()?;
         }
         self.end()
     }
@@ -309,7 +314,7 @@ impl Dispatcher<'_> {
         }
         match started {
             Ok(pid) => ids.into_iter().try_for_each(|run_id| {
-                self.write(&JournalEntry::AttemptStarted { run_id, attempt, pid, at: now() })
+                self.write(JournalEntry::AttemptStarted { run_id, attempt, pid, at: now() })
             }),
             Err(verdict) => self.group_over(group, vec![verdict; ids.len()]),
         }
@@ -414,78 +419,12 @@ impl Dispatcher<'_> {
             match act {
                 Act::Settle { run, attempt, took, end } => {
                     let Some(lane) = lanes.iter().find(|lane| lane.run == run) else { continue };
-                    self.settle(lane, &log, attempt, (took, end))?;
+                    self.settle(Settlement::new(lane, attempt, (took, end)), &log)?;
                 }
                 other => self.perform(vec![other])?,
             }
         }
         Ok(())
-    }
-
-    /// Writes down and shows how an attempt at a run ended, and how long it took.
-    fn settle(
-        &mut self,
-        lane: &Lane,
-        log: &Log,
-        attempt: u32,
-        (took, end): (Duration, AttemptEnd),
-    ) -> Result<(), DispatchError> {
-        let (mut outcome, reason) = match &end {
-            AttemptEnd::Result => ("result", None),
-            AttemptEnd::Diverged { reason } => ("result", Some(reason.clone())),
-            AttemptEnd::Interrupted => ("interrupted", None),
-            AttemptEnd::Retry { failure, .. } | AttemptEnd::Failed(failure) => {
-                (failure.class.as_str(), Some(failure.reason.clone()))
-            }
-        };
-        let run_id = lane.record.run_id;
-        if let AttemptEnd::Failed(failure) = &end
-            && self.ownership.holds(run_id)
-        {
-            let result = failed_result((&lane.folder, run_id), log, failure);
-            let written = self.patiently(|own| match own.ownership.holds(run_id) {
-                true => atomic::replace_json(&lane.folder.result(), &result, Durability::Fact),
-                false => Ok(()),
-            });
-            match (written, &self.ownership) {
-                // The run has failed either way, and the journal says why: the others go on. Where it
-                // is to be published, others would take it for one that has its result.
-                (Err(DispatchError::Record(error)), Ownership::Sole(_)) => {
-                    self.notice(&format!("{}: {error}", lane.record.configuration));
-                }
-                (written, _) => written?,
-            }
-        }
-        if end.is_final() && !self.patiently(|own| own.ownership.publish(run_id))? {
-            outcome = "taken_over";
-            let name = &lane.record.configuration;
-            self.notice(&format!(
-                "{name}: the run was taken over by another dispatcher, what came of it here does not count"
-            ));
-        }
-        self.write(&JournalEntry::AttemptEnded {
-            run_id,
-            attempt,
-            outcome: outcome.to_owned(),
-            reason,
-            at: now(),
-        })?;
-        (self.observe)(&SweepEvent::RunEnded { run: lane.run, seconds: took.as_secs_f64(), end });
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<Outcome, DispatchError> {
-        let (finished, failed, left) = self.machine.counts();
-        self.write(&JournalEntry::SweepEnded {
-            at: now(),
-            finished: finished as u64,
-            failed: failed as u64,
-            interrupted: left > 0,
-        })?;
-        self.journal.sync()?;
-        self.ownership.leave()?;
-        (self.observe)(&SweepEvent::Ended { finished, failed, left });
-        Ok(Outcome { finished, failed, left })
     }
 
     fn follow_all(&mut self) {
@@ -524,57 +463,6 @@ impl Dispatcher<'_> {
                 self.short_of_processes = false;
             }
             _ => {}
-        }
-    }
-
-    /// Looks whether what the sweep waits for is there again.
-    fn probe(&mut self) {
-        match self.machine.shortage() {
-            Some(Shortage::Disk) if self.probed.elapsed() >= DISK_POLL => self.probe_disk(),
-            Some(Shortage::Processes) if self.probed.elapsed() >= PROCESS_POLL => {
-                self.probed = Instant::now();
-                self.machine.resume();
-            }
-            _ => {}
-        }
-    }
-
-    fn probe_disk(&mut self) {
-        self.probed = Instant::now();
-        let probe = self.orders.folder.path().join("probe");
-        let room = atomic::replace(&probe, &vec![1; DISK_PROBE], Durability::Fact).is_ok();
-        let _ = fs::remove_file(&probe);
-        if room {
-            self.notice("there is room on the disk again: going on");
-            self.machine.resume();
-        }
-    }
-
-    fn write(&mut self, entry: &JournalEntry) -> Result<(), DispatchError> {
-        self.patiently(|own| own.journal.append(entry))
-    }
-
-    /// Does what writes a fact; on a full disk, waits for room. Others are shown meanwhile that this
-    /// dispatcher lives.
-    fn patiently<T>(
-        &mut self,
-        mut write: impl FnMut(&mut Self) -> Result<T, RecordError>,
-    ) -> Result<T, DispatchError> {
-        let mut notified = false;
-        loop {
-            match write(self) {
-                Err(error) if error.is_full_disk() => {
-                    if !std::mem::replace(&mut notified, true) {
-                        self.notice(&format!("{error}; waiting for room on the disk"));
-                    }
-                    let since = Instant::now();
-                    while since.elapsed() < DISK_POLL {
-                        std::thread::sleep(POLL);
-                        self.keep_claims()?;
-                    }
-                }
-                done => return Ok(done?),
-            }
         }
     }
 

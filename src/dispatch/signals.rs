@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::{Handle, Signals};
 
 use super::Message;
@@ -58,6 +59,16 @@ impl TimeIsUp {
             let _ = messages.send(Message::Interrupt);
         };
         thread::spawn(wait);
+    }
+}
+
+/// From now on SIGINT and SIGTERM end the process with `code`: nothing is under way any more that would have
+/// to be stopped, and what is left to be printed may wait for a reader for ever.
+pub fn end_the_process(code: i32) {
+    let always = Arc::new(AtomicBool::new(true));
+    for signal in [SIGINT, SIGTERM] {
+        // Where the system refuses, SIGKILL is left to the impatient.
+        let _ = register_conditional_shutdown(signal, code, Arc::clone(&always));
     }
 }
 

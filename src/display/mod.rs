@@ -8,6 +8,7 @@ pub mod failures_table;
 pub mod forecast;
 pub mod leaderboard_table;
 pub mod network_table;
+pub mod painter;
 pub mod plan_table;
 pub mod profile_table;
 pub mod progress;
@@ -16,4 +17,4 @@ pub mod status_table;
 pub mod throughput_table;
 pub mod wrap;
 
-pub use progress::Progress;
+pub use painter::Painter;

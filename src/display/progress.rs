@@ -1,7 +1,8 @@
 //! The progress of a sweep while it runs: live lines on a terminal, plain lines elsewhere.
 //!
 //! In: [`SweepEvent`]s. Out: text on the error output, so that the standard output stays data. A
-//! terminal that goes away costs nothing: writes that fail are dropped.
+//! terminal that goes away costs nothing: writes that fail are dropped. One that is not read blocks, see
+//! [`Painter`](super::Painter).
 
 use std::collections::BTreeMap;
 use std::io::Write;

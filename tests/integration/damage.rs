@@ -3,8 +3,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use gridlane::ids::RunId;
+use gridlane::record::LineWriter;
+use gridlane::record::journal::JournalEntry;
 
 use crate::sandbox::{Sandbox, TINY, read_csv};
+use crate::signals::wait_until;
 
 /// A finished sweep.
 fn swept() -> Sandbox {
@@ -252,4 +258,87 @@ fn a_full_disk_pauses_the_sweep_until_there_is_room() {
     let refused = fs::read_to_string(sandbox.path("refused.log")).unwrap();
     assert!(refused.contains("on disk, where 40.0 KiB are free"), "{refused}");
     assert!(sandbox.results("tiny") == swept().results("tiny"), "{stderr}");
+}
+
+/// Sweeps on a small disk, with a journal whose last page is all but used up; when two runs are under way
+/// the disk is full. Once the sweep says that it waits, somebody wants it to stop. Then there is room,
+/// and the same command goes on.
+const FULL_AT_THE_JOURNAL: &str = r#"
+mount -t tmpfs -o size=8m none disk || exit 77
+mkdir disk/tiny && cp journal.jsonl disk/tiny/
+"$GRIDLANE" sweep sweep.toml -j 2 --runs disk 2>err.log >out.log &
+trap 'kill -9 $!' EXIT
+until [ "$(grep -c attempt_started disk/tiny/journal.jsonl)" -ge 2 ]; do
+    kill -0 $! 2>/dev/null || exit 78
+    sleep 0.005
+done
+dd if=/dev/zero of=disk/filler bs=1k 2>/dev/null
+tries=0
+until grep -q "room" err.log; do
+    kill -0 $! 2>/dev/null || exit 78
+    tries=$((tries + 1)); [ $tries -lt 3000 ] || exit 79
+    sleep 0.01
+done
+kill -INT $!
+tries=0
+while kill -0 $! 2>/dev/null; do
+    tries=$((tries + 1)); [ $tries -lt 3000 ] || exit 80
+    sleep 0.01
+done
+wait $!
+[ $? -eq 130 ] || exit 81
+trap - EXIT
+! grep -q sweep_ended disk/tiny/journal.jsonl || exit 83
+rm disk/filler
+"$GRIDLANE" sweep sweep.toml -j 2 --runs disk 2>>err.log >out.log || exit 82
+mkdir runs && cp -r disk/tiny runs/
+"#;
+
+#[test]
+fn a_disk_that_is_full_at_the_journal_leaves_signals_their_word() {
+    let long = TINY.replace("train = 64", "train = 20000").replace("epochs = 3", "epochs = 12");
+    let undisturbed = Sandbox::new(&long);
+    let journal = undisturbed.sweep_folder("tiny").join("journal.jsonl");
+    let mut command = undisturbed.command(&["sweep", "sweep.toml", "-j", "2"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let started = || fs::read_to_string(&journal).unwrap_or_default();
+    wait_until("two runs are under way", || started().matches("attempt_started").count() == 2);
+    let begins_with = started().len();
+    assert!(child.wait().unwrap().success());
+
+    // Half of the shortest line is left of the page then.
+    const LEFT: usize = 50;
+    let sandbox = Sandbox::new(&long);
+    fs::create_dir(sandbox.path("disk")).unwrap();
+    let seed = sandbox.path("journal.jsonl");
+    let length = |reason: usize| {
+        let _ = fs::remove_file(&seed);
+        let mut writer = LineWriter::open(&seed).unwrap().0;
+        let reason = Some("x".repeat(reason));
+        let outcome = "crashed".to_owned();
+        let run_id = RunId::of(b"none");
+        writer
+            .append(&JournalEntry::AttemptEnded { run_id, attempt: 1, outcome, reason, at: 0.0 })
+            .unwrap();
+        writer.length() as usize
+    };
+    let wanted = 2 * 4096 - LEFT - begins_with;
+    let more = wanted - length(0);
+    assert_eq!(length(more), wanted);
+    let ran = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", FULL_AT_THE_JOURNAL])
+        .current_dir(sandbox.path(""))
+        .env("GRIDLANE", env!("CARGO_BIN_EXE_gridlane"))
+        .env("GRIDLANE_SLOTS", sandbox.path("slots"))
+        .env("NO_COLOR", "1")
+        .status();
+    let code = ran.ok().and_then(|status| status.code());
+    let stderr = fs::read_to_string(sandbox.path("err.log")).unwrap_or_default();
+    if !sandbox.path("err.log").exists() && matches!(code, None | Some(1 | 77)) {
+        eprintln!("skipped: no right to mount a small disk here");
+        return;
+    }
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("the journal lacks its last"), "{stderr}");
+    assert!(sandbox.results("tiny") == undisturbed.results("tiny"), "{stderr}");
 }

@@ -1,10 +1,13 @@
 //! Stopping: Ctrl-C once and twice, a closed terminal, kill -9 of the dispatcher and of a worker.
 
 use std::fs;
+use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use crate::sandbox::{Sandbox, TINY, workers_of};
 
@@ -117,6 +120,68 @@ fn a_closed_terminal_loses_nothing() {
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(0));
     assert_eq!(sandbox.run_folders("tiny").len(), 4);
+}
+
+/// A pipe that is full and that nobody reads, as a terminal that is not read.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'x'; 1024]).is_ok() {}
+    while writer.write(b"x").is_ok() {}
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (reader, writer)
+}
+
+fn code_at_the_end(mut child: Child) -> Option<i32> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if begun.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it did not end");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_error_output_that_nobody_reads_holds_no_sweep_up() {
+    let sandbox = Sandbox::new(TINY);
+    let (_reader, writer) = full_pipe();
+    let mut command = sandbox.command(&["sweep", "sweep.toml", "-j", "2"]);
+    let child = command.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    assert_eq!(code_at_the_end(child), Some(0));
+    sandbox.sweep(&[]).expect_code(4);
+}
+
+#[test]
+fn a_signal_stops_a_sweep_whose_output_nobody_reads() {
+    let sandbox = Sandbox::new(&long());
+    let (_reader, writer) = full_pipe();
+    let mut command = sandbox.command(&["sweep", "sweep.toml", "-j", "2"]);
+    let stdout = writer.try_clone().unwrap();
+    let child = command.stdout(stdout).stderr(writer).spawn().unwrap();
+    wait_until("a run has trained an epoch", || {
+        sandbox.run_folders("tiny").iter().any(|run| epochs_done(run) > 0)
+    });
+    signal(child.id(), "TERM");
+    assert_eq!(code_at_the_end(child), Some(130));
+    assert_eq!(workers_of(&sandbox.path("")), [] as [u32; 0]);
+}
+
+#[test]
+fn a_table_that_nobody_reads_locks_nobody_out_and_a_signal_ends_it() {
+    let sandbox = Sandbox::new(TINY);
+    let (_reader, writer) = full_pipe();
+    let mut command = sandbox.command(&["sweep", "sweep.toml", "-j", "2"]);
+    let child = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the sweep is done", || sandbox.sweep_folder("tiny").join("report.html").exists());
+    wait_until("the folder is free", || sandbox.sweep(&[]).code() == Some(4));
+    signal(child.id(), "TERM");
+    assert_eq!(code_at_the_end(child), Some(130));
 }
 
 #[test]

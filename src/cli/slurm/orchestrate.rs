@@ -20,9 +20,9 @@ use super::replenish::{FRUITLESS, Standing};
 use super::time::MORE_TIME;
 use super::version;
 use super::watch::Watch;
-use crate::dispatch::signals::{SignalWatch, TimeIsUp};
+use crate::dispatch::signals::{SignalWatch, TimeIsUp, end_the_process};
 use crate::dispatch::{DispatchError, Message, Outcome};
-use crate::display::Progress;
+use crate::display::Painter;
 use crate::event::{AttemptEnd, SweepEvent};
 use crate::executor::slurm::{Slurm, SlurmError, Submission, Task, TaskState};
 use crate::plan::RunState;
@@ -105,7 +105,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         submission,
         desk,
         watch: Watch::new(&folder, unsettled, args.slurm.lease),
-        progress: progress(&session.plan, &works, session.placing.at_once()),
+        progress: progress(&session.plan, &works, session.placing.at_once())?,
         told: BTreeSet::new(),
         waits: None,
         silent: false,
@@ -157,7 +157,7 @@ pub(super) struct Orchestra<'a> {
     submission: Submission,
     desk: Desk,
     watch: Watch<'a>,
-    progress: Progress<'a>,
+    progress: Painter<'a>,
     /// What a person was told of jobs.
     pub(super) told: BTreeSet<String>,
     /// Why jobs wait, as last told.
@@ -235,7 +235,9 @@ impl Orchestra<'_> {
         self.progress.show(&SweepEvent::Ended { finished, failed, left });
         boards.write()?;
         boards.write_report()?;
-        print_outcome(self.session, boards, Outcome { finished, failed, left })
+        let Self { session, progress, .. } = self;
+        drop(progress);
+        print_outcome(session, boards, Outcome { finished, failed, left })
     }
 
     /// What has happened on the shared disk. One that cannot be read now may be back in a moment.
@@ -386,8 +388,12 @@ impl Orchestra<'_> {
         Ok(())
     }
 
-    fn detach(mut self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
-        self.progress.show(&SweepEvent::TerminalGone);
+    fn detach(self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
+        let Self { session, mut progress, .. } = self;
+        progress.show(&SweepEvent::TerminalGone);
+        drop(progress);
+        // The jobs need nobody, and a terminal that is not read may never take what follows.
+        end_the_process(ExitCode::Stopped as i32);
         // They can be made anew at any time.
         if let Err(error) = boards.write() {
             terminal::notice(&format!("the tables could not be written: {error}"));
