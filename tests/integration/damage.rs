@@ -199,7 +199,7 @@ fn two_sweeps_do_not_share_a_folder() {
     let sandbox = Sandbox::new(&TINY.replace("epochs = 3", "epochs = 100000"));
     let mut first = sandbox.command(&["sweep", "sweep.toml", "-j", "1"]).spawn().unwrap();
     let journal = sandbox.sweep_folder("tiny").join("journal.jsonl");
-    crate::signals::wait_until("the sweep has begun", || journal.exists());
+    wait_until("the sweep has begun", || journal.exists());
     sandbox.sweep(&[]).expect_code(1).expect_stderr("another gridlane works here");
     first.kill().unwrap();
     first.wait().unwrap();

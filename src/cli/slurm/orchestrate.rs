@@ -389,7 +389,7 @@ impl Orchestra<'_> {
     }
 
     fn detach(self, boards: &mut Boards<'_>) -> Result<ExitCode, CliError> {
-        let Self { session, mut progress, .. } = self;
+        let Self { session, submission, mut progress, .. } = self;
         progress.show(&SweepEvent::TerminalGone);
         drop(progress);
         // The jobs need nobody, and a terminal that is not read may never take what follows.
@@ -398,13 +398,13 @@ impl Orchestra<'_> {
         if let Err(error) = boards.write() {
             terminal::notice(&format!("the tables could not be written: {error}"));
         }
-        let name = &self.session.spec.name;
-        let told = if self.submission.is_accepted() {
+        let name = &session.spec.name;
+        let told = if submission.is_accepted() {
             format!(
                 "detached: the jobs go on by themselves. The same command comes back to them, `gridlane slurm \
                  status {name}` says how they stand, `gridlane slurm cancel {name}` ends them"
             )
-        } else if self.submission.batches.is_empty() {
+        } else if submission.batches.is_empty() {
             "stopped: nothing was submitted, the same command does it".to_owned()
         } else {
             "stopped before Slurm said whether it has the jobs: the same command looks for them, and submits \

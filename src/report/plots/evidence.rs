@@ -72,7 +72,11 @@ pub fn claims_plot(claims: &[ClaimResult]) -> Option<Plot> {
         let ratio = result.effect.kind == EffectKind::Ratio;
         let (metric, unit) = sentences::subject(result);
         let label = match ratio {
-            true => format!("{metric}, ratio{}", tested_against(result)),
+            // Claims about different factors have their lines at different places, and panels of their own.
+            true => {
+                let factor = plain(sentences::null(result), 3);
+                format!("{metric}, ratio (tested against {factor})")
+            }
             false => labels::with_unit((format!("{metric}, difference"), unit)),
         };
         let row = claim_row(result, effect);
@@ -88,14 +92,6 @@ pub fn claims_plot(claims: &[ClaimResult]) -> Option<Plot> {
                    undecided.\nVertical line: what the claim is tested against. Grey: equal. Arrow: \
                    goes on.";
     Some(Plot { name: "claims".to_owned(), svg: draw_forest("Claims", &panels, caption) })
-}
-
-/// Claims about different factors have their lines at different places, and panels of their own.
-fn tested_against(result: &ClaimResult) -> String {
-    match sentences::null(result) {
-        Some(factor) => format!(" (tested against {})", plain(factor, 3)),
-        None => String::new(),
-    }
 }
 
 fn claim_row(result: &ClaimResult, effect: f64) -> Row {

@@ -1,6 +1,6 @@
 use super::evidence::claims_plot;
 use super::{Plot, plots};
-use crate::aggregate::claims::ClaimResult;
+use crate::aggregate::claims::{ClaimResult, EffectKind};
 use crate::aggregate::curves::RunHistory;
 use crate::aggregate::sample;
 use crate::report::page::sample::{Bundle, history, small};
@@ -75,7 +75,7 @@ fn a_claim_of_which_nothing_is_known_is_not_drawn() {
 #[test]
 fn a_factor_that_is_claimed_is_told_where_its_line_is() {
     let mut claims: Vec<ClaimResult> = sample::claims::judged();
-    let factor = claims.iter().find(|result| result.effect.is_ratio).unwrap();
+    let factor = claims.iter().find(|result| result.effect.kind == EffectKind::Ratio).unwrap();
     let mut other = factor.clone();
     other.claim.relation = Relation::SmallerBy(1.5);
     claims.push(other);
