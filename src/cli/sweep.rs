@@ -38,7 +38,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
         return slurm::sweep(args);
     }
     let opened = open_locked(args, 1, &|| Session::open(&args.file), &slurm::take_back)?;
-    let Some((session, _lock)) = opened else { return Ok(ExitCode::Ok) };
+    let Some((session, lock)) = opened else { return Ok(ExitCode::Ok) };
     for warning in &session.plan.warnings {
         terminal::notice(&format!("warning: {}: {}", warning.run_id, warning.message));
     }
@@ -63,7 +63,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     if let Some(problem) = problem {
         terminal::notice(&problem);
     }
-    let sole = Ownership::Sole(&session.folder);
+    let sole = Ownership::sole(&session.folder, &lock);
     let parts = (sole, leases, TimeIsUp::listen().map_err(DispatchError::Signals)?);
     let outcome =
         execute(&session, works, args.fail_fast, parts, &mut |event| boards.observe(event))?;
