@@ -162,7 +162,7 @@ impl<'a> Report<'a> {
     fn write_plots(&self, inputs: &Inputs<'_>) -> Result<(), RecordError> {
         let (folder, plots) = (self.folder.plots(), plots(inputs));
         if !plots.is_empty() {
-            fs::create_dir_all(&folder).map_err(RecordError::io("create", &folder))?;
+            atomic::create_folder(&folder)?;
         }
         for plot in &plots {
             let path = folder.join(format!("{}.{SVG}", plot.name));

@@ -71,7 +71,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, CliError> {
     if let Some(problem) = problem {
         terminal::notice(&problem);
     }
-    let sole = Ownership::Sole(&session.folder);
+    let sole = Ownership::sole(&session.folder, &lock);
     let parts = (sole, leases, TimeIsUp::listen().map_err(DispatchError::Signals)?);
     let outcome =
         execute(&session, works, args.fail_fast, parts, &mut |event| boards.observe(event))?;

@@ -1,7 +1,6 @@
 //! One attempt's folder: what stands in it before, what a start that failed means, what is written of a
 //! failure.
 
-use std::fs;
 use std::io;
 
 use rustix::io::Errno;
@@ -23,7 +22,7 @@ use crate::record::{
 /// # Errors
 /// What the system refuses.
 pub fn prepare(folder: &RunFolder, record: &RunRecord) -> Result<(), RecordError> {
-    fs::create_dir_all(folder.path()).map_err(RecordError::io("create", folder.path()))?;
+    atomic::create_folder(folder.path())?;
     let files = [folder.result(), folder.run(), folder.events(), folder.stdout(), folder.stderr()];
     files.iter().try_for_each(|file| make_way_for_file(file))?;
     atomic::remove(&folder.result())?;
@@ -80,6 +79,7 @@ pub fn failed_result(
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use std::fs;
 
     #[test]
     fn folders_in_the_place_of_files_are_set_aside() {

@@ -12,7 +12,7 @@ use super::leasing::Leasing;
 use super::occupancy::Kind;
 use super::ownership::Ownership;
 use super::work::Work;
-use super::{Means, Message, Orders, Outcome, dispatch};
+use super::{DispatchError, Means, Message, Orders, Outcome, dispatch};
 use crate::event::{AttemptEnd, SweepEvent};
 use crate::executor::fake::{Fake, Outcome as Scripted};
 use crate::executor::{Ended, Exit, Job};
@@ -20,7 +20,7 @@ use crate::ids::{RunId, SweepName};
 use crate::plan::Group;
 use crate::record::claims::Claims;
 use crate::record::journal::JournalEntry;
-use crate::record::{RECORD_FORMAT, RunRecord, SweepFolder, lines};
+use crate::record::{Lock, RECORD_FORMAT, RecordError, RunRecord, SweepFolder, lines};
 use crate::spec::run_policy::{Backoff, Retries, RunPolicy};
 
 fn id(run: usize) -> RunId {
@@ -91,7 +91,8 @@ fn sweep<'a>(
     let mut fake = Fake::new(tells(sender), script);
     let leasing = Leasing::new(inventory, Leases::open(&temporary.join("slots")).0);
     let mut events = Vec::new();
-    let ownership = Ownership::Sole(&folder);
+    let lock = Lock::take(&folder.lock()).unwrap();
+    let ownership = Ownership::sole(&folder, &lock);
     let means = Means { executor: &mut fake, leasing, ownership };
     let outcome =
         dispatch(&orders, means, &messages, &mut |event| events.push(event.clone())).unwrap();
@@ -245,7 +246,8 @@ fn an_interrupt_stops_what_hangs_and_gives_the_slots_back() {
     let mut fake = Fake::new(tells(sender), |_| Scripted::Hangs);
     let slots = temporary.path().join("slots");
     let leasing = Leasing::new(&inventory, Leases::open(&slots).0);
-    let ownership = Ownership::Sole(&folder);
+    let lock = Lock::take(&folder.lock()).unwrap();
+    let ownership = Ownership::sole(&folder, &lock);
     let means = Means { executor: &mut fake, leasing, ownership };
     let outcome = dispatch(&orders, means, &messages, &mut |_| {}).unwrap();
     assert_eq!(outcome, Outcome { finished: 0, failed: 0, left: 3 });
@@ -253,6 +255,40 @@ fn an_interrupt_stops_what_hangs_and_gives_the_slots_back() {
     for (slot, name) in ["core-0", "core-1"].into_iter().enumerate() {
         assert_eq!(after.take(slot, name).unwrap(), super::leases::Taken::Ours);
     }
+}
+
+#[test]
+fn a_folder_that_is_moved_away_ends_the_sweep_and_is_not_made_again() {
+    let temporary = tempfile::tempdir().unwrap();
+    let inventory = described(CORES);
+    let folder = SweepFolder::new(temporary.path(), &SweepName::new("faked").unwrap());
+    std::fs::create_dir_all(folder.path()).unwrap();
+    let orders = Orders {
+        folder: &folder,
+        data: temporary.path().to_owned(),
+        works: (0..3).map(|run| work(&[run], 1, Kind::Core)).collect(),
+        host: inventory.host(None, 1),
+        done_before: 0,
+        record_of: &record,
+        policy: RunPolicy::default(),
+        jobs: 2,
+        fail_fast: false,
+    };
+    let (sender, messages) = mpsc::channel::<Message>();
+    let mut started = 0;
+    let mut fake = Fake::new(tells(sender), |_| {
+        started += 1;
+        std::fs::rename(folder.path(), temporary.path().join("moved")).unwrap();
+        Scripted::Hangs
+    });
+    let leasing = Leasing::new(&inventory, Leases::open(&temporary.path().join("slots")).0);
+    let lock = Lock::take(&folder.lock()).unwrap();
+    let ownership = Ownership::sole(&folder, &lock);
+    let means = Means { executor: &mut fake, leasing, ownership };
+    let error = dispatch(&orders, means, &messages, &mut |_| {}).unwrap_err();
+    drop(fake);
+    assert!(matches!(error, DispatchError::Record(RecordError::Moved { .. })), "{error}");
+    assert_eq!((started, folder.path().exists()), (1, false));
 }
 
 /// One of two dispatchers that share a sweep of three runs; `script` is asked about what it starts.
@@ -392,7 +428,8 @@ fn ten_thousand_runs_through_the_dispatcher_cost_little_and_keep_nothing() {
     let mut fake = Fake::new(tells(sender), |_| Scripted::Finishes);
     fake.forget = true;
     let leasing = Leasing::new(&inventory, Leases::open(&temporary.path().join("slots")).0);
-    let ownership = Ownership::Sole(&folder);
+    let lock = Lock::take(&folder.lock()).unwrap();
+    let ownership = Ownership::sole(&folder, &lock);
     let means = Means { executor: &mut fake, leasing, ownership };
     let observe = &mut |event: &SweepEvent| {
         if matches!(event, SweepEvent::RunEnded { .. }) {

@@ -7,7 +7,7 @@ use super::machine::Verdict;
 use crate::event::{Failure, FailureClass};
 use crate::ids::RunId;
 use crate::record::claims::{Claims, Loss, Taken};
-use crate::record::{RecordError, RunFolder, SweepFolder};
+use crate::record::{Lock, RecordError, RunFolder, SweepFolder};
 
 /// Failures in a row to ask for runs that are put up with.
 const PATIENCE: u32 = 20;
@@ -20,7 +20,7 @@ const LOSSES: u32 = 1;
 #[derive(Debug)]
 pub enum Ownership<'a> {
     /// All of them are this dispatcher's, which has the sweep's lock.
-    Sole(&'a SweepFolder),
+    Sole(Alone<'a>),
     /// Whoever claims one has it.
     Shared {
         /// This dispatcher's claims.
@@ -28,6 +28,24 @@ pub enum Ownership<'a> {
         /// Failures in a row to ask for a run.
         failures: u32,
     },
+}
+
+/// A sweep that this dispatcher alone works on.
+#[derive(Debug)]
+pub struct Alone<'a> {
+    folder: &'a SweepFolder,
+    lock: &'a Lock,
+}
+
+impl Alone<'_> {
+    /// Whoever works where the folder was could make a second one there, whose lock is another: two
+    /// dispatchers would share it and not know.
+    fn check(&self) -> Result<(), RecordError> {
+        match self.lock.is_in_place() {
+            true => Ok(()),
+            false => Err(RecordError::Moved { path: self.folder.path().to_owned() }),
+        }
+    }
 }
 
 /// What asking for a run came to.
@@ -41,6 +59,13 @@ pub enum Had {
     Not(Verdict, Option<String>),
 }
 
+impl<'a> Ownership<'a> {
+    /// Of a dispatcher that is alone and has this lock of the sweep.
+    pub fn sole(folder: &'a SweepFolder, lock: &'a Lock) -> Self {
+        Self::Sole(Alone { folder, lock })
+    }
+}
+
 impl Ownership<'_> {
     /// Of a dispatcher among others.
     pub fn shared(claims: Claims) -> Self {
@@ -50,7 +75,7 @@ impl Ownership<'_> {
     /// The journal of this dispatcher.
     pub fn journal(&self) -> PathBuf {
         match self {
-            Self::Sole(folder) => folder.journal(),
+            Self::Sole(alone) => alone.folder.journal(),
             Self::Shared { claims, .. } => claims.pilot().journal(),
         }
     }
@@ -58,10 +83,13 @@ impl Ownership<'_> {
     /// Asks for a run, of which an attempt may fail `retries` times.
     ///
     /// # Errors
-    /// When claims cannot be made, again and again.
+    /// When claims cannot be made, again and again, or the sweep's folder is gone.
     pub fn take(&mut self, id: RunId, now: Duration, retries: u32) -> Result<Had, RecordError> {
         let (claims, failures) = match self {
-            Self::Sole(folder) => return Ok(Had::Folder(folder.run(id))),
+            Self::Sole(alone) => {
+                alone.check()?;
+                return Ok(Had::Folder(alone.folder.run(id)));
+            }
             Self::Shared { claims, failures } => (claims, failures),
         };
         let taken = match claims.take(id, now) {
@@ -92,12 +120,15 @@ impl Ownership<'_> {
     }
 
     /// Shows that this dispatcher lives, when it is time to; gives the runs that it has lost, or gives up
-    /// because it cannot show it.
+    /// because it cannot show it. One that is alone looks whether the folder is where it was.
     ///
     /// # Errors
-    /// What the system refuses again and again, a full disk aside.
+    /// What the system refuses again and again, a full disk aside; a folder that is gone.
     pub fn keep(&mut self, now: Duration) -> Result<Vec<(RunId, Loss)>, RecordError> {
-        let Self::Shared { claims, .. } = self else { return Ok(Vec::new()) };
+        let claims = match self {
+            Self::Sole(alone) => return alone.check().map(|()| Vec::new()),
+            Self::Shared { claims, .. } => claims,
+        };
         match claims.keep(now) {
             Err(error) if claims.missed() > PATIENCE && !error.is_full_disk() => Err(error),
             kept => Ok(kept.unwrap_or_default()),
@@ -123,10 +154,10 @@ impl Ownership<'_> {
     /// Makes what became of a run the sweep's; says whether it counts.
     ///
     /// # Errors
-    /// What the system refuses.
+    /// What the system refuses, or the sweep's folder is gone.
     pub fn publish(&mut self, id: RunId) -> Result<bool, RecordError> {
         match self {
-            Self::Sole(_) => Ok(true),
+            Self::Sole(alone) => alone.check().map(|()| true),
             Self::Shared { claims, .. } => claims.publish(id),
         }
     }

@@ -292,7 +292,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Read<T>, PlanErro
             Err(PlanError::NewerRecord { path, found, known })
         }
         Err(RecordError::Damaged { reason, .. }) => Ok(Read::Bad(reason)),
-        Err(error @ RecordError::Locked { .. }) => Ok(Read::Bad(error.to_string())),
+        Err(error) => Ok(Read::Bad(error.to_string())),
     }
 }
 

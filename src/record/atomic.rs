@@ -85,6 +85,20 @@ pub fn remove(path: &Path) -> Result<(), RecordError> {
     }
 }
 
+/// Makes a folder in one that is there. Where that is gone, removed under a process that still writes
+/// for instance, it is not made again.
+///
+/// # Errors
+/// Whatever the system refuses.
+pub fn create_folder(path: &Path) -> Result<(), RecordError> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(RecordError::io("create", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes the temporary files that kills have left in `folder`. Only its one writer may call this.
 pub fn remove_litter(folder: &Path) {
     let Ok(files) = fs::read_dir(folder) else { return };

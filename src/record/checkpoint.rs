@@ -88,7 +88,7 @@ pub fn save(
     keep: u32,
 ) -> Result<(), RecordError> {
     let checkpoints = folder.checkpoints();
-    fs::create_dir_all(&checkpoints).map_err(RecordError::io("create", &checkpoints))?;
+    atomic::create_folder(&checkpoints)?;
     let path = folder.checkpoint_tensors(entry.step);
     let mut hasher = blake3::Hasher::new();
     atomic::replace_with(&path, Durability::Fact, &mut |file| {

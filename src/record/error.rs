@@ -35,6 +35,22 @@ pub enum RecordError {
         /// The newest that is understood.
         known: u32,
     },
+    /// A link stands where the record has a file of its own.
+    #[error("{} is a link, and what it leads to is not written into: remove it, or put a file in its place", path.display())]
+    Link {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The folder that is worked on is not where it was.
+    #[error(
+        "{} was moved or removed while the sweep ran: its workers were stopped; put the folder back and start the \
+         sweep again to go on, or start it again to begin anew",
+        path.display()
+    )]
+    Moved {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another process works on the folder.
     #[error("{} is locked: another gridlane works here (process {holder}); wait for it or stop it", path.display())]
     Locked {

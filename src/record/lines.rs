@@ -3,7 +3,8 @@
 //! A line is `<16 hex digits of BLAKE3 over the JSON> <JSON>\n`. Whatever a kill or a power cut
 //! leaves at the end (half a line, zeros) does not match its checksum and is cut off when the file
 //! is next opened for writing: a new line is never glued to a torn one. Readers stop at the first
-//! line that does not match.
+//! line that does not match. A file that does not even begin as ours is somebody else's: it is set
+//! aside, and not cut.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::aside::set_aside;
 use super::crash_point::crash_point;
 use super::error::RecordError;
 use super::lock::{lock_exclusively, open_to_write};
@@ -30,7 +32,7 @@ pub struct LineWriter<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> LineWriter<T> {
-    /// Opens `path`, cuts off a torn tail, and gives the lines that are whole.
+    /// Opens `path`, cuts off a torn tail (sets the file aside where it is none of ours), and gives the lines that are whole.
     ///
     /// # Errors
     /// Whatever the system refuses, or a whole line that is not a `T`.
@@ -44,10 +46,12 @@ impl<T: Serialize + DeserializeOwned> LineWriter<T> {
     /// # Errors
     /// Whatever the system refuses, or a whole line that is not a `T`.
     pub fn open_until(path: &Path, keep: u64) -> Result<(Self, Vec<T>), RecordError> {
-        let mut file = open_to_write(path)?;
-        lock_exclusively(&file, path)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(RecordError::io("read", path))?;
+        let mut file = open_and_read(path, &mut bytes)?;
+        if !begins_as_ours(&bytes) {
+            set_aside(path)?;
+            file = open_and_read(path, &mut bytes)?;
+        }
         bytes.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
         let (lines, whole) = parse(path, &bytes)?;
         file.set_len(whole as u64).map_err(RecordError::io("repair", path))?;
@@ -152,6 +156,26 @@ impl<T: DeserializeOwned> LineFollower<T> {
     }
 }
 
+/// Opens and locks a file, and reads all of it.
+fn open_and_read(path: &Path, bytes: &mut Vec<u8>) -> Result<File, RecordError> {
+    let mut file = open_to_write(path)?;
+    lock_exclusively(&file, path)?;
+    bytes.clear();
+    file.read_to_end(bytes).map_err(RecordError::io("read", path))?;
+    Ok(file)
+}
+
+/// Is it empty, or does it begin as a line does, as far as it goes? The zeros that a power cut leaves at
+/// the end are nobody's.
+fn begins_as_ours(bytes: &[u8]) -> bool {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let mut head = bytes[..end].iter().take(CHECK + 1).enumerate();
+    head.all(|(place, byte)| match place {
+        CHECK => *byte == b' ',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    })
+}
+
 fn check(json: &[u8]) -> [u8; CHECK] {
     let mut check = [0; CHECK];
     check.copy_from_slice(&blake3::hash(json).to_hex().as_bytes()[..CHECK]);
@@ -219,6 +243,33 @@ mod tests {
             expected.push("after".to_owned());
             prop_assert_eq!(read::<String>(&path).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_is_set_aside_and_a_first_line_that_is_torn_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let aside = folder.path().join("events.jsonl.damaged-1");
+        let length = usize::try_from(write_all(&path, &["one".to_owned()]).length()).unwrap();
+        let line = std::fs::read(&path).unwrap();
+        for cut in 0..length {
+            for zeros in [0, 9] {
+                std::fs::write(&path, [&line[..cut], &[0; 9][..zeros]].concat()).unwrap();
+                let (_, lines) = LineWriter::<String>::open(&path).unwrap();
+                assert!(lines.is_empty() && !aside.exists(), "{cut} {zeros}");
+            }
+        }
+        let theirs = "a diary\nof somebody\n";
+        std::fs::write(&path, theirs).unwrap();
+        let (mut writer, _) = LineWriter::open_until(&path, 0).unwrap();
+        writer.append(&"ours".to_owned()).unwrap();
+        assert_eq!(read::<String>(&path).unwrap(), ["ours"]);
+        assert_eq!(std::fs::read_to_string(&aside).unwrap(), theirs);
+
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&aside, &path).unwrap();
+        assert!(matches!(LineWriter::<String>::open(&path), Err(RecordError::Link { .. })));
+        assert_eq!(std::fs::read_to_string(&aside).unwrap(), theirs);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Kernel locks: they die with their holder, so none is ever stale.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 use super::error::RecordError;
 
@@ -18,7 +20,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// An exclusive lock on a file, until it is dropped or its process dies in whatever way.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    path: PathBuf,
+    file: File,
 }
 
 impl Lock {
@@ -44,14 +47,14 @@ impl Lock {
             let _ = file.take(128).read_to_string(&mut holder);
             return Err(RecordError::Locked { path, holder: holder.trim().to_owned() });
         }
-        Ok(Self::held(file))
+        Ok(Self::held(path, file))
     }
 
     /// Who has the lock at `path`, if anybody: what the holder wrote about itself.
     pub fn holder(path: &Path) -> Option<String> {
         let file = File::open(path).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 let _ = file.take(128).read_to_string(&mut holder);
                 Some(holder.trim().to_owned())
@@ -68,8 +71,8 @@ impl Lock {
         let file = open_to_write(path)?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self::held(file)),
-                Err(rustix::io::Errno::INTR) => {}
+                Ok(()) => return Ok(Self::held(path, file)),
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(RecordError::io("lock", path)(error.into())),
             }
         }
@@ -77,11 +80,21 @@ impl Lock {
 
     /// Says in the locked file who has it: on a disk that machines share, a process alone says little. Only for
     /// a message; a failure harms nobody.
-    fn held(mut file: File) -> Self {
+    fn held(path: &Path, mut file: File) -> Self {
         let _ = file.set_len(0);
         let _ = file.seek(SeekFrom::Start(0));
         let _ = writeln!(file, "{}", holder());
-        Self { _file: file }
+        Self { path: path.to_owned(), file }
+    }
+
+    /// Is the locked file still the one at its path? Where its folder was moved or removed, another
+    /// process can have "the same" lock. A disk that does not answer has moved nothing.
+    pub fn is_in_place(&self) -> bool {
+        let Ok(held) = self.file.metadata() else { return true };
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) => (found.dev(), found.ino()) == (held.dev(), held.ino()),
+            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        }
     }
 }
 
@@ -91,18 +104,35 @@ fn holder() -> String {
     format!("{} on {host}", std::process::id())
 }
 
-/// Opens a file for reading and writing, and makes it where there is none; what it holds stays.
+/// Opens a file for reading and writing, and makes it where there is none; what it holds stays. A link
+/// is not followed: its target would be emptied for somebody else's file.
 ///
 /// # Errors
-/// What the system refuses.
+/// [`RecordError::Link`], or what the system refuses.
 pub(super) fn open_to_write(path: &Path) -> Result<File, RecordError> {
-    OpenOptions::new()
+    let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
+        .custom_flags(no_link)
         .open(path)
-        .map_err(RecordError::io("open", path))
+        .and_then(plain_file);
+    opened.map_err(|error| {
+        // Links among the folders above are followed; in a circle of theirs, it is not this file.
+        if Errno::from_io_error(&error) == Some(Errno::LOOP) && path.is_symlink() {
+            return RecordError::Link { path: path.to_owned() };
+        }
+        RecordError::io("open", path)(error)
+    })
+}
+
+fn plain_file(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(ErrorKind::InvalidInput, "it is not a plain file"))
 }
 
 /// Locks an open file for as long as it is open.
@@ -112,7 +142,7 @@ pub(super) fn open_to_write(path: &Path) -> Result<File, RecordError> {
 pub(super) fn lock_exclusively(file: &File, path: &Path) -> Result<(), RecordError> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(Errno::WOULDBLOCK) => {
             Err(RecordError::Locked { path: path.to_owned(), holder: "unknown".to_owned() })
         }
         Err(error) => Err(RecordError::io("lock", path)(error.into())),
@@ -137,6 +167,34 @@ mod tests {
         assert_eq!(Lock::holder(&path), None);
         assert_eq!(Lock::holder(&folder.path().join("none")), None);
         Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("lock"), folder.path().join("other"));
+        fs::write(&other, "somebody's").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(matches!(Lock::take(&path), Err(RecordError::Link { .. })));
+        assert!(matches!(Lock::wait(&path), Err(RecordError::Link { .. })));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
+        assert!(Lock::take(Path::new("/dev/null")).unwrap_err().to_string().contains("plain file"));
+    }
+
+    #[test]
+    fn a_lock_knows_that_it_was_moved_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let [sweep, moved] = ["sweep", "moved"].map(|name| folder.path().join(name));
+        fs::create_dir(&sweep).unwrap();
+        let held = Lock::take(&sweep.join("lock")).unwrap();
+        assert!(held.is_in_place());
+        fs::rename(&sweep, &moved).unwrap();
+        assert!(!held.is_in_place());
+        fs::create_dir(&sweep).unwrap();
+        let second = Lock::take(&sweep.join("lock")).unwrap();
+        assert!(second.is_in_place() && !held.is_in_place());
+        fs::remove_file(sweep.join("lock")).unwrap();
+        assert!(!second.is_in_place());
     }
 
     #[test]

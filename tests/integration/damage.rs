@@ -149,6 +149,25 @@ fn a_folder_in_the_place_of_a_file_of_a_run_is_set_aside() {
 }
 
 #[test]
+fn links_in_the_record_are_not_followed() {
+    for name in ["lock", "journal.jsonl", "events.jsonl"] {
+        let sandbox = swept();
+        let run = sandbox.run_folders("tiny")[0].clone();
+        fs::remove_file(run.join("result.json")).unwrap();
+        sandbox.write("diary", "somebody's\n");
+        let link =
+            if name == "events.jsonl" { run } else { sandbox.sweep_folder("tiny") }.join(name);
+        fs::remove_file(&link).unwrap();
+        symlink(sandbox.path("diary"), &link).unwrap();
+        let code = if name == "events.jsonl" { 100 } else { 1 };
+        sandbox.sweep(&[]).expect_code(code).expect_stderr("is a link").expect_no_panic();
+        assert_eq!(fs::read_to_string(sandbox.path("diary")).unwrap(), "somebody's\n", "{name}");
+        fs::remove_file(&link).unwrap();
+        sandbox.sweep(&[]).expect_code(0);
+    }
+}
+
+#[test]
 fn what_is_done_is_done_though_nobody_listens() {
     let sandbox = swept();
     let mut command = sandbox.command(&["sweep", "sweep.toml"]);

@@ -76,6 +76,22 @@ fn ctrl_c_checkpoints_and_the_same_command_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_folder_that_is_moved_away_ends_its_sweep() {
+    let sandbox = Sandbox::new(&long());
+    let child = start(&sandbox);
+    let (folder, moved) = (sandbox.sweep_folder("tiny"), sandbox.path("moved"));
+    fs::rename(&folder, &moved).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("was moved or removed while the sweep ran"), "{stderr}");
+    no_worker_is_left(&sandbox);
+    assert!(!folder.exists(), "nothing is written where it was");
+    fs::rename(&moved, &folder).unwrap();
+    sandbox.sweep(&[]).expect_code(0);
+}
+
+#[test]
 fn a_second_ctrl_c_kills_at_once() {
     let sandbox = Sandbox::new(&long());
     let child = start(&sandbox);
