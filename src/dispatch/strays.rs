@@ -86,14 +86,20 @@ mod tests {
 
     /// A process that looks like the worker of a run in `folder`, as seen from `from`.
     fn worker(from: &Path, folder: &Path) -> Child {
-        Command::new("sh")
+        let worker = Command::new("sh")
             .args(["-c", "sleep 60; :", "gridlane", "worker"])
             .args([folder.as_os_str(), OsStr::new("--attempt"), OsStr::new("1")])
             .current_dir(from)
             .stdin(Stdio::null())
             .process_group(0)
             .spawn()
-            .unwrap()
+            .unwrap();
+        // The kernel says a moment later what it was started with.
+        let command = format!("/proc/{}/cmdline", worker.id());
+        while !fs::read_to_string(&command).unwrap().contains("worker") {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        worker
     }
 
     fn sweep(runs: &Path, run_id: RunId, pid: u32) -> SweepFolder {
