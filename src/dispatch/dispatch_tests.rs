@@ -165,6 +165,44 @@ fn a_system_that_has_no_room_for_a_process_costs_time_and_no_run() {
     assert_eq!(notices.len(), 2, "said once, and once that it is over: {notices:?}");
 }
 
+/// Of no use to root, who may write anywhere.
+#[test]
+fn a_folder_that_cannot_be_written_for_a_moment_costs_time_and_no_run() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("faked");
+    let allow = |mode| {
+        let rights = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&path, rights).unwrap();
+    };
+    std::fs::create_dir(&path).unwrap();
+    allow(0o555);
+    if std::fs::write(path.join("try"), "").is_ok() {
+        return;
+    }
+    allow(0o755);
+    let works = (0..4).map(|run| work(&[run], 1, Kind::Core)).collect();
+    let (allow, mut first) = (&allow, true);
+    let swept = std::thread::scope(|scope| {
+        sweep(temporary.path(), &described(CORES), works, |_| {
+            if std::mem::take(&mut first) {
+                allow(0o555);
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_secs(1));
+                    allow(0o755);
+                });
+            }
+            Scripted::Finishes
+        })
+    });
+    assert_eq!(swept.outcome, Outcome { finished: 4, failed: 0, left: 0 });
+    let says = |words: &str| {
+        let notice =
+            |event: &&SweepEvent| matches!(event, SweepEvent::Notice(text) if text.contains(words));
+        swept.events.iter().filter(notice).count()
+    };
+    assert_eq!((says("waiting until"), says("can be written again")), (1, 1), "{:?}", swept.events);
+}
+
 #[test]
 fn a_failure_that_cannot_be_written_down_stops_nothing() {
     let temporary = tempfile::tempdir().unwrap();

@@ -65,6 +65,8 @@ pub enum Verdict {
     DiskFull,
     /// It was not started: the system has no room for a process, and says nothing of the run by that.
     NoProcess,
+    /// It was not started: nothing can be written into the sweep's folder, which says nothing of the run.
+    NoRecord,
     /// It failed.
     Failed(Failure),
     /// It was not started: another dispatcher of the sweep has the run. It may be asked for again then.
@@ -85,6 +87,8 @@ pub enum Shortage {
     Disk,
     /// Room for another process.
     Processes,
+    /// That the sweep's folder can be written.
+    Record,
 }
 
 /// Who else was there when a run failed.
@@ -323,6 +327,10 @@ impl Machine {
             Verdict::Waits => End::Waits,
             Verdict::NoProcess => {
                 self.shortage.get_or_insert(Shortage::Processes);
+                End::Waits
+            }
+            Verdict::NoRecord => {
+                self.shortage = Some(Shortage::Record);
                 End::Waits
             }
             _ if self.phase > Phase::Running => End::GoesOn,

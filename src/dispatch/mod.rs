@@ -43,7 +43,7 @@ use crate::record::{LineFollower, LineWriter, RunFolder, RunRecord, SweepFolder}
 use crate::spec::device::DeviceId;
 use crate::spec::run_policy::RunPolicy;
 use crate::units::show_bytes;
-use attempt::{not_started, prepare, unprepared};
+use attempt::{not_started, prepare};
 use leasing::Leasing;
 use machine::{Act, Machine, Shortage, Verdict};
 use occupancy::{Host, Kind, Place};
@@ -303,11 +303,11 @@ impl Dispatcher<'_> {
         crash_point();
         let started = match prepared {
             Ok(()) => self.executor.start(&job).map_err(|error| not_started(&error, alone)),
-            Err(error) => Err(unprepared(&error)),
+            Err(error) => Err(self.not_prepared(&error)),
         };
         crash_point();
         self.note_processes(&started);
-        if started != Err(Verdict::NoProcess) {
+        if !matches!(started, Err(Verdict::NoProcess | Verdict::NoRecord)) {
             for run in runs {
                 (self.observe)(&SweepEvent::RunStarted { run, attempt });
             }

@@ -11,8 +11,8 @@ use std::fs;
 use std::mem::take;
 use std::time::{Duration, Instant};
 
-use super::attempt::failed_result;
-use super::machine::Shortage;
+use super::attempt::{failed_result, unprepared};
+use super::machine::{Shortage, Verdict};
 use super::ownership::Ownership;
 use super::verdict::Log;
 use super::{DISK_POLL, DISK_PROBE, DispatchError, Dispatcher, Lane, Outcome, PROCESS_POLL};
@@ -168,7 +168,11 @@ impl Dispatcher<'_> {
     /// Looks whether what the sweep waits for is there again.
     pub(super) fn probe(&mut self) -> Result<(), DispatchError> {
         match self.machine.shortage() {
-            Some(Shortage::Disk) if self.probed.elapsed() >= DISK_POLL => self.probe_disk(),
+            Some(shortage @ (Shortage::Disk | Shortage::Record))
+                if self.probed.elapsed() >= DISK_POLL =>
+            {
+                self.probe_disk(shortage)
+            }
             Some(Shortage::Processes) if self.probed.elapsed() >= PROCESS_POLL => {
                 self.probed = Instant::now();
                 self.machine.resume();
@@ -178,12 +182,31 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn probe_disk(&mut self) -> Result<(), DispatchError> {
-        self.probed = Instant::now();
+    /// What it means that the folder of an attempt could not be prepared.
+    pub(super) fn not_prepared(&mut self, error: &RecordError) -> Verdict {
+        if !error.may_be_the_disk() || self.can_write() {
+            return unprepared(error);
+        }
+        if !self.machine.is_stopping() && self.machine.shortage() != Some(Shortage::Record) {
+            self.notice(&format!(
+                "{error}, nor anything else in the sweep's folder: waiting until that is possible, \
+                 then the sweep goes on by itself"
+            ));
+        }
+        Verdict::NoRecord
+    }
+
+    /// Does the sweep's folder take anything, more than a run needs to start?
+    fn can_write(&self) -> bool {
         let probe = self.orders.folder.path().join("probe");
-        let room = atomic::replace(&probe, &vec![1; DISK_PROBE], Durability::Fact).is_ok();
+        let written = atomic::replace(&probe, &vec![1; DISK_PROBE], Durability::Fact).is_ok();
         let _ = fs::remove_file(&probe);
-        if !room {
+        written
+    }
+
+    fn probe_disk(&mut self, shortage: Shortage) -> Result<(), DispatchError> {
+        self.probed = Instant::now();
+        if !self.can_write() {
             return Ok(());
         }
         self.write_lines()?;
@@ -191,7 +214,10 @@ impl Dispatcher<'_> {
             self.settle(settlement, &log)?;
         }
         if self.backlog.is_empty() {
-            self.notice("there is room on the disk again: going on");
+            self.notice(match shortage {
+                Shortage::Record => "the sweep's folder can be written again: going on",
+                _ => "there is room on the disk again: going on",
+            });
             self.machine.resume();
         }
         Ok(())

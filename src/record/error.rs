@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// Why the record could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -72,6 +74,25 @@ impl RecordError {
     pub fn is_full_disk(&self) -> bool {
         match self {
             Self::Io { cause, .. } => is_full_disk(cause),
+            _ => false,
+        }
+    }
+
+    /// May it be the disk as a whole, and pass: rights that somebody changes and changes back, a file server that is
+    /// restarted, a disk that is taken away for a moment?
+    pub fn may_be_the_disk(&self) -> bool {
+        match self {
+            Self::Io { cause, .. } => matches!(
+                Errno::from_io_error(cause),
+                Some(
+                    Errno::ACCESS
+                        | Errno::PERM
+                        | Errno::ROFS
+                        | Errno::STALE
+                        | Errno::IO
+                        | Errno::TIMEDOUT
+                )
+            ),
             _ => false,
         }
     }
