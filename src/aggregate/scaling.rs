@@ -249,6 +249,19 @@ impl Fit {
 }
 
 impl ScalingRow {
+    /// Seconds of a step that were computed, for which sums were under way, and that were waited; nothing of
+    /// what is forecast. One device computes all of its step and waits for nobody: that is what the parts of
+    /// several are held against.
+    pub fn parts(&self) -> Option<[f64; 3]> {
+        let steps = &self.found.as_ref()?.steps;
+        match &steps.exchange {
+            Some(sums) => Some(
+                [sums.compute_s, sums.communication_s, sums.wait_s].map(|seconds| seconds.median),
+            ),
+            None => (steps.devices == 1).then_some([steps.step_s.median, 0.0, 0.0]),
+        }
+    }
+
     fn of_timing(timing: &Timing, found: &Found) -> Option<Self> {
         Some(Self {
             configuration: timing.configuration.clone(),

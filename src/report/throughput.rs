@@ -4,8 +4,6 @@ use super::table::{Definition, Table};
 use crate::aggregate::link::MOST_RANKS;
 use crate::aggregate::scaling::{Baseline, ScalingRow, ScalingTable, Scope, shares_cores};
 use crate::aggregate::timings::{Found, Timing};
-use crate::record::throughput::Exchange;
-use crate::record::{Spread, Throughput};
 
 /// Median, 10 % and 90 % of some seconds of a step.
 macro_rules! spread {
@@ -78,15 +76,6 @@ pub fn throughput_csv(axes: &[String], timings: &[Timing]) -> Vec<u8> {
 fn scaling<'a>(axes: &[String]) -> Definition<'a, ScalingRow> {
     let steps = |row: &'a ScalingRow| row.found.as_ref().map(|found| &found.steps);
     let exchange = move |row| steps(row).and_then(|steps| steps.exchange.as_ref());
-    // One device computes all of its step, and waits for nobody: the point that the others' parts are
-    // held against.
-    let part = move |row, alone: fn(&Throughput) -> f64, of: fn(&Exchange) -> Spread| {
-        let steps = steps(row)?;
-        match &steps.exchange {
-            Some(exchange) => Some(of(exchange).median),
-            None => (steps.devices == 1).then(|| alone(steps)),
-        }
-    };
     Definition::new()
         .text("configuration", |row: &ScalingRow| &row.configuration)
         .axes(axes, |row| &row.axes)
@@ -101,11 +90,11 @@ fn scaling<'a>(axes: &[String]) -> Definition<'a, ScalingRow> {
         .number("speed_up", |row| Some(row.speed_up))
         .number("efficiency", |row| Some(row.efficiency()))
         .number("step_s", |row| Some(row.step_s))
-        .number("step_compute_s", move |row| {
-            part(row, |steps| steps.step_s.median, |sums| sums.compute_s)
+        .number("step_compute_s", |row| row.parts().map(|[compute, _, _]| compute))
+        .number("step_communication_s", |row| {
+            row.parts().map(|[_, communication, _]| communication)
         })
-        .number("step_communication_s", move |row| part(row, |_| 0.0, |sums| sums.communication_s))
-        .number("step_wait_s", move |row| part(row, |_| 0.0, |sums| sums.wait_s))
+        .number("step_wait_s", |row| row.parts().map(|[_, _, wait]| wait))
         .integer("gradient_bytes", move |row| exchange(row).map(|sums| sums.bytes))
         .number("fitted_communication_s", |row| row.fitted_communication_s)
 }

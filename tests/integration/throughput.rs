@@ -74,7 +74,7 @@ fn ranks_that_time_their_steps_show_how_that_scales() {
     assert_eq!(measured.len(), 6, "{rows:?}");
     for row in &measured {
         let several = row["ranks"] != "1";
-        assert_eq!(row["step_communication_s"].is_empty(), !several, "{row:?}");
+        assert_eq!(number(row, "step_communication_s") > 0.0, several, "{row:?}");
         assert_eq!(row["fitted_communication_s"].is_empty(), !several, "{row:?}");
         let ranks = number(row, "ranks");
         let efficiency = number(row, "speed_up") / ranks;
