@@ -212,7 +212,11 @@ impl Claims {
         }
         let owner = Some(self.name.clone());
         let mut ours = Claim { format: CLAIM_FORMAT, owner, lost: 0, step: 0 };
-        write_claim(&folder, &ours)?;
+        if let Err(error) = write_claim(&folder, &ours) {
+            // Without a name in it others would take it for that of one who was lost.
+            let _ = fs::remove_dir(folder.path());
+            return Err(error);
+        }
         for older in (1..=newest).rev() {
             if let Some(step) = checkpoint::adopt(&self.folder.attempt(id, older), &folder)? {
                 ours.step = step;
