@@ -147,19 +147,18 @@ impl RunMetrics {
     }
 }
 
-/// The first epoch whose validation reaches the target. A target of `val_accuracy` or `val_loss`
-/// is on that metric, in the direction of the goal; with any other ranking metric it is a
-/// validation accuracy, the one thing that "reaching a target" is said of.
+/// The first epoch whose validation reaches the target, see [`Metric::target_of`]: in the direction of the
+/// goal where that is the ranking metric, else upwards.
 fn first_at_target<'a>(epochs: &'a [EpochRecord], metric: &Metric) -> Option<&'a EpochRecord> {
-    let target = metric.target?;
-    let reaches = |value: f64, goal: Goal| match goal {
-        Goal::Maximize => value >= target,
-        Goal::Minimize => value <= target,
+    let (target, of) = (metric.target?, metric.target_of()?);
+    let goal = if of == metric.name { metric.goal } else { Goal::Maximize };
+    let value = |epoch: &EpochRecord| match of {
+        MetricName::ValLoss => epoch.val_loss,
+        _ => epoch.val_accuracy,
     };
-    epochs.iter().find(|epoch| match metric.name {
-        MetricName::ValAccuracy => reaches(epoch.val_accuracy, metric.goal),
-        MetricName::ValLoss => reaches(epoch.val_loss, metric.goal),
-        _ => reaches(epoch.val_accuracy, Goal::Maximize),
+    epochs.iter().find(|epoch| match goal {
+        Goal::Maximize => value(epoch) >= target,
+        Goal::Minimize => value(epoch) <= target,
     })
 }
 

@@ -41,10 +41,7 @@ impl Recorded {
                 let known = sweeps_in(&runs)?;
                 return Err(CliError::NoSweep { name, runs, known });
             }
-            Err(source) if source.kind() == ErrorKind::PermissionDenied => {
-                return Err(CliError::Closed { path: file, source });
-            }
-            Err(error) => return Err(RecordError::io("read", &file)(error).into()),
+            Err(error) => return Err(unreadable(&file, error)),
         };
         let overrides = overrides::read(&folder)?;
         let source = Source { path: &file, text: &text, overrides: &overrides };
@@ -74,6 +71,14 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
+/// What is there and cannot be read.
+fn unreadable(path: &Path, source: io::Error) -> CliError {
+    match source.kind() {
+        ErrorKind::PermissionDenied => CliError::Closed { path: path.to_owned(), source },
+        _ => RecordError::io("read", path)(source).into(),
+    }
+}
+
 /// The sweeps in a folder, sorted; those that cannot be read among them.
 ///
 /// # Errors
@@ -82,10 +87,7 @@ pub(super) fn sweeps_in(runs: &Path) -> Result<Vec<String>, CliError> {
     let entries = match fs::read_dir(runs) {
         Ok(entries) => entries,
         Err(error) if is_absence(&error) => return Ok(Vec::new()),
-        Err(source) if source.kind() == ErrorKind::PermissionDenied => {
-            return Err(CliError::Closed { path: runs.to_owned(), source });
-        }
-        Err(error) => return Err(RecordError::io("read", runs)(error).into()),
+        Err(error) => return Err(unreadable(runs, error)),
     };
     let mut names: Vec<String> = entries
         .flatten()

@@ -66,6 +66,21 @@ struct Swept {
     folder: SweepFolder,
 }
 
+/// On two cores of a machine.
+fn orders<'a>(folder: &'a SweepFolder, inventory: &Inventory, works: Vec<Work>) -> Orders<'a> {
+    Orders {
+        folder,
+        data: folder.path().to_owned(),
+        works,
+        host: inventory.host(None, 1),
+        done_before: 0,
+        record_of: &record,
+        policy: RunPolicy::default(),
+        jobs: 2,
+        fail_fast: false,
+    }
+}
+
 fn sweep<'a>(
     temporary: &Path,
     inventory: &Inventory,
@@ -76,17 +91,7 @@ fn sweep<'a>(
     std::fs::create_dir_all(folder.path()).unwrap();
     let retries = Retries { count: 1, backoff: Backoff::Fixed, delay: Duration::ZERO };
     let policy = RunPolicy { retries, ..RunPolicy::default() };
-    let orders = Orders {
-        folder: &folder,
-        data: temporary.to_owned(),
-        works,
-        host: inventory.host(None, 1),
-        done_before: 0,
-        record_of: &record,
-        policy,
-        jobs: 2,
-        fail_fast: false,
-    };
+    let orders = Orders { policy, ..orders(&folder, inventory, works) };
     let (sender, messages) = mpsc::channel::<Message>();
     let mut fake = Fake::new(tells(sender), script);
     let leasing = Leasing::new(inventory, Leases::open(&temporary.join("slots")).0);
@@ -268,17 +273,8 @@ fn an_interrupt_stops_what_hangs_and_gives_the_slots_back() {
     let inventory = described(CORES);
     let folder = SweepFolder::new(temporary.path(), &SweepName::new("faked").unwrap());
     std::fs::create_dir_all(folder.path()).unwrap();
-    let orders = Orders {
-        folder: &folder,
-        data: temporary.path().to_owned(),
-        works: (0..3).map(|run| work(&[run], 1, Kind::Core)).collect(),
-        host: inventory.host(None, 1),
-        done_before: 0,
-        record_of: &record,
-        policy: RunPolicy::default(),
-        jobs: 2,
-        fail_fast: false,
-    };
+    let works = (0..3).map(|run| work(&[run], 1, Kind::Core)).collect();
+    let orders = orders(&folder, &inventory, works);
     let (sender, messages) = mpsc::channel::<Message>();
     sender.send(Message::Interrupt).unwrap();
     let mut fake = Fake::new(tells(sender), |_| Scripted::Hangs);
@@ -301,17 +297,8 @@ fn a_folder_that_is_moved_away_ends_the_sweep_and_is_not_made_again() {
     let inventory = described(CORES);
     let folder = SweepFolder::new(temporary.path(), &SweepName::new("faked").unwrap());
     std::fs::create_dir_all(folder.path()).unwrap();
-    let orders = Orders {
-        folder: &folder,
-        data: temporary.path().to_owned(),
-        works: (0..3).map(|run| work(&[run], 1, Kind::Core)).collect(),
-        host: inventory.host(None, 1),
-        done_before: 0,
-        record_of: &record,
-        policy: RunPolicy::default(),
-        jobs: 2,
-        fail_fast: false,
-    };
+    let works = (0..3).map(|run| work(&[run], 1, Kind::Core)).collect();
+    let orders = orders(&folder, &inventory, works);
     let (sender, messages) = mpsc::channel::<Message>();
     let mut started = 0;
     let mut fake = Fake::new(tells(sender), |_| {

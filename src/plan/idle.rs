@@ -94,9 +94,16 @@ fn undecidable(claim: &Claim, points: &Points) -> Option<String> {
     let others = points.varied().iter().copied();
     let others: Vec<usize> = others.filter(|column| !tested(points.columns[*column].key)).collect();
     let rest = |row: &[u32]| others.iter().map(|column| row[*column]).collect::<Vec<u32>>();
-    let subjects: HashSet<Vec<u32>> = picked(&claim.subject).map(rest).collect();
-    if picked(reference).any(|row| subjects.contains(&rest(row))) {
-        return None;
+    // Mostly a pair is found among the first points, of which there may be a million.
+    let rules = [&claim.subject, reference]
+        .map(|condition| Rule::new(condition, &points.columns, &points.base));
+    let mut groups = [HashSet::new(), HashSet::new()];
+    for row in points.matrix.rows() {
+        let of_row = rules.iter().zip(&mut groups).filter(|(rule, _)| rule.holds(row));
+        let of_row = of_row.map(|(_, group)| group.insert(rest(row))).count();
+        if of_row > 0 && groups.iter().all(|group| group.contains(&rest(row))) {
+            return None;
+        }
     }
     Some(format!(
         "no configuration that is {} agrees in all else with one that is {}",

@@ -10,7 +10,7 @@ use super::layers::LayerWord;
 use super::read::generator::GENERATORS;
 use super::read::key_alias;
 use super::read::settings::{Field, SECTIONS, Section};
-use super::reference::{kind_name, parameters, range, section_name, toml};
+use super::reference::{choices, kind_name, parameters, range, section_name, tables, toml};
 use super::value::Value;
 
 /// What a section is written in.
@@ -149,11 +149,10 @@ fn is_called(kind: &Json, topic: &str, place: &str) -> bool {
 /// The kinds of a key that are written as tables, those of a list's items among them.
 fn kinds_of(key: Key) -> Vec<Json> {
     let schema = key.schema();
-    let any = schema["anyOf"].as_array().or_else(|| schema["items"]["anyOf"].as_array());
-    let any = any.into_iter().flatten();
-    let lists = any.clone().filter_map(|kind| kind["items"]["anyOf"].as_array()).flatten();
+    let any = choices(&schema).into_iter().flatten();
+    let lists = any.clone().filter(|kind| kind["type"] == "array").filter_map(choices).flatten();
     let mut kinds: Vec<Json> = Vec::new();
-    for kind in any.chain(lists).filter(|kind| kind["type"] == "object") {
+    for kind in tables(any.chain(lists)) {
         if !kinds.contains(kind) {
             kinds.push(kind.clone());
         }
@@ -163,21 +162,20 @@ fn kinds_of(key: Key) -> Vec<Json> {
 
 fn layers() -> Vec<Json> {
     let schema = LayerWord::schema(&());
-    let kinds = schema["anyOf"].as_array().into_iter().flatten();
-    kinds.filter(|kind| kind["type"] == "object").cloned().collect()
+    tables(choices(&schema).into_iter().flatten()).cloned().collect()
 }
 
 fn key_entry(key: Key) -> String {
     let schema = key.schema();
     let mut text = format!("{key}  {}\ndefault: {}\n", plain(key.doc()), toml(&schema["default"]));
-    let words = schema["anyOf"].as_array().or_else(|| schema["items"]["anyOf"].as_array());
-    let Some(any) = words else { return format!("{text}takes: {}\n", plain(&range(&schema))) };
+    let Some(any) = choices(&schema) else {
+        return format!("{text}takes: {}\n", plain(&range(&schema)));
+    };
     let described = |kind: &&Json| kind["description"].is_string() && kind["type"] != "array";
     text.extend(any.iter().filter(described).map(kind_entry));
     for list in any.iter().filter(|kind| kind["type"] == "array") {
         text += &format!("or a list of up to {} of these:\n", toml(&list["maxItems"]));
-        let kinds = list["items"]["anyOf"].as_array().into_iter().flatten();
-        text.extend(kinds.filter(|kind| kind["type"] == "object").map(kind_entry));
+        text.extend(tables(choices(list).into_iter().flatten()).map(kind_entry));
     }
     text
 }

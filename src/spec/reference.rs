@@ -45,9 +45,7 @@ fn key_entry(key: Key) -> String {
     let schema = key.schema();
     let default = toml(&schema["default"]);
     let mut entry = format!("### `{key}`\n\n{}\n\n", key.doc());
-    // A word, or a list of words.
-    let words = schema["anyOf"].as_array().or_else(|| schema["items"]["anyOf"].as_array());
-    match words {
+    match choices(&schema) {
         Some(any) => {
             entry +=
                 &format!("Default: `{default}`.\n\n| kind | what | parameters |\n|---|---|---|\n");
@@ -61,18 +59,28 @@ fn key_entry(key: Key) -> String {
     entry + "\n"
 }
 
+/// The choices of a word, or of the words of a list.
+pub(super) fn choices(schema: &Json) -> Option<&Vec<Json>> {
+    schema["anyOf"].as_array().or_else(|| schema["items"]["anyOf"].as_array())
+}
+
+/// Those that are written as tables.
+pub(super) fn tables<'a>(
+    choices: impl IntoIterator<Item = &'a Json>,
+) -> impl Iterator<Item = &'a Json> {
+    choices.into_iter().filter(|choice| choice["type"] == "object")
+}
+
 /// The layers of a declared network.
 fn layers() -> String {
     let schema = LayerWord::schema(&());
-    let rows = schema["anyOf"].as_array().into_iter().flatten().filter(|k| k["type"] == "object");
-    let rows: String = rows.map(kind_row).collect();
+    let rows: String = tables(choices(&schema).into_iter().flatten()).map(kind_row).collect();
     format!("| layer | what | parameters |\n|---|---|---|\n{}", rows.trim_end())
 }
 
 /// What the items of a list may be, where a key takes a list of words.
 fn list_entry(list: &Json) -> String {
-    let kinds = list["items"]["anyOf"].as_array().into_iter().flatten();
-    let rows: String = kinds.filter(|kind| kind["type"] == "object").map(kind_row).collect();
+    let rows: String = tables(choices(list).into_iter().flatten()).map(kind_row).collect();
     format!(
         "\nOr a list of up to {} of these:\n\n| kind | what | parameters |\n|---|---|---|\n{rows}",
         toml(&list["maxItems"])

@@ -254,12 +254,10 @@ mkdir runs && cp -r disk/tiny runs/
 exit $code
 "#;
 
-#[test]
-fn a_full_disk_pauses_the_sweep_until_there_is_room() {
-    let sandbox = Sandbox::new(TINY);
-    fs::create_dir(sandbox.path("disk")).unwrap();
+/// The error output of a sweep that `script` runs on a disk which it mounts; none where one may not mount.
+fn on_a_small_disk(sandbox: &Sandbox, script: &str) -> Option<String> {
     let ran = std::process::Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
         .current_dir(sandbox.path(""))
         .env("GRIDLANE", env!("CARGO_BIN_EXE_gridlane"))
         .env("GRIDLANE_SLOTS", sandbox.path("slots"))
@@ -270,9 +268,17 @@ fn a_full_disk_pauses_the_sweep_until_there_is_room() {
     // Without the right to mount there is no small disk: 77 is this script's own, 1 unshare's.
     if !sandbox.path("err.log").exists() && matches!(code, None | Some(1 | 77)) {
         eprintln!("skipped: no right to mount a small disk here");
-        return;
+        return None;
     }
     assert_eq!(code, Some(0), "{stderr}");
+    Some(stderr)
+}
+
+#[test]
+fn a_full_disk_pauses_the_sweep_until_there_is_room() {
+    let sandbox = Sandbox::new(TINY);
+    fs::create_dir(sandbox.path("disk")).unwrap();
+    let Some(stderr) = on_a_small_disk(&sandbox, ON_A_SMALL_DISK) else { return };
     let refused = fs::read_to_string(sandbox.path("refused.log")).unwrap();
     assert!(refused.contains("on disk, where 40.0 KiB are free"), "{refused}");
     assert!(sandbox.results("tiny") == swept().results("tiny"), "{stderr}");
@@ -343,20 +349,7 @@ fn a_disk_that_is_full_at_the_journal_leaves_signals_their_word() {
     let wanted = 2 * 4096 - LEFT - begins_with;
     let more = wanted - length(0);
     assert_eq!(length(more), wanted);
-    let ran = std::process::Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", FULL_AT_THE_JOURNAL])
-        .current_dir(sandbox.path(""))
-        .env("GRIDLANE", env!("CARGO_BIN_EXE_gridlane"))
-        .env("GRIDLANE_SLOTS", sandbox.path("slots"))
-        .env("NO_COLOR", "1")
-        .status();
-    let code = ran.ok().and_then(|status| status.code());
-    let stderr = fs::read_to_string(sandbox.path("err.log")).unwrap_or_default();
-    if !sandbox.path("err.log").exists() && matches!(code, None | Some(1 | 77)) {
-        eprintln!("skipped: no right to mount a small disk here");
-        return;
-    }
-    assert_eq!(code, Some(0), "{stderr}");
+    let Some(stderr) = on_a_small_disk(&sandbox, FULL_AT_THE_JOURNAL) else { return };
     assert!(stderr.contains("the journal lacks its last"), "{stderr}");
     assert!(sandbox.results("tiny") == undisturbed.results("tiny"), "{stderr}");
 }

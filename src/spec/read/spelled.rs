@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::spec::config::Key;
 use crate::spec::node::{Name, Node, Raw};
-use crate::spec::reference::toml;
+use crate::spec::reference::{choices, tables, toml};
 
 /// Values that are spelled out.
 const SHOWN: usize = 3;
@@ -111,8 +111,5 @@ fn kind_of(key: Key, is: impl Fn(&str) -> bool) -> Option<Json> {
 
 /// The kinds of a key that are written as tables.
 fn kinds(key: Key) -> Vec<Json> {
-    let schema = key.schema();
-    let any = schema["anyOf"].as_array().or_else(|| schema["items"]["anyOf"].as_array());
-    let tables = any.into_iter().flatten().filter(|kind| kind["type"] == "object");
-    tables.cloned().collect()
+    tables(choices(&key.schema()).into_iter().flatten()).cloned().collect()
 }
